@@ -1,0 +1,63 @@
+"""See what a convolutional network sees: Zeiler & Fergus's deconvnet, for any CNN.
+
+    >>> import deconvnet
+    >>> net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
+    >>> recording = net.record(["cat.jpg"])
+    >>> net.project(recording, "features.10").save("grid.png")
+
+Importing this package loads no torch: the names below load what they need when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import DeconvnetError
+from .units import Unit, Window
+from .version import __version__
+
+if TYPE_CHECKING:
+    from . import rules
+    from .images import Preprocess
+    from .models import Loaded, load_model
+    from .net import DeconvNet, Layer
+    from .project import Projection
+    from .record import Recording
+
+__all__ = [
+    "DeconvNet",
+    "DeconvnetError",
+    "Layer",
+    "Loaded",
+    "Preprocess",
+    "Projection",
+    "Recording",
+    "Unit",
+    "Window",
+    "__version__",
+    "load_model",
+    "rules",
+]
+
+_HOMES = {
+    "DeconvNet": "net",
+    "Layer": "net",
+    "Loaded": "models",
+    "Preprocess": "images",
+    "Projection": "project",
+    "Recording": "record",
+    "load_model": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "rules":
+        return importlib.import_module(".rules", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'deconvnet' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,68 @@
+"""Everything that can go wrong and is expected to, each said in one line: asked, found, do.
+
+    DeconvnetError
+    ├── UnknownLayerError       no layer of that name in this net
+    ├── UnknownModelError       no model of that name, or its package is missing
+    ├── WeightsError            a weights file that is missing, unsafe, or made for another net
+    ├── PictureError            a picture that cannot be opened or does not fit the net
+    ├── NoRuleError             the way down meets a call that has no mirror rule
+    ├── StaleRecordingError     the weights changed after the recording was made
+    ├── UnitError               a channel, row, column or unit that the layer does not have
+    └── OptionError             an option's value that is not one of its values
+
+`DeconvnetError` is a `ValueError`, so plain Python code can catch it without importing this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DeconvnetError(ValueError):
+    """An expected failure; its message is one line that says what was asked, found, and what to do."""
+
+
+class UnknownLayerError(DeconvnetError):
+    """No layer of that name in this net."""
+
+
+class UnknownModelError(DeconvnetError):
+    """No model of that name, or the package it comes from is not installed."""
+
+
+class WeightsError(DeconvnetError):
+    """A weights file that is missing, unsafe to read, or made for another net."""
+
+
+class PictureError(DeconvnetError):
+    """A picture that cannot be opened, or that does not fit the net."""
+
+
+class NoRuleError(DeconvnetError):
+    """The way down to the pixels meets a call that has no mirror rule."""
+
+
+class StaleRecordingError(DeconvnetError):
+    """The model's weights changed between the recording and what is asked of it now."""
+
+
+class UnitError(DeconvnetError):
+    """A channel, row, column or image that the layer does not have."""
+
+
+class OptionError(DeconvnetError):
+    """An option's value that is not one of its values."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'a' or 'b'?" for close matches of `name` among `known`, else ""."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def check_option(name: str, value: object, known: Iterable[str]) -> None:
+    """Raise `OptionError` unless `value` is one of `known`; every known value is listed."""
+    known = list(known)
+    if value not in known:
+        raise OptionError(f"{name} cannot be {value!r}: it is one of {', '.join(known)}.{did_you_mean(str(value), known)}")
