@@ -1,0 +1,110 @@
+"""Walks a tape down: the mirrored deconvnet. Unpool by the switches, rectify, filter, until the pixels are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .tape import Call, Tape
+
+
+@torch.no_grad()
+def project_value(
+    tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
+) -> Tensor:
+    """Carry a signal (K, *shape of the value) down to the pixels, (K, C, H, W).
+
+    `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
+    k to image k (None). Where a value was read by several calls, what comes back from them adds up.
+    """
+    signals = {value: signal}
+    for call in tape.down_from(value):
+        above = [signals.pop(number, None) for number in call.outputs]
+        if all(part is None for part in above):
+            continue
+        rule = tape.rule(call, table)
+        below = rule.mirror(call.kept.of(rows), above[0] if len(above) == 1 else tuple(above))
+        for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
+            if part is not None:
+                signals[number] = signals[number] + part if number in signals else part
+    shape = (signal.shape[0], *tape.shapes[0][1:])
+    return signals[0].reshape(shape) if 0 in signals else signal.new_zeros(shape)
+
+
+def calls_below(tape: Tape, value: int) -> list[Call]:
+    """Return the calls on some path from the pixels to a value, from the pixels up."""
+    reached, calls = {value}, []
+    for call in tape.down_from(value):
+        if reached.intersection(call.outputs):
+            reached.update(call.inputs)
+            calls.append(call)
+    return calls[::-1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the mirror: how it is undone on the way down."""
+
+    layer: str
+    call: str
+    input_size: tuple[int, ...]  # of what goes in on the way up, without the batch axis
+    output_size: tuple[int, ...]
+    rule: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The mirrored deconvnet of a layer: its calls from the pixels up. Prints as a table."""
+
+    layer: str
+    steps: tuple[Step, ...]
+
+    def statuses(self) -> list[str]:
+        """Return the statuses met, each once, in order of appearance."""
+        return list(dict.fromkeys(step.status for step in self.steps))
+
+    def __str__(self) -> str:
+        rows = [("layer", "call", "in", "out", "rule", "status")]
+        rows += [
+            (step.layer, step.call, size_text(step.input_size), size_text(step.output_size), step.rule, step.status)
+            for step in self.steps
+        ]
+        return table_text(rows)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def describe(tape: Tape, layer: str, value: int, table: Mapping[Callable[..., Any], Any]) -> Mirror:
+    """Return the mirror of a layer's value; a call without a rule has the status "no rule"."""
+    steps = []
+    for call in calls_below(tape, value):
+        rule = table.get(call.func)
+        size_in = tuple(tape.shapes[call.inputs[0]][1:]) if call.inputs else ()
+        size_out = tuple(tape.shapes[call.outputs[0]][1:])
+        steps.append(Step(call.layer, call.name, size_in, size_out, type(rule).__name__ if rule else "-", status(call, rule)))
+    return Mirror(layer, tuple(steps))
+
+
+def status(call: Call, rule: Any) -> str:
+    """Return what a call's rule says of itself: exact, paper, generalised, held, or "no rule"."""
+    if rule is None or call.problem:
+        return "no rule"
+    return str(getattr(call.kept, "status", rule.status))
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    """Write (64, 55, 55) as "64x55x55"."""
+    return "x".join(map(str, size))
+
+
+def table_text(rows: Sequence[tuple[str, ...]]) -> str:
+    """Lay rows of words out in columns; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,297 @@
+"""Units, maps and channels become signals, signals become projections.
+
+A unit's signal is its activation at its place, zero in all other channels and positions (Zeiler & Fergus 2014, 2.1). A
+whole map's signal is the map. What arrives in pixel space is signed: it is not rectified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import OptionError, UnitError, UnknownLayerError
+from .field import pixel_window
+from .mirror import project_value
+from .record import Place, Recording
+from .rules import Same
+from .rules.join import Cat
+from .rules.relu import ReLU
+from .tape import Tape
+from .units import Unit, Window
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Signals go down in batches whose largest map takes about this much: larger ones fall out of the caches.
+BATCH_BYTES = 64 * 2**20
+
+UnitLike = Unit | tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the net was shown and what it said: the picture beside a projection."""
+
+    source: str  # a path, or a name for what came without one
+    pixels: np.ndarray[Any, Any]  # (H, W, C) uint8: the exact pixels the net saw
+    answers: tuple[tuple[str, float], ...] = ()  # (class, probability), likeliest first
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Units of one layer, each projected to pixel space by itself. Shows itself as a picture in Jupyter."""
+
+    layer: str
+    units: list[Unit]
+    windows: list[Window]  # unclipped: what each projection can reach
+    frame: tuple[int, int, int]  # (C, H, W) of the images
+    settings: dict[str, Any]  # model, weights, rule, ...: all that is needed to make it again
+    seen: list[Seen]  # by image
+    note: str = ""  # of the layer: maps, receptive field
+    _parts: list[Tensor] = field(repr=False, default_factory=list)  # (C, h, w) inside window and frame
+
+    @property
+    def activations(self) -> Tensor:
+        """(K,): the units' activations; of a whole map, its maximum."""
+        return torch.tensor([unit.activation for unit in self.units])
+
+    @property
+    def pixels(self) -> Tensor:
+        """(K, C, H, W), signed: the projections in the whole frame, built anew at each call."""
+        frame = self._parts[0].new_zeros((len(self.units), *self.frame)) if self._parts else torch.zeros((0, *self.frame))
+        for number, part in enumerate(self._parts):
+            inside = self.windows[number].clip(*self.frame[1:])
+            frame[number, :, inside.top : inside.bottom, inside.left : inside.right] = part
+        return frame
+
+    def crops(self) -> list[Tensor]:
+        """Return each projection within its window, (C, h, w), zero where the window leaves the frame."""
+        return [self._crop(part, window) for part, window in zip(self._parts, self.windows, strict=True)]
+
+    def _crop(self, part: Tensor, window: Window) -> Tensor:
+        inside = window.clip(*self.frame[1:])
+        crop = part.new_zeros((self.frame[0], window.height, window.width))
+        top, left = inside.top - window.top, inside.left - window.left
+        crop[:, top : top + inside.height, left : left + inside.width] = part
+        return crop
+
+    def figure(self, *, tone: str = "symmetric", crop: bool | None = None) -> Image:
+        """Draw the sheet: the input with the windows on it, and a tile for each unit. Returns a Pillow picture.
+
+        `crop`: True draws each window, False the whole frame, None windows where they are smaller than the frame.
+        """
+        from .render import draw_sheet
+        from .render.sheet import sheet_of
+
+        return draw_sheet(sheet_of([self], tone=tone, crop=crop), tone=tone)
+
+    def save(self, path: str | Path, *, tone: str = "symmetric", crop: bool | None = None) -> None:
+        """Write the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz."""
+        from .render.sheet import save_sheet
+
+        save_sheet([self], path, tone=tone, crop=crop)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, and the settings."""
+        rows = []
+        for unit, window in zip(self.units, self.windows, strict=True):
+            place = {"path": self.seen[unit.image].source, "layer": unit.layer, "channel": unit.channel}
+            place |= {"row": unit.row, "col": unit.col, "activation": unit.activation, "window": window.to_list()}
+            rows.append({**place, **{key: value for key, value in self.settings.items() if key not in ("channels", "units")}})
+        return rows
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return what .npz files hold: pixels, activations, channels, rows, cols (-1: whole map), windows, images."""
+        places = [
+            (unit.channel, -1 if unit.row is None else unit.row, -1 if unit.col is None else unit.col) for unit in self.units
+        ]
+        channels, rows, cols = np.array(places, dtype=np.int64).reshape(-1, 3).T
+        windows = np.array([window.to_list() for window in self.windows], dtype=np.int64).reshape(-1, 4)
+        images = np.array([unit.image for unit in self.units], dtype=np.int64)
+        pixels, activations = self.pixels.cpu().numpy(), self.activations.numpy()
+        places_of = {"channels": channels, "rows": rows, "cols": cols, "images": images}
+        return {"pixels": pixels, "activations": activations, "windows": windows, **places_of}
+
+    def _repr_png_(self) -> bytes:
+        from io import BytesIO
+
+        buffer = BytesIO()
+        self.figure().save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+
+def choose_units(
+    maps: Tensor,
+    layer: str,
+    *,
+    channels: Sequence[int] | None = None,
+    top: int = 9,
+    unit: str | tuple[int, int] = "max",
+    image: int = 0,
+) -> list[Unit]:
+    """Choose a unit in each channel asked for, or in the `top` strongest channels; maps: (C, H', W') of one image.
+
+    `unit` is "max" (the strongest position, the first in row-major order among equals), "map", or (row, col). Channels
+    are ranked by their value at that unit - for "map" by their maximum - ties by number.
+    """
+    values = maps.detach().float().cpu().numpy()
+    count, height, width = values.shape
+    if isinstance(unit, str) and unit not in ("max", "map"):
+        raise OptionError(f"unit cannot be {unit!r}: it is 'max', 'map', or a position (row, col).")
+    if isinstance(unit, tuple):
+        check_unit(Unit(layer, 0, *unit), (count, height, width))
+        places = np.full(count, unit[0] * width + unit[1])
+    else:
+        places = values.reshape(count, -1).argmax(1)
+    strength = values.reshape(count, -1)[np.arange(count), places]
+    if channels is None:
+        if top < 1:
+            raise OptionError(f"top cannot be {top}: it is the number of channels to show, 1 or more.")
+        channels = np.argsort(-strength, kind="stable")[:top].tolist()
+    for channel in channels:
+        check_unit(Unit(layer, channel), (count, height, width))
+    rows_cols = {c: (None, None) if unit == "map" else divmod(int(places[c]), width) for c in channels}
+    return [Unit(layer, c, *rows_cols[c], activation=float(strength[c]), image=image) for c in channels]
+
+
+def named_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: int) -> list[Unit]:
+    """Complete units given by the user - Unit or (channel, row, col) - with their activations; maps: (N, C, H', W')."""
+    complete = []
+    for given in units:
+        unit = given if isinstance(given, Unit) else _unit(layer, given, image)
+        if unit.layer != layer:
+            raise UnitError(f"unit {unit} is not of layer {layer!r}. Project each layer by itself.")
+        check_unit(unit, maps.shape[1:], images=len(maps))
+        own = maps[unit.image, unit.channel]
+        value = own.max() if unit.row is None else own[unit.row, unit.col]
+        complete.append(replace(unit, activation=float(value)))
+    return complete
+
+
+def _unit(layer: str, place: tuple[int, int, int], image: int) -> Unit:
+    channel, row, col = place
+    return Unit(layer, channel, row, col, image=image)
+
+
+def check_unit(unit: Unit, size: Sequence[int], images: int = 1) -> None:
+    """Refuse a unit that a layer of size (C, H', W') does not have."""
+    count, height, width = size
+    if not 0 <= unit.channel < count:
+        raise UnitError(f"layer {unit.layer!r} has no channel {unit.channel}: it has {count}, numbered from 0.")
+    if unit.row is not None and not (0 <= unit.row < height and unit.col is not None and 0 <= unit.col < width):
+        raise UnitError(f"layer {unit.layer!r} has no position {unit.row},{unit.col}: its maps are {height}x{width}, from 0,0.")
+    if images > 1 and not 0 <= unit.image < images:
+        raise UnitError(f"the recording has no image {unit.image}: it has {images}, numbered from 0.")
+
+
+def as_maps(activations: Tensor, layer: str) -> Tensor:
+    """Return activations as (N, C, H', W'); an (N, F) layer counts as F channels of 1x1."""
+    if activations.dim() == 2:
+        return activations[:, :, None, None]
+    if activations.dim() != 4:
+        size = "x".join(map(str, activations.shape[1:]))
+        raise UnitError(f"layer {layer!r} has no maps: its output is {size}, not channels x rows x columns.")
+    return activations
+
+
+def start_signal(maps: Tensor, units: Sequence[Unit], start: str) -> Tensor:
+    """Return the signal (K, C, H', W') that starts each projection: the unit's activation, or 1, and zero elsewhere."""
+    signal = torch.zeros((len(units), *maps.shape[1:]), dtype=_mirror_type(maps), device=maps.device)
+    for number, unit in enumerate(units):
+        if unit.row is None:
+            own = maps[unit.image, unit.channel]
+            signal[number, unit.channel] = own if start == "activation" else (own > 0)
+        else:
+            value = maps[unit.image, unit.channel, unit.row, unit.col] if start == "activation" else 1.0
+            signal[number, unit.channel, unit.row, unit.col] = value
+    return signal
+
+
+def project_units(
+    recording: Recording, layer: str, units: Sequence[Unit], table: Mapping[Callable[..., Any], Any], start: str = "activation"
+) -> tuple[list[Window], list[Tensor]]:
+    """Project each unit by itself; return their windows and what arrived within window and frame, (C, h, w) each."""
+    activations = recording.activations(layer)
+    maps, flat = as_maps(activations, layer), activations.dim() == 2
+    tape, value = recording.tape_for(layer, table), recording.value(layer)
+    windows = [unit_window(tape, value, unit) for unit in units]
+    frame = recording.images.shape[2:]
+    parts: list[Tensor] = []
+    for some in _batches(units, tape, value):
+        signal = start_signal(maps, some, start)
+        rows = torch.tensor([unit.image for unit in some])
+        pixels = project_value(tape, value, signal.flatten(1) if flat else signal, table, _shared(rows))
+        for unit_pixels, window in zip(pixels, windows[len(parts) : len(parts) + len(some)], strict=True):
+            inside = window.clip(*frame)
+            # a copy: a view would keep the whole frame alive
+            parts.append(unit_pixels[:, inside.top : inside.bottom, inside.left : inside.right].clone())
+    return windows, parts
+
+
+def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
+    """Return the pixels that a unit's projection can reach; for a whole map, all that its units reach."""
+    shape = tape.shapes[value]
+    height, width = shape[2:] if len(shape) == 4 else (1, 1)
+    if unit.row is None or unit.col is None or len(shape) != 4:
+        return pixel_window(tape, value, Window(0, 0, height, width))
+    return pixel_window(tape, value, Window(unit.row, unit.col, 1, 1))
+
+
+def _batches(units: Sequence[Unit], tape: Tape, value: int) -> Iterator[Sequence[Unit]]:
+    """Cut a list of units into batches of a bounded size."""
+    largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
+    size = max(1, BATCH_BYTES // (4 * largest))
+    for first in range(0, len(units), size):
+        yield units[first : first + size]
+
+
+def _shared(rows: Tensor) -> int | Tensor:
+    """Return one number where all signals belong to one image: they then share its switches."""
+    return int(rows[0]) if bool((rows == rows[0]).all()) else rows
+
+
+def _mirror_type(maps: Tensor) -> torch.dtype:
+    return torch.float64 if maps.dtype == torch.float64 else torch.float32
+
+
+def default_layer(recording: Recording) -> str:
+    """Return the last rectified layer with more than one position, before pooling or the classifier.
+
+    The classifier is the last of the model's own children to be called. Where a block returns the rectified value as it
+    is, the block names it (`layer4`, not `layer4.2.relu_2`), unless it is the whole trunk of the net.
+    """
+    places = [place for place in recording.places().values() if place.value is not None]
+    shapes, rectified = recording.tape.shapes, rectified_values(recording.tape)
+    spatial = [place for place in places if place.value in rectified and shapes[place.value][2:].numel() > 1]
+    children = [place for place in places if "." not in place.name and not place.is_call]
+    head = max(children, key=lambda place: place.last).name if children else ""
+    body = [place for place in spatial if not f"{place.name}.".startswith(f"{head}.")]
+    candidates = body or spatial or [place for place in places if len(shapes[_value(place)]) == 4]
+    if not candidates:
+        raise UnknownLayerError(f"{recording.name} has no layer with feature maps. Name one: see deconvnet layers.")
+    candidates = [place for place in candidates if place.first or place.last == 1] or candidates
+    return max(candidates, key=lambda place: (_value(place), -place.first, -len(place.name))).name
+
+
+def _value(place: Place) -> int:
+    return -1 if place.value is None else place.value
+
+
+def rectified_values(tape: Tape) -> set[int]:
+    """Return the values on a tape, (N, C, H, W), that hold what rectifiers let through: also joined or passed on."""
+    rectified: set[int] = set()
+    for call in tape.calls:
+        rule = tape.table.get(call.func)
+        passes = isinstance(rule, Cat) or type(rule) in (Same,) or getattr(rule, "passes", False)
+        if isinstance(rule, ReLU) or (passes and call.inputs and rectified.issuperset(call.inputs)):
+            rectified.update(number for number in call.outputs if len(tape.shapes[number]) == 4)
+    return rectified

@@ -1,0 +1,306 @@
+"""Runs a model once over a batch and keeps what the way down needs. The one place where hooks live.
+
+Forward hooks tell which module each call belongs to, and keep the activations of the layers asked for. Names follow
+torchvision's contract: a module's path, or the module's path and the function's name (`layer3.1.add`); the second call
+of the same name gets `_1`. Containers are layers too: `layer3` is what the block returns. Whatever a model returns in a
+tuple, list or dict is indexed: `stage2[1]`.
+
+The model comes back as it was - hooks, training flags, buffers - also when its forward raises half-way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import PictureError, StaleRecordingError, UnknownLayerError, did_you_mean
+from .tape import Call, Tape, Writer, unwatched
+
+Fingerprint = tuple[tuple[int, int], ...]
+
+
+@dataclass
+class Place:
+    """A named layer of one run: which value it is, and the calls that were made inside it."""
+
+    name: str
+    kind: str  # the module's class, or the function's name
+    value: int | None  # None where it does not descend from the image
+    first: int  # the calls made inside it are calls[first:last]
+    last: int
+    is_call: bool = False  # a functional call, not a module
+
+
+class _Stop(BaseException):
+    """Ends a forward pass after the deepest layer asked for; no model's `except Exception` catches it."""
+
+
+@dataclass
+class Run:
+    """What one forward pass left: its tape, its layers by name, and what was kept of them."""
+
+    tape: Tape
+    places: dict[str, Place] = field(default_factory=dict)
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    output: Any = None  # what the model returned; None where the pass was stopped early
+
+
+class _Recorder:
+    """Names values while a model runs."""
+
+    def __init__(self, model: nn.Module, writer: Writer, layers: Sequence[str], stop: bool) -> None:
+        self.writer, self.run = writer, Run(writer.tape)
+        self.paths = {path for path, _ in model.named_modules()}
+        self.inside: list[tuple[str, int, bool]] = []  # (path, calls made before it, is a torch layer): the modules being run
+        self.counts: Counter[str] = Counter()
+        self.wanted, self.stop = set(layers), stop and bool(layers)
+
+    def enter(self, path: str, module: nn.Module) -> None:
+        if self.writer.awake:
+            self.inside.append((path, len(self.run.tape.calls), bool(path) and is_torch_layer(module)))
+
+    def leave(self, path: str, module: nn.Module, output: Any) -> None:
+        if not self.writer.awake:
+            return
+        path, first, _ = self.inside.pop()
+        if path:  # the model itself has no name
+            name = self.unique(path)
+            for suffix, tensor in named_tensors(output):
+                self.place(name + suffix, type(module).__name__, tensor, first)
+
+    def called(self, call: Call, outputs: list[Tensor]) -> None:
+        path = self.inside[-1][0] if self.inside else ""
+        if any(torch_layer for _, _, torch_layer in self.inside):
+            call.layer = self.current(path)  # the inside of a torch layer is that layer
+            return
+        call.layer = self.unique(f"{path}.{call.name}" if path else call.name)
+        for suffix, tensor in named_tensors(outputs[0] if len(outputs) == 1 else outputs):
+            self.place(call.layer + suffix, call.name, tensor, len(self.run.tape.calls) - 1, is_call=True)
+
+    def place(self, name: str, kind: str, tensor: Tensor, first: int, is_call: bool = False) -> None:
+        """Write down a layer's value, keep it if it was asked for, and stop when nothing more is."""
+        self.run.places[name] = Place(name, kind, self.writer.value(tensor), first, len(self.run.tape.calls), is_call)
+        if name in self.wanted:
+            with unwatched():
+                self.run.activations[name] = tensor.detach().clone()
+            self.wanted.discard(name)
+            if self.stop and not self.wanted:
+                raise _Stop
+
+    def current(self, path: str) -> str:
+        return f"{path}_{self.counts[path]}" if self.counts[path] else path
+
+    def unique(self, name: str) -> str:
+        """Return the name, or with the next free number behind it if it was used before."""
+        candidate = self.current(name)
+        while candidate in self.run.places or (candidate != name and candidate in self.paths):
+            self.counts[name] += 1
+            candidate = self.current(name)
+        self.counts[name] += 1
+        return candidate
+
+
+def run_model(
+    model: nn.Module, images: Tensor, table: Mapping[Callable[..., Any], Any], layers: Sequence[str] = (), stop: bool = True
+) -> Run:
+    """Run `model` over images (N, C, H, W) in eval mode, writing its calls down.
+
+    The activations of `layers` are kept; with `stop`, the pass ends after the deepest of them.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(unwatched())  # a recording inside another one's forward pass
+        # Tensors made in inference mode keep no version counter, and cannot go through autograd later
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(eval_mode(model))
+        stack.enter_context(same_buffers(model))
+        images = images.clone() if images.is_inference() else images.detach()
+        writer = Writer(model, table)
+        recorder = _Recorder(model, writer, layers, stop)
+        writer.called = recorder.called
+        for path, module in model.named_modules():
+            stack.callback(module.register_forward_pre_hook(_enter(recorder, path)).remove)
+            stack.callback(module.register_forward_hook(_leave(recorder, path), always_call=True).remove)
+        with writer.writing(images), suppress(_Stop):
+            recorder.run.output = model(images)
+    return recorder.run
+
+
+def _enter(recorder: _Recorder, path: str) -> Callable[..., None]:
+    return lambda module, inputs: recorder.enter(path, module)
+
+
+def _leave(recorder: _Recorder, path: str) -> Callable[..., None]:
+    return lambda module, inputs, output: recorder.leave(path, module, output)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put every submodule in eval mode, and each one's own flag back afterwards."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in flags:
+            module.training = False  # not .eval(): models override train() with side effects
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+@contextmanager
+def same_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore buffers that a forward pass wrote to, such as a counter."""
+    buffers = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers() if not buffer.is_inference()]
+    try:
+        yield
+    finally:
+        for buffer, version, value in buffers:
+            if buffer._version != version:
+                buffer.copy_(value)
+
+
+def is_torch_layer(module: nn.Module) -> bool:
+    """Say whether a module is one of torch's own layers, which are not looked into."""
+    return type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
+
+
+def named_tensors(tree: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield ("", x) for a tensor; ("[0]", a), ("[1]", b) for a tuple or list; ("[out]", x) for a dict."""
+    if isinstance(tree, Tensor):
+        yield "", tree
+        return
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (tuple, list)) else ()
+    for key, item in items:
+        for suffix, tensor in named_tensors(item):
+            yield f"[{key}]{suffix}", tensor
+
+
+def fingerprint(model: nn.Module) -> Fingerprint:
+    """Return what changes when a parameter or buffer is written to or replaced."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+
+class Recording:
+    """One batch of images seen by one model: its tape and activations. Made by `DeconvNet.record`.
+
+    `images` (N, C, H, W) are kept; whatever is asked for later comes from one more forward pass over them, cached.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        table: Mapping[Callable[..., Any], Any],
+        layers: Sequence[str] | None = None,
+        *,
+        stop: bool = True,
+        name: str = "this model",
+        sources: Sequence[str] = (),
+    ) -> None:
+        self.model, self.images, self.name, self.sources = model, images, name, tuple(sources)
+        self._table = table
+        self._weights: Fingerprint | None = None
+        self._run = self._pass(table, layers or (), stop)
+        self._with_values: dict[tuple[Any, ...], Run] = {}
+        for layer in layers or ():
+            self._check_layer(layer, self._run)
+
+    @property
+    def output(self) -> Any:
+        """What the model returned; None where the pass was stopped at the deepest layer."""
+        return self._run.output
+
+    @property
+    def tape(self) -> Tape:
+        """The calls of the first pass, as far as it went."""
+        return self._run.tape
+
+    def places(self) -> dict[str, Place]:
+        """Return the layers of the whole net by name, in the order in which they finished."""
+        if self._run.output is None:
+            self._again()
+        return self._run.places
+
+    def place(self, layer: str) -> Place:
+        """Return a layer by name, looking beyond where the pass stopped if need be."""
+        if layer not in self._run.places and self._run.output is None:
+            self._again()
+        self._check_layer(layer, self._run)
+        place = self._run.places[layer]
+        if place.value is None:
+            raise UnknownLayerError(f"layer {layer!r} of {self.name} does not depend on the image: nothing can be projected.")
+        return place
+
+    def value(self, layer: str) -> int:
+        """Return the number of a layer's value on the tape."""
+        value = self.place(layer).value
+        assert value is not None  # place() refuses those
+        return value
+
+    def source(self, image: int) -> str:
+        """Return the path that an image came from, or "image 0"."""
+        return self.sources[image] if image < len(self.sources) else f"image {image}"
+
+    def activations(self, layer: str) -> Tensor:
+        """Return a copy of a layer's activations, (N, C', H', W') or (N, F), as they left that layer."""
+        if layer not in self._run.activations:
+            self.place(layer)
+            self._run.activations.update(self._pass(self._table, [layer]).activations)
+        return self._run.activations[layer].clone()
+
+    def tape_for(self, layer: str, table: Mapping[Callable[..., Any], Any]) -> Tape:
+        """Return a tape up to `layer` on which everything is kept that the rules of `table` need."""
+        self._check_weights()
+        self.place(layer)
+        needs = tuple(rule for rule in table.values() if getattr(rule, "needs_values", False))
+        if not needs:
+            return self._run.tape
+        run = self._with_values.get(needs)
+        if run is None or layer not in run.places:
+            run = self._pass(table, [layer])
+            self._with_values = {needs: run}  # one at a time: activations are large
+        return run.tape
+
+    def _pass(self, table: Mapping[Callable[..., Any], Any], layers: Sequence[str] = (), stop: bool = True) -> Run:
+        """Run the model over the images, with the weights of the recording."""
+        self._check_weights()
+        run = run_model(self.model, self.images, table, layers, stop)
+        self._weights = fingerprint(self.model)  # after the pass: a model may write to its own buffers
+        return run
+
+    def _check_weights(self) -> None:
+        if self._weights is not None and fingerprint(self.model) != self._weights:
+            raise StaleRecordingError(f"the weights of {self.name} changed after this recording was made. Record again.")
+
+    def _again(self) -> None:
+        kept = self._run.activations
+        self._run = self._pass(self._table)
+        self._run.activations.update(kept)
+
+    def _check_layer(self, layer: str, run: Run) -> None:
+        if layer not in run.places:
+            hint = did_you_mean(layer, run.places)
+            raise UnknownLayerError(f"{layer!r} is not a layer of {self.name}.{hint} See: deconvnet layers {self.name}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return (
+            f"Recording({len(self)} images of {'x'.join(map(str, self.images.shape[1:]))}, {len(self._run.tape.calls)} calls)"
+        )
+
+
+def check_images(images: Tensor) -> Tensor:
+    """Refuse what is not a batch of images (N, C, H, W) of numbers."""
+    if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
+        found = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
+        raise PictureError(f"images must be a float tensor (N, C, H, W), found {found}. One picture: image.unsqueeze(0).")
+    return images

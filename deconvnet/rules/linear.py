@@ -1,0 +1,21 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..tape import Asked, Kept
+from .rule import Rule, check_only_first
+
+
+class Linear(Rule):
+    """(N, ..., F) -> (N, ..., F'); mirrored by the transposed matrix, the bias left out as in a convolution."""
+
+    def run(self, asked: Asked, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Kept]:
+        """Keep the matrix."""
+        check_only_first(asked)
+        return asked(), Kept(size=input.shape, weight=weight)
+
+    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+        """(K, ..., F') -> (K, ..., F)."""
+        return signal @ kept.weight.to(signal.dtype)

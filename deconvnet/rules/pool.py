@@ -1,0 +1,199 @@
+"""Pooling: max pools put each value back at its switch, averages spread it evenly.
+
+`F.max_unpool2d` overwrites where two pooled maxima share a pixel, which a third of AlexNet's and ZFNet's do (3x3 windows,
+stride 2). Here they add up (`overlap="sum"`, as autograd does), or the last one in row-major order stays (`"last"`, as
+`MaxUnpool2d` does, but deterministic).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..field import binned_window, pair, sliding_window
+from ..tape import Asked, Kept
+from ..units import Window
+from .rule import Adjoint, Rule, check_only_first
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool2d(Rule):
+    """(N, C, H, W) -> (N, C, H', W'); mirrored by putting each value back at its switch.
+
+    Without `switches` each value goes to the middle of its window (Mahendran & Vedaldi 2016).
+    """
+
+    switches: bool = True
+    overlap: str = "sum"
+
+    @property
+    def status(self) -> str:  # type: ignore[override]
+        """The true adjoint, unless switches are ignored or collisions overwrite."""
+        return "exact" if self.switches and self.overlap == "sum" else "generalised"
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> tuple[Any, Kept]:
+        """Pool once, with indices, and keep them as offsets within the windows: one byte an entry."""
+        check_only_first(asked)
+        kernel = pair(kernel_size)
+        kept = Kept(
+            size=input.shape,
+            kernel=kernel,
+            stride=pair(stride) if stride else kernel,  # None and [] both mean "the kernel's size"
+            padding=pair(padding),
+            dilation=pair(dilation),
+            ceil_mode=ceil_mode,
+        )
+        output, indices = asked(F.max_pool2d_with_indices, return_indices=True)
+        kept.switches = to_offsets(indices, kept)
+        kept.per_image = ("switches",)
+        return ((output, indices) if return_indices else output), kept
+
+    def mirror(self, kept: Kept, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
+        """(K, C, H', W') -> (K, C, H, W)."""
+        if isinstance(signal, tuple):  # the indices, which it may have returned too, carry no signal
+            signal = next(part for part in signal if part is not None)
+        offsets = kept.switches if self.switches else middle_offsets(kept, signal.shape, signal.device)
+        if self.overlap == "last":
+            signal = signal * last_at_switch(to_indices(offsets, kept), kept.size)
+        return unpool(signal, offsets, kept)
+
+    def window(self, kept: Kept, window: Window) -> Window:
+        """Every output pixel sees its pooling window."""
+        return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+
+
+class Average(Adjoint):
+    """Average pools: the true adjoint; each output sees its own bin."""
+
+    def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Kept]:
+        """Keep the sizes."""
+        output, kept = super().run(asked, input, *args, **kwargs)
+        kept.bins = output.shape
+        return output, kept
+
+
+class AdaptiveAvgPool2d(Average):
+    """(N, C, H, W) -> (N, C, H', W') of a given size, by the mean of each bin."""
+
+    def window(self, kept: Kept, window: Window) -> Window:
+        """The bins' union."""
+        return binned_window(window, kept.size[-2:], kept.bins[-2:])
+
+
+class AvgPool2d(Average):
+    """(N, C, H, W) -> (N, C, H', W'), the mean of a sliding window."""
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> tuple[Any, Kept]:
+        """Keep the window's geometry too."""
+        arguments = (kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad, divisor_override)
+        output, kept = super().run(asked, input, *arguments)
+        kept.kernel = pair(kernel_size)
+        kept.stride = pair(stride) if stride else kept.kernel
+        kept.padding = pair(padding)
+        return output, kept
+
+    def window(self, kept: Kept, window: Window) -> Window:
+        """Every output pixel sees its pooling window."""
+        return sliding_window(window, kept.kernel, kept.stride, kept.padding)
+
+
+def _corners(kept: Kept, axis: int, count: int, device: torch.device) -> Tensor:
+    """Return the first row (axis 0) or column (axis 1) of each pooling window; may be negative. (count,)"""
+    return torch.arange(count, device=device) * kept.stride[axis] - kept.padding[axis]
+
+
+def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
+    """Turn flat pixel indices (N, C, H', W') int64 into offsets within the pooling windows, one byte where that is enough."""
+    width = kept.size[3]
+    rows = (indices // width - _corners(kept, 0, indices.shape[2], indices.device)[:, None]) // kept.dilation[0]
+    cols = (indices % width - _corners(kept, 1, indices.shape[3], indices.device)) // kept.dilation[1]
+    places = kept.kernel[0] * kept.kernel[1]
+    return (rows * kept.kernel[1] + cols).to(torch.uint8 if places <= 256 else torch.int32)
+
+
+def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
+    """Turn offsets within the pooling windows back into flat pixel indices, int64."""
+    rows, cols = offsets.long() // kept.kernel[1], offsets.long() % kept.kernel[1]
+    rows = rows * kept.dilation[0] + _corners(kept, 0, offsets.shape[2], offsets.device)[:, None]
+    cols = cols * kept.dilation[1] + _corners(kept, 1, offsets.shape[3], offsets.device)
+    return rows * kept.size[3] + cols
+
+
+def middle_offsets(kept: Kept, shape: torch.Size, device: torch.device) -> Tensor:
+    """Return the offset of each window's middle, or of the place nearest to it that lies inside the frame."""
+    middles = []
+    for axis in (0, 1):
+        corners = _corners(kept, axis, shape[2 + axis], device)
+        step, size = kept.dilation[axis], kept.size[2 + axis]
+        first, last = (-corners + step - 1) // step, (size - 1 - corners) // step
+        middles.append(torch.full_like(corners, kept.kernel[axis] // 2).clamp(first.clamp(min=0), last))
+    return (middles[0][:, None] * kept.kernel[1] + middles[1]).expand(1, shape[1], -1, -1)
+
+
+def last_at_switch(indices: Tensor, size: torch.Size) -> Tensor:
+    """Say of each pooled entry whether it is the last, in row-major order, of those with its switch. Bool, as `indices`."""
+    flat = indices.flatten(2)
+    order = torch.arange(flat.shape[2], device=flat.device).expand_as(flat)
+    last = flat.new_zeros((*flat.shape[:2], size[2] * size[3])).scatter_reduce_(2, flat, order, "amax")
+    return (last.gather(2, flat) == order).view_as(indices)
+
+
+def unpool(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
+    """Put each value back at its switch, adding where switches coincide: (K, C, H', W') -> (K, C, H, W)."""
+    if signal.device.type == "cpu":
+        return _unpool_cpu(signal, to_indices(offsets, kept).expand(signal.shape), kept)
+    return unpool_by_offsets(signal, offsets, kept)
+
+
+def _unpool_cpu(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
+    # ATen's max-pool backward is this very operation, and the fastest; of the input it reads only the shape
+    frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype)
+    geometry = (kept.kernel, kept.stride, kept.padding, kept.dilation, kept.ceil_mode)
+    return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous())
+
+
+def unpool_by_offsets(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
+    """The same, one offset after the other: on a GPU atomic additions would make the last digits differ from run to run."""
+    out_height, out_width = signal.shape[2:]
+    reach = [  # the canvas that all windows cover together, from the padding's first row and column
+        (count - 1) * stride + dilation * (kernel - 1) + 1
+        for count, stride, dilation, kernel in zip(signal.shape[2:], kept.stride, kept.dilation, kept.kernel, strict=True)
+    ]
+    height, width = kept.size[2:]
+    top, left = kept.padding
+    canvas = signal.new_zeros((*signal.shape[:2], max(reach[0], top + height), max(reach[1], left + width)))
+    for row in range(kept.kernel[0]):
+        for col in range(kept.kernel[1]):
+            first, across = row * kept.dilation[0], col * kept.dilation[1]
+            place = canvas[
+                :,
+                :,
+                first : first + (out_height - 1) * kept.stride[0] + 1 : kept.stride[0],
+                across : across + (out_width - 1) * kept.stride[1] + 1 : kept.stride[1],
+            ]
+            place += signal * (offsets == row * kept.kernel[1] + col)
+    return canvas[:, :, top : top + height, left : left + width]

@@ -1,0 +1,262 @@
+"""Writes down every call that a model makes in one forward pass, functional calls too.
+
+Module hooks alone miss `F.relu`, `F.max_pool2d`, `torch.cat` and `+`; symbolic tracing fails on control flow. So a
+`TorchFunctionMode` sees each public torch call as it is made. Every tensor that descends from the image gets a number;
+a call reads some numbers and makes new ones. Three requirements shape this file:
+
+- nothing may be passed over in silence: a call without a rule, a tensor that changed behind our back (through a view),
+  or one that no recorded call made (a scripted function) is written down as a *problem*, and raises when a projection
+  needs it - never while recording;
+- an in-place call gives the same tensor object a new number, so numbers belong to (object, version) pairs;
+- the tape keeps sizes and switches, not activations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from .errors import NoRuleError
+
+CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
+UNSEEN = "it reads a tensor that no recorded call made (a scripted function or a stray constant: register it as a buffer)"
+CHANGED = "it reads a tensor that was changed in place through another view of it"
+
+
+class Kept(SimpleNamespace):
+    """What one call leaves for the way down, by name.
+
+    `per_image` tensors have the recording's batch axis first; everything else serves all images alike.
+    """
+
+    def __init__(self, per_image: Mapping[str, Tensor] | None = None, **shared: Any) -> None:
+        super().__init__(**shared, **(per_image or {}))
+        self.per_image = tuple(per_image or ())
+
+    def of(self, rows: int | Tensor | None) -> Kept:
+        """Return what is kept of these images: one that all signals share (int), one for each signal, or all (None)."""
+        if rows is None or not self.per_image:
+            return self
+        kept = Kept(**{name: value for name, value in vars(self).items() if name != "per_image"})
+        for name in self.per_image:
+            setattr(kept, name, _rows(getattr(self, name), rows))
+        kept.per_image = self.per_image
+        return kept
+
+
+def _rows(tensor: Tensor, rows: int | Tensor) -> Tensor:
+    if tensor.shape[0] == 1:
+        return tensor
+    return tensor[rows : rows + 1] if isinstance(rows, int) else tensor.index_select(0, rows.to(tensor.device))
+
+
+@dataclass
+class Call:
+    """One call of the forward pass: which values it read and made, and what its rule kept."""
+
+    func: Callable[..., Any]
+    name: str  # the function's plain name: "conv2d", "add"
+    layer: str  # the layer it belongs to: "features.0", "layer3.1.add"
+    inputs: tuple[int, ...]  # the values that descend from the image, in the order of the arguments
+    outputs: tuple[int, ...]
+    kept: Kept = field(default_factory=Kept)
+    problem: str | None = None  # why it cannot be mirrored
+
+
+@dataclass
+class Tape:
+    """The calls of one forward pass, in order; value 0 is the image."""
+
+    table: Mapping[Callable[..., Any], Any]
+    calls: list[Call] = field(default_factory=list)
+    shapes: list[torch.Size] = field(default_factory=list)  # of each value
+    makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
+
+    def down_from(self, value: int) -> Iterator[Call]:
+        """Yield the calls from the one that made `value` down to the first."""
+        last = self.makers.get(value)
+        if last is not None:
+            yield from reversed(self.calls[: last + 1])
+
+    def rule(self, call: Call, table: Mapping[Callable[..., Any], Any] | None = None) -> Any:
+        """Return the rule that mirrors a call, or raise `NoRuleError` naming the layer and the call."""
+        rule = (self.table if table is None else table).get(call.func)
+        if rule is None or call.problem:
+            why = f" ({call.problem})" if call.problem else ""
+            raise NoRuleError(f"no mirror rule for {call.name} in {call.layer!r}{why}. Add one: see docs/your-own-rule.md.")
+        return rule
+
+
+class Asked:
+    """The call as a rule sees it in `run`: `asked()` makes it, `asked.descends(x)` says if x comes from the image."""
+
+    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, descends: Callable[[Any], bool], batch: int) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs
+        self.descends, self.batch = descends, batch
+        self.made = False
+
+    def __call__(self, func: Callable[..., Any] | None = None, **changes: Any) -> Any:
+        """Make the call as the model asked for it, or by another function or with other keywords that do the same."""
+        self.made = True
+        return (func or self.func)(*self.args, **{**self.kwargs, **changes})
+
+
+class Unmirrorable(Exception):
+    """Raised by a rule's `run` *before* the call is made, where it cannot mirror these arguments; the text says why."""
+
+
+_active: ContextVar[Writer | None] = ContextVar("deconvnet_writer", default=None)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Use torch without any recording writing that down."""
+    token = _active.set(None)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+class Writer(TorchFunctionMode):
+    """The mode that fills a tape; `called(call, outputs)` is told of each call that made something of the image."""
+
+    def __init__(self, model: nn.Module, table: Mapping[Callable[..., Any], Any]) -> None:
+        super().__init__()
+        self.tape = Tape(table)
+        self.called: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
+        self._values: Any = WeakTensorKeyDictionary()  # tensor -> (number, its version then)
+        self._own = {id(tensor) for tensor in _tensors_of(model)}  # they live as long as the model: ids are safe
+        self._batch = 0
+
+    @contextmanager
+    def writing(self, image: Tensor) -> Iterator[Tape]:
+        """Write down all calls made in this context; nested recordings see only their own."""
+        self._batch = image.shape[0]
+        self._number(image)
+        token = _active.set(self)
+        try:
+            with self:
+                yield self.tape
+        finally:
+            _active.reset(token)
+
+    @property
+    def awake(self) -> bool:
+        """True while this writer, and not one nested in it, is the one that writes."""
+        return _active.get() is self
+
+    def value(self, tensor: Tensor) -> int | None:
+        """Return the number of a tensor that descends from the image, else None."""
+        entry = self._values.get(tensor)
+        return None if entry is None or entry[0] == CONSTANT or entry[1] != _version(tensor) else entry[0]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Make one call and write it down."""
+        kwargs = kwargs or {}
+        if _active.get() is not self:
+            return func(*args, **kwargs)
+        read = list(tensors_in((args, kwargs)))
+        problem = next((why for why in map(self._problem, read) if why), None)
+        numbers = [self.value(tensor) for tensor in read]
+        if problem is None and all(number is None for number in numbers):
+            return self._constant(func, args, kwargs, read)
+        versions = [_version(tensor) for tensor in read]
+        output, kept, trouble = self._run(func, args, kwargs)
+        made = list(tensors_in(output)) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
+        made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
+        if made:
+            inputs = tuple(number for number in numbers if number is not None)
+            self._write(func, inputs, made, kept, problem or trouble)
+        return output
+
+    def _constant(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
+        output = func(*args, **kwargs)
+        for tensor in [*tensors_in(output), *(x for x in read if x in self._values)]:
+            self._values[tensor] = (CONSTANT, _version(tensor))
+        return output
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Kept, str | None]:
+        """Make the call through its rule; where the rule cannot take it, make it plainly and say why."""
+        rule = self.tape.table.get(func)
+        if rule is None:
+            return func(*args, **kwargs), Kept(), None
+        asked = Asked(func, args, kwargs, self._descends, self._batch)
+        try:
+            output, kept = rule.run(asked, *args, **kwargs)
+            return output, kept, None
+        except (Unmirrorable, TypeError) as error:
+            if asked.made:
+                raise
+            return func(*args, **kwargs), Kept(), str(error)
+
+    def _write(self, func: Any, inputs: tuple[int, ...], made: list[Tensor], kept: Kept, problem: str | None) -> None:
+        outputs = tuple(self._number(tensor) for tensor in made)
+        call = Call(func, plain_name(func), "", inputs, outputs, kept, problem)
+        self.tape.calls.append(call)
+        self.tape.makers.update(dict.fromkeys(outputs, len(self.tape.calls) - 1))
+        self.called(call, made)
+
+    def _number(self, tensor: Tensor) -> int:
+        self.tape.shapes.append(tensor.shape)
+        self._values[tensor] = (len(self.tape.shapes) - 1, _version(tensor))
+        return len(self.tape.shapes) - 1
+
+    def _descends(self, tensor: Any) -> bool:
+        return isinstance(tensor, Tensor) and self.value(tensor) is not None
+
+    def _problem(self, tensor: Tensor) -> str | None:
+        """Say what is wrong with a tensor that a call is about to read."""
+        entry = self._values.get(tensor)
+        if entry is None:
+            return None if id(tensor) in self._own or tensor.dim() == 0 or not tensor.is_floating_point() else UNSEEN
+        return CHANGED if entry[1] != _version(tensor) and entry[0] != CONSTANT else None
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dicts, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from tensors_in(item)
+    elif isinstance(tree, Mapping):
+        for item in tree.values():
+            yield from tensors_in(item)
+
+
+@functools.cache
+def plain_name(func: Callable[..., Any]) -> str:
+    """Return the name people know a torch function by: `Tensor.add_`, `+=` and `torch.add` are all "add"."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name == "fn":  # F.max_pool2d and its kin are closures of one dispatcher
+        name = next(known for known, value in vars(F).items() if value is func)
+    bare = name.strip("_")
+    in_place_or_reflected = name.startswith("__") and bare[:1] in "ir" and hasattr(torch.Tensor, f"__{bare[1:]}__")
+    return bare[1:] if in_place_or_reflected else bare
+
+
+def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors keep no count
+
+
+def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """Yield parameters, buffers, and the tensors that modules hold as plain attributes."""
+    for module in model.modules():
+        for attribute in vars(module).values():
+            yield from tensors_in(attribute)

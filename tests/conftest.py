@@ -1,0 +1,40 @@
+"""What the tests share: seeds, a picture, small nets, and the shared folder of real weights and photographs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import deconvnet
+from deconvnet.drawings import draw
+
+SHARED = Path(os.environ.get("DECONVNET_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the checkout with real weights and photographs; its tests skip where it is absent."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip(f"no real weights and photographs at {SHARED} (set DECONVNET_SHARED)")
+    return SHARED
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A drawing of a face, as a file."""
+    path = tmp_path / "face.png"
+    draw("face", seed=3).picture.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny() -> deconvnet.Loaded:
+    return deconvnet.load_model("tiny")
