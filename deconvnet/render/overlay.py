@@ -1,0 +1,103 @@
+"""Windows drawn on a picture: thin rectangles in colours that readers with any colour vision can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from ..errors import OptionError
+from ..units import Window
+
+Colour: TypeAlias = tuple[int, int, int]
+
+#: Okabe & Ito's palette (2008) without its yellow, too faint on white paper, filled up with three of Paul Tol's muted colours.
+COLOURS: tuple[Colour, ...] = (
+    (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (136, 34, 85), (40, 40, 40),
+    (153, 153, 51),
+)  # fmt: skip
+
+_HALO = (255, 255, 255)
+_DASH = 6  # pixels
+
+
+def draw_windows(
+    picture: npt.NDArray[np.uint8],
+    windows: Sequence[Window | None],
+    colours: Sequence[Colour],
+    scale: float = 1.0,
+    *,
+    width: int = 2,
+) -> Image.Image:
+    """Draw windows on a picture (H, W, 3), 0..255, enlarged `scale` times; the first window lies on top.
+
+    A window is clipped to the picture; None, or one that covers all of it, is not drawn. Windows that coincide share their
+    rectangle as dashes of their colours, so that none is hidden. `width` is the line's, in pixels of the result.
+    """
+    if len(windows) != len(colours):
+        raise OptionError(f"{len(windows)} windows have {len(colours)} colours. Give one colour for each window.")
+    height, length = picture.shape[:2]
+    image = enlarge(picture, scale)
+    pen = ImageDraw.Draw(image)
+    shared = _colours_of(windows, colours, height, length)
+    for window, inks in reversed(shared.items()):
+        _draw_rectangle(pen, window, inks, image.width / length, image.height / height, width)
+    return image
+
+
+def enlarge(pixels: npt.NDArray[np.uint8], scale: float) -> Image.Image:
+    """Return pixels (H, W, 3) as a picture `scale` times as large: from 4 times on with crisp pixels, below that smooth.
+
+    A few pixels blown up smoothly look like more detail than there is; a photograph at twice its size looks coarse if crisp.
+    """
+    height, width = pixels.shape[:2]
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    image = Image.fromarray(pixels)
+    if scale < 4:
+        return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+    whole = -int(-scale // 1)  # a whole factor first, then down: all pixels come out equally large
+    return image.resize((width * whole, height * whole), Image.Resampling.NEAREST).resize(size, Image.Resampling.BOX)
+
+
+def _colours_of(
+    windows: Sequence[Window | None], colours: Sequence[Colour], height: int, width: int
+) -> dict[Window, list[Colour]]:
+    """Return the rectangles to draw, in order, each with the colours of all windows that lie there."""
+    shared: dict[Window, list[Colour]] = {}
+    for window, colour in zip(windows, colours, strict=True):
+        if window is None or window.covers(height, width):
+            continue
+        clipped = window.clip(height, width)
+        if clipped.height and clipped.width:
+            shared.setdefault(clipped, []).append(colour)
+    return shared
+
+
+def _draw_rectangle(
+    pen: ImageDraw.ImageDraw, window: Window, inks: list[Colour], across: float, down: float, width: int
+) -> None:
+    """Draw a rectangle around the window's pixels: a white halo a pixel wide on both sides of a coloured line."""
+    left, top = round(window.left * across), round(window.top * down)
+    right, bottom = round(window.right * across) - 1, round(window.bottom * down) - 1
+    pen.rectangle((left, top, right, bottom), outline=_HALO, width=width + 2)
+    inner = (left + 1, top + 1, max(right - 1, left + 1), max(bottom - 1, top + 1))
+    if len(inks) == 1:
+        pen.rectangle(inner, outline=inks[0], width=width)
+        return
+    for number, dash in enumerate(_dashes(*inner, width)):
+        pen.rectangle(dash, fill=inks[number % len(inks)])
+
+
+def _dashes(left: int, top: int, right: int, bottom: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """Go round the rectangle in dashes, each a filled box `width` pixels thick."""
+    for start in range(left, right + 1, _DASH):
+        yield (start, top, min(start + _DASH - 1, right), min(top + width - 1, bottom))
+    for start in range(top, bottom + 1, _DASH):
+        yield (max(right - width + 1, left), start, right, min(start + _DASH - 1, bottom))
+    for start in range(left, right + 1, _DASH):
+        yield (start, max(bottom - width + 1, top), min(start + _DASH - 1, right), bottom)
+    for start in range(top, bottom + 1, _DASH):
+        yield (left, start, min(left + width - 1, right), min(start + _DASH - 1, bottom))

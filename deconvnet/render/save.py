@@ -1,0 +1,128 @@
+"""Figures and arrays written to disk: whole or not at all, the same bytes every time, with the settings that made them inside.
+
+A figure that cannot say how it was made cannot be made again, so its settings travel in the file; a date in it would make two
+equal figures differ, so there is none. Everything is written to a file beside the target and moved over it once it is complete:
+a run that is interrupted leaves no half a picture under a good name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from ..errors import OptionError, PictureError
+
+KEY = "deconvnet"  # of the PNG text that holds the settings
+RESOLUTION = 150  # dots per inch of a PDF: a sheet of 1,000 pixels prints 17 cm wide
+
+_JPEG_COMMENT = 65_533  # bytes
+
+
+def save_picture(
+    image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Save a picture as PNG, JPEG or PDF, by the suffix of `path`, with the settings that made it as JSON inside.
+
+    PNG keeps them as the text `deconvnet`, JPEG as its comment, PDF as its subject; PNG alone keeps the pixels exactly. The
+    same picture and settings give the same bytes.
+    """
+    path = Path(path)
+    write = FORMATS.get(path.suffix.lower())
+    if write is None:
+        raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Use one of {', '.join(FORMATS)}.")
+    text = "" if settings is None else json.dumps(settings, default=str)
+    if write is _write_jpeg and len(text) > _JPEG_COMMENT:
+        raise OptionError(f"cannot save {str(path)!r}: its settings are too long for a JPEG comment. Save it as .png.")
+    with write_atomic(path) as handle:
+        write(image, handle, text)
+
+
+def save_arrays(path: str | os.PathLike[str], /, **arrays: npt.ArrayLike) -> None:
+    """Save named arrays in one compressed .npz file, which `numpy.load` opens; the same arrays give the same bytes."""
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Arrays are saved as .npz.")
+    values = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, value in values.items():
+        if value.dtype.hasobject:  # numpy would pickle it, and refuse to load it again
+            raise OptionError(f"cannot save {name!r}: it holds Python objects. Give numbers or text.")
+    with write_atomic(path) as handle:
+        np.savez_compressed(handle, **values)  # type: ignore[arg-type]
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read back the settings in a PNG or JPEG that `save_picture` wrote."""
+    name = repr(os.fspath(path))
+    try:
+        with Image.open(path) as image:
+            settings = json.loads(image.info.get(KEY) or image.info.get("comment") or "null")
+    except UnidentifiedImageError as error:
+        raise PictureError(f"cannot read settings from {name}: it is not a PNG or JPEG. Check the path.") from error
+    except OSError as error:
+        raise PictureError(f"cannot read settings from {name}: {error.strerror or error}. Check the path.") from error
+    except ValueError:  # a comment by somebody else
+        settings = None
+    if not isinstance(settings, dict):
+        raise PictureError(f"cannot read settings from {name}: there are none. Give a PNG or JPEG that deconvnet saved.")
+    return settings
+
+
+@contextmanager
+def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file that appears at `path`, over what stood there, once the block ends; after an error nothing has changed.
+
+        with write_atomic("table.bin") as handle:
+            handle.write(rows)
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path))  # through a link, not in place of it
+    if os.path.isdir(target):
+        raise OptionError(f"cannot write {str(path)!r}: it is a folder. Name a file in it.")
+    if not os.path.isdir(target.parent):
+        raise OptionError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Make it first.")
+    beside = target.parent / f".{secrets.token_hex(8)}.tmp"  # on the same disk, or it could not be moved in one step
+    try:
+        with open(beside, "x+b") as handle:
+            yield handle
+        os.replace(beside, target)
+    except OSError as error:
+        if error.errno is None:
+            raise  # no failure of the disk: whatever the block was doing
+        raise OptionError(f"cannot write {str(path)!r}: {error.strerror}. Choose another place.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_png(image: Image.Image, handle: IO[bytes], settings: str) -> None:
+    text = PngImagePlugin.PngInfo()
+    if settings:
+        text.add_text(KEY, settings)
+    image.save(handle, "PNG", pnginfo=text, optimize=True)
+
+
+def _write_jpeg(image: Image.Image, handle: IO[bytes], settings: str) -> None:
+    image.convert("RGB").save(handle, "JPEG", quality=95, subsampling=0, comment=settings.encode("ascii"))
+
+
+def _write_pdf(image: Image.Image, handle: IO[bytes], settings: str) -> None:
+    dates_off = {"creationDate": None, "modDate": None, "title": None}  # the title would be the temporary file's name
+    quality = {"resolution": RESOLUTION, "quality": 95, "subsampling": 0}
+    image.convert("RGB").save(handle, "PDF", subject=settings, **quality, **dates_off)
+
+
+#: What a suffix is written with.
+FORMATS: dict[str, Callable[[Image.Image, IO[bytes], str], None]] = {
+    ".png": _write_png,
+    ".jpg": _write_jpeg,
+    ".jpeg": _write_jpeg,
+    ".pdf": _write_pdf,
+}

@@ -1,0 +1,101 @@
+"""Words on a figure, in the one font that Pillow brings along, so that a page looks the same on every machine.
+
+That font (Aileron) has no glyphs beyond Latin-1's punctuation: a letter it lacks is replaced by its plain relative, or by "?",
+never by an empty box. Text is cut to the width it has, with an ellipsis, so it can neither overlap nor run off the page.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from PIL import ImageFont
+
+TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
+INK, FAINT = (32, 32, 32), (112, 112, 112)
+
+_ELLIPSIS = "..."
+_MISSING = "\U0010ffff"  # no font has it: what is drawn for it is the empty box
+_RELATIVES = {
+    "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i",
+    "–": "-", "—": "-", "−": "-", "→": "->", "μ": "u", "µ": "u",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font at a size in pixels."""
+    return ImageFont.load_default(size)
+
+
+def text_width(text: str, size: int) -> int:
+    """Return the width of one line of text, in whole pixels."""
+    return -int(-font(size).getlength(text) // 1)
+
+
+def line_height(size: int) -> int:
+    """Return the height of one line with the space between lines, in pixels."""
+    return round(size * 1.45)
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, in letters that the font has.
+
+    >>> printable("Žižkov – 图.jpg")
+    'Zizkov - ?.jpg'
+    """
+    return "".join(map(_printable_letter, " ".join(text.split())))
+
+
+def fit(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
+    """Return printable text no wider than `width` pixels, what is cut out shown as "..."; "" where not even that has room.
+
+    With `keep_end` the middle is cut, for names whose end tells most: files and layers.
+    """
+    text = printable(text)
+    if text_width(text, size) <= width:
+        return text
+    fits, fails = 0, len(text)  # letters kept: halve the gap between what is known to fit and what is not
+    while fails - fits > 1:
+        kept = (fits + fails) // 2
+        if text_width(_shortened(text, kept, keep_end), size) <= width:
+            fits = kept
+        else:
+            fails = kept
+    shortest = _shortened(text, fits, keep_end)
+    return shortest if text_width(shortest, size) <= width else ""
+
+
+def wrap(text: str, size: int, width: int) -> list[str]:
+    """Break printable text into lines no wider than `width` pixels; a single word that is wider gets an ellipsis."""
+    lines: list[str] = []
+    for word in printable(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fit(word, size, width, keep_end=True))
+    return lines
+
+
+def _shortened(text: str, kept: int, keep_end: bool) -> str:
+    """Return `kept` letters of the text and an ellipsis for the others."""
+    tail = kept // 2 if keep_end else 0
+    return text[: kept - tail].rstrip() + _ELLIPSIS + text[len(text) - tail :].lstrip()
+
+
+@lru_cache(maxsize=4096)
+def _printable_letter(letter: str) -> str:
+    if _has_glyph(letter):
+        return letter
+    plain = _RELATIVES.get(letter) or unicodedata.normalize("NFKD", letter)
+    kept = "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part))
+    return kept or ("" if unicodedata.combining(letter) else "?")
+
+
+def _has_glyph(letter: str) -> bool:
+    if letter == " ":
+        return True
+    large = font(32)  # large enough for two glyphs to differ
+    drawn, box = large.getmask(letter), large.getmask(_MISSING)
+    return drawn.size != (0, 0) and (drawn.size, bytes(drawn)) != (box.size, bytes(box))
