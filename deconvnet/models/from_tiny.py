@@ -1,0 +1,30 @@
+"""The source "tiny": the net in the package."""
+
+from __future__ import annotations
+
+from ..drawings import CLASSES
+from ..errors import UnknownModelError
+from ..images import Preprocess
+from .loaded import Loaded
+from .random import seeded
+from .tiny import INPUT_SIZE, MEAN, STD, WEIGHTS, Tiny
+from .weights import fill, hash_file, read_state
+
+
+def load(name: str, weights: str) -> Loaded:
+    """Load `tiny` with its own weights, random ones, or a checkpoint of its training."""
+    if name:
+        raise UnknownModelError(f"'tiny:{name}' is not a model. Did you mean 'tiny'?")
+    with seeded():
+        model = Tiny().eval()
+    path = str(WEIGHTS) if weights == "DEFAULT" else weights
+    if weights != "none":
+        fill(model, {key: value.float() for key, value in read_state(path).items()}, path, "tiny")
+    return Loaded(
+        model=model,
+        preprocess=Preprocess(INPUT_SIZE, INPUT_SIZE, MEAN, STD),
+        name="tiny",
+        weights="random" if weights == "none" else hash_file(path),
+        classes=CLASSES,
+        input_size=(3, INPUT_SIZE, INPUT_SIZE),
+    )

@@ -1,0 +1,108 @@
+"""The source "torchvision": its classification nets, with their own weights, transforms and class names."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.error import URLError
+
+from torch import nn
+
+from ..errors import UnknownModelError, WeightsError, did_you_mean
+from ..images import Preprocess
+from .loaded import Loaded
+from .random import seeded
+from .weights import State, fill, hash_file, read_state
+
+#: Nets whose published weights were made for inputs in -1..1, and which convert torchvision's own normalisation inside.
+CONVERTS_INPUT = ("googlenet", "inception_v3")
+
+
+def load(name: str, weights: str) -> Loaded:
+    """Load a torchvision model with its DEFAULT weights, a file's, or random ones."""
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise UnknownModelError(f"'torchvision:{name}' is not a model of torchvision {torchvision.__version__}.{hint}")
+    default = torchvision.models.get_model_weights(name).DEFAULT
+    if weights == "DEFAULT":
+        model, identity = _download(name, default)
+    else:
+        model, identity = _build(name, weights)
+    preset = default.transforms()
+    classes = tuple(default.meta["categories"])
+    return Loaded(
+        model=model.eval(),
+        preprocess=_preprocess(preset),
+        name=f"torchvision:{name}",
+        weights=identity,
+        classes=classes if _class_count(model) == len(classes) else (),
+        input_size=(3, *_sides(preset.crop_size)),
+    )
+
+
+def _download(name: str, default: Any) -> tuple[nn.Module, str]:
+    import torch.hub
+    import torchvision
+
+    path = f"{torch.hub.get_dir()}/checkpoints/{default.url.rsplit('/', 1)[-1]}"
+    try:
+        model: nn.Module = torchvision.models.get_model(name, weights=default)
+    except (URLError, OSError, TimeoutError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(
+            f"the weights of torchvision:{name} could not be downloaded ({reason}). Put {default.url} at {path!r}, "
+            "give --weights FILE, or take --model tiny, which needs no download."
+        ) from None
+    except RuntimeError as error:  # torch.hub's check of the file's hash
+        raise WeightsError(f"the weights at {path!r} are damaged ({error}). Delete that file and try again.") from None
+    return model, hash_file(path)
+
+
+def _build(name: str, weights: str) -> tuple[nn.Module, str]:
+    if weights == "none":
+        return _new(name, {}), "random"
+    state = read_state(weights)
+    model = _new(name, state)
+    fill(model, state, weights, f"torchvision:{name}")
+    return model, hash_file(weights)
+
+
+def _new(name: str, state: State) -> nn.Module:
+    """Build the net with random weights, with as many classes as a state dict for it has."""
+    import torchvision
+
+    options: dict[str, Any] = {}
+    if name in CONVERTS_INPUT:
+        # their weights were trained with side branches, which a file may hold or not, and which eval mode never runs
+        auxiliary = any(key.lower().startswith("aux") for key in state)
+        options = {"init_weights": False, "aux_logits": auxiliary, "transform_input": bool(state)}
+    with seeded():
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+        own = model.state_dict()
+        last = next(reversed(own))  # the classifier's bias
+        classes = len(state[last]) if last in state and state[last].dim() == 1 else None
+        if classes and classes != len(own[last]):
+            model = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
+    return model
+
+
+def _class_count(model: nn.Module) -> int:
+    return len(next(reversed(model.state_dict().values())))
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    sides = [size] if isinstance(size, int) else list(size)
+    return sides[0], sides[-1]
+
+
+def _preprocess(preset: Any) -> Preprocess:
+    """Return torchvision's own transform as one that can be undone; a test holds it equal to the original."""
+    return Preprocess(
+        resize=_sides(preset.resize_size)[0],
+        crop=_sides(preset.crop_size),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
+    )

@@ -1,0 +1,242 @@
+"""`DeconvNet`: a model and its mirror. Record pictures once, project many times."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import rules as rules_
+from .errors import NoRuleError, OptionError, PictureError, check_option
+from .field import pixel_window
+from .images import Picture, open_picture
+from .mirror import Mirror, describe, project_value, size_text, status, table_text
+from .models import Loaded, Preprocessing
+from .project import Projection, Seen, UnitLike, as_maps, choose_units, default_layer, named_units, project_units
+from .record import Place, Recording, check_images
+from .tape import Tape
+from .units import Window
+from .version import __version__
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named layer of a net, as `DeconvNet.layers` lists it. Sizes are in units, fields and strides in pixels."""
+
+    name: str
+    kind: str  # the module's class, or the function's name
+    channels: int
+    height: int
+    width: int
+    receptive_field: tuple[int, int]  # height, width of a unit's window, in the middle of the map
+    stride: tuple[int, int]  # how far the windows of neighbours are apart
+    status: str  # of its rule; of a container, the loosest of the rules inside
+
+
+class Layers(tuple[Layer, ...]):
+    """The layers of a net, in the order in which they finish. Prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [("layer", "kind", "output", "field", "stride", "status")]
+        for layer in self:
+            output = size_text((layer.channels, layer.height, layer.width))
+            rows.append(
+                (layer.name, layer.kind, output, size_text(layer.receptive_field), size_text(layer.stride), layer.status)
+            )
+        return table_text(rows)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class DeconvNet:
+    """A model and the deconvnet that mirrors it.
+
+        >>> net = DeconvNet(load_model("tiny"))
+        >>> recording = net.record(["cat.jpg"])
+        >>> net.project(recording, "features.10").save("grid.png")
+
+    `model` is what `load_model` returns, or any `nn.Module`; `preprocess` then turns a picture into (C, H, W), and is
+    needed only for recording pictures instead of tensors. `overlap`: what becomes of maxima that share a pixel, "sum" or
+    "last". `lrn`: "identity" (the paper's way) or "derivative". `rules`: the table of mirror rules.
+    """
+
+    def __init__(
+        self,
+        model: Loaded | nn.Module,
+        preprocess: Preprocessing | None = None,
+        *,
+        rules: rules_.Table = rules_.DEFAULT,
+        overlap: str = "sum",
+        lrn: str = "identity",
+    ) -> None:
+        check_option("overlap", overlap, ("sum", "last"))
+        check_option("lrn", lrn, ("identity", "derivative"))
+        self.loaded = model if isinstance(model, Loaded) else Loaded.of(model, preprocess)
+        self.model, self.name = self.loaded.model, self.loaded.name
+        self.preprocess = preprocess or self.loaded.preprocess
+        self.rules = rules.given(overlap=overlap, lrn=lrn)
+        self.overlap, self.lrn = overlap, lrn
+
+    def record(
+        self, images: Tensor | Picture | Sequence[Picture], *, layers: Sequence[str] | None = None, stop: bool = True
+    ) -> Recording:
+        """Run images through the model once and keep what the way down needs.
+
+        `images`: (N, C, H, W) as the model expects it, or pictures: paths or PIL images. The activations of `layers` are
+        kept and the pass ends after the deepest of them, unless `stop` is False. Runs in eval mode; the model comes back
+        as it was.
+        """
+        sources: list[str] = []
+        if not isinstance(images, Tensor):
+            pictures = [images] if isinstance(images, (str, os.PathLike)) or not isinstance(images, Sequence) else list(images)
+            images = self._tensor(pictures)
+            sources = [str(picture) if isinstance(picture, (str, os.PathLike)) else "picture" for picture in pictures]
+        check_images(images)
+        like = next((p for p in self.model.parameters() if p.is_floating_point()), images)
+        images = images.to(device=like.device, dtype=like.dtype)
+        if isinstance(layers, str):
+            raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
+        return Recording(self.model, images, self.rules, layers, stop=stop, name=self.name, sources=sources)
+
+    def _tensor(self, pictures: Sequence[Picture]) -> Tensor:
+        if self.preprocess is None:
+            raise PictureError(f"{self.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
+        if not pictures:
+            raise PictureError("no picture to record: the list is empty.")
+        return torch.stack([self.preprocess(open_picture(picture)) for picture in pictures])
+
+    def project_signal(self, recording: Recording, layer: str, signal: Tensor, *, rule: str = "deconvnet") -> Tensor:
+        """Carry a signal of a layer's shape, (N, C', H', W'), down to the pixels, (N, C, H, W): bare linear algebra.
+
+        Signal k goes down by the switches of image k. `rule` is "deconvnet", "guided", "gradient", or three bits: mask,
+        switches, rectify. Half-precision signals go down in float32.
+        """
+        table = self.rules.given(**rules_.read_bits(rule))
+        with torch.inference_mode(False), torch.no_grad():
+            tape, value = recording.tape_for(layer, table), recording.value(layer)
+            if signal.shape != tape.shapes[value]:
+                expected, found = size_text(tuple(tape.shapes[value])), size_text(tuple(signal.shape))
+                raise OptionError(f"a signal for layer {layer!r} must have its shape, {expected}; found {found}.")
+            signal = signal.clone() if signal.is_inference() else signal.detach()
+            half = signal.dtype in (torch.float16, torch.bfloat16)
+            return project_value(
+                tape, value, signal.to(recording.images.device, torch.float32 if half else signal.dtype), table
+            )
+
+    def project(
+        self,
+        recording: Recording,
+        layer: str | None = None,
+        *,
+        channels: Sequence[int] | None = None,
+        top: int = 9,
+        unit: str | tuple[int, int] = "max",
+        units: Sequence[UnitLike] | None = None,
+        rule: str = "deconvnet",
+        image: int = 0,
+        start: str = "activation",
+    ) -> Projection:
+        """Project units of a layer to pixel space, each by itself.
+
+        Without `channels` the `top` strongest are taken; `unit` is "max", "map" or (row, col); `units` names them all:
+        Unit or (channel, row, col). Without a layer, the last rectified one with maps. `start`: the signal begins as the
+        unit's "activation", or as "one".
+        """
+        check_option("start", start, ("activation", "one"))
+        if not 0 <= image < len(recording):
+            raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")
+        table = self.rules.given(**rules_.read_bits(rule))
+        with torch.inference_mode(False), torch.no_grad():
+            layer = layer or default_layer(recording)
+            maps = as_maps(recording.activations(layer), layer)
+            if units is None:
+                chosen = choose_units(maps[image], layer, channels=channels, top=top, unit=unit, image=image)
+            else:
+                chosen = named_units(maps, layer, units, image)
+            windows, parts = project_units(recording, layer, chosen, table, start)
+            seen = [self._seen(recording, number) for number in range(len(recording))]
+            return Projection(
+                layer=layer,
+                units=chosen,
+                windows=windows,
+                frame=_three(recording.images.shape[1:]),
+                settings=self._settings(recording, layer, chosen, unit, rule, start),
+                seen=seen,
+                note=self._note(recording, layer, maps),
+                _parts=[part.cpu() for part in parts],
+            )
+
+    def mirror(self, recording: Recording, layer: str | None = None) -> Mirror:
+        """Return the mirrored deconvnet from the pixels to a layer; prints as a table of calls, sizes, rules, statuses."""
+        layer = layer or default_layer(recording)
+        return describe(recording.tape, layer, recording.value(layer), self.rules)
+
+    def layers(self, input_size: tuple[int, int, int] | None = None) -> Layers:
+        """List the layers that the model has for images of (C, H, W); by default those it was made for."""
+        size = input_size or self.loaded.input_size
+        like = next(self.model.parameters(), torch.zeros(0))
+        images = torch.zeros((1, *size), device=like.device, dtype=like.dtype)
+        recording = Recording(self.model, images, self.rules, name=self.name)
+        places = [place for place in recording.places().values() if place.value is not None]
+        return Layers(self._layer(recording.tape, place) for place in places if _has_maps(recording.tape, place))
+
+    def _layer(self, tape: Tape, place: Place) -> Layer:
+        shape = tape.shapes[place.value or 0]
+        height, width = shape[2:] if len(shape) == 4 else (1, 1)
+        inside = {status(call, self.rules.get(call.func)) for call in tape.calls[place.first : place.last]}
+        loosest = max(inside, key=[*rules_.STATUSES, "no rule"].index, default="exact")
+        field, stride = self._field(tape, place.value or 0, height, width)
+        return Layer(place.name, place.kind, shape[1], height, width, field, stride, loosest)
+
+    def _field(self, tape: Tape, value: int, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return a middle unit's window size and its distance to the neighbour's; (0, 0) where no rule leads down."""
+        try:
+            row, col = height // 2, width // 2
+            window = pixel_window(tape, value, Window(row, col, 1, 1))
+            above = pixel_window(tape, value, Window(row - 1, col - 1, 1, 1)) if height > 1 and width > 1 else window
+        except NoRuleError:
+            return (0, 0), (0, 0)
+        return (window.height, window.width), (window.top - above.top, window.left - above.left)
+
+    def _note(self, recording: Recording, layer: str, maps: Tensor) -> str:
+        count, height, width = maps.shape[1:]
+        field, _ = self._field(recording.tape, recording.value(layer), height, width)
+        return f"{count} channels of {height}x{width}, field {size_text(field)} px"
+
+    def _seen(self, recording: Recording, number: int) -> Seen:
+        pixels = self.loaded.undo(recording.images[number], self.preprocess)
+        return Seen(recording.source(number), pixels, self.loaded.answers(recording.output, number))
+
+    def _settings(
+        self, recording: Recording, layer: str, units: Sequence[Any], unit: str | tuple[int, int], rule: str, start: str
+    ) -> dict[str, Any]:
+        mirror = describe(recording.tape, layer, recording.value(layer), self.rules)
+        return {
+            "model": self.name,
+            "weights": self.loaded.weights_hash(),
+            "layer": layer,
+            "channels": [chosen.channel for chosen in units],
+            "units": [str(chosen) for chosen in units],
+            "unit": unit if isinstance(unit, str) else list(unit),
+            "rule": rule,
+            "bits": rules_.BITS.get(rule, rule),
+            "overlap": self.overlap,
+            "lrn": self.lrn,
+            "start": start,
+            "statuses": mirror.statuses(),
+            "version": __version__,
+        }
+
+
+def _three(size: Sequence[int]) -> tuple[int, int, int]:
+    channels, height, width = size
+    return channels, height, width
+
+
+def _has_maps(tape: Tape, place: Place) -> bool:
+    return len(tape.shapes[place.value or 0]) in (2, 4)
