@@ -1,0 +1,73 @@
+"""The `deconvnet` command: a command a file. Nothing here, nor at the top of a command's file, imports torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from ..errors import DeconvnetError, did_you_mean
+from ..version import __version__
+
+#: What people do -> command -> (the file in this folder, one line of help).
+GROUPS = {
+    "See what a network sees": {"project": ("project", "Project a picture's strongest channels back to pixels.")},
+    "Look around": {"layers": ("layers", "List a model's layers: size, receptive field, stride, rule status.")},
+}
+
+COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}
+
+
+class _Commands(click.Group):
+    """Lists its commands by what people do, and loads one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="deconvnet %(version)s")
+def deconvnet() -> None:
+    """See what a convolutional network sees: Zeiler & Fergus's deconvnet, for any CNN.
+
+    Start with: deconvnet project
+    """
+
+
+def main() -> None:
+    """Run the command; an expected failure is one line on stderr and exit code 1."""
+    try:
+        deconvnet.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:  # wrong usage: exit code 2
+        error.show()
+        sys.exit(error.exit_code)
+    except DeconvnetError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # `deconvnet layers | head`
+        sys.stderr.close()
+        sys.exit(0)

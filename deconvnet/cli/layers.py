@@ -1,0 +1,31 @@
+"""`deconvnet layers`: what can be asked for in a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+
+@click.command()
+@click.argument("model", default="tiny")
+@click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the input. [default: the model's own]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+def layers(model: str, size: int | None, as_json: bool) -> None:
+    """List the layers of MODEL (default: tiny) with output size, receptive field, stride and rule status.
+
+    Field and stride are in pixels. A rule is exact (the true adjoint), paper (as Zeiler & Fergus rectify), generalised,
+    or held (a gate or a norm taken as a constant); "no rule" cannot be projected through. A container has the loosest
+    status of what is inside it.
+    """
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    loaded = load_model(model, weights="none")  # sizes do not depend on weights: nothing to download
+    channels = loaded.input_size[0]
+    rows = DeconvNet(loaded).layers((channels, size, size) if size else None)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(layer) for layer in rows], indent=2))
+    else:
+        click.echo(str(rows))

@@ -1,0 +1,224 @@
+"""`deconvnet project`: the main job. A picture goes in, a sheet of projections comes out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import OptionError
+from ..units import parse_channels
+from .options import MODEL_HELP, say, with_weights
+
+if TYPE_CHECKING:
+    from ..net import DeconvNet
+    from ..project import Projection
+
+TONES = ("symmetric", "shared", "minmax", "positive", "magnitude", "sigmoid")
+
+
+class _UnitType(click.ParamType):
+    name = "max|map|ROW,COL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in ("max", "map") or isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value)
+        if match is None:
+            self.fail(f"{value!r} is not max, map, or a position such as 6,6.", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class _RuleType(click.ParamType):
+    name = "deconvnet|guided|gradient|BITS"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ("deconvnet", "guided", "gradient") and not re.fullmatch("[FT]{3}", value):
+            self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
+        return value
+
+
+class _JsonFile(click.ParamType):
+    name = "FILE.json"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value != "-" and not value.endswith(".json"):  # so that a picture after --json is never written over
+            self.fail(f"{value!r} does not end in .json. For stdout, write --json as the last option, or --json=-.", param, ctx)
+        return value
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
+@with_weights
+@click.option(
+    "--layer", "-l", "layers", multiple=True, help="A layer's name; may be repeated. [default: the last rectified one]"
+)
+@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
+@click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
+@click.option(
+    "--unit", type=_UnitType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
+)
+@click.option(
+    "--rule",
+    type=_RuleType(),
+    default="deconvnet",
+    show_default=True,
+    help="Or the bits mask, switches, rectify: FTT is deconvnet.",
+)
+@click.option(
+    "--overlap", type=click.Choice(["sum", "last"]), default="sum", show_default=True, help="Maxima that share a pixel."
+)
+@click.option(
+    "--lrn",
+    type=click.Choice(["identity", "derivative"]),
+    default="identity",
+    show_default=True,
+    help="Response normalisation.",
+)
+@click.option(
+    "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
+)
+@click.option("--crop/--whole", default=None, help="Draw windows, or whole frames. [default: windows smaller than the frame]")
+@click.option(
+    "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
+)
+@click.option(
+    "--json", "json_to", type=_JsonFile(), is_flag=False, flag_value="-", help="Write the units as JSON, to stdout or a file."
+)
+def project(
+    pictures: tuple[str, ...],
+    model: str,
+    weights: str,
+    device: str,
+    layers: tuple[str, ...],
+    channels: tuple[str, ...],
+    top: int,
+    unit: str | tuple[int, int],
+    rule: str,
+    overlap: str,
+    lrn: str,
+    tone: str,
+    crop: bool | None,
+    outs: tuple[str, ...],
+    json_to: str | None,
+) -> None:
+    """Project the strongest channels of PICTUREs (files or folders) back to pixels, a sheet for each picture.
+
+    Without a picture, one of the drawings that tiny was trained on is shown. The unit's activation starts the signal;
+    it goes down by the max pools' switches, rectified, through the same filters, to the pixels.
+
+    \b
+    deconvnet project
+    deconvnet project cat.jpg --model torchvision:alexnet --layer features.11 --out cat.png
+    deconvnet project photos/ --layer features.4 --layer features.10 --channel 3,10-12 --out sheets/
+    """
+    from ..images import find_pictures
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    chosen = [channel for text in channels for channel in parse_channels(text)] or None
+    files: list[Any] = list(find_pictures(pictures)) if pictures else [_bundled_drawing()]
+    targets = _targets(files, outs, model)
+    net = DeconvNet(load_model(model, weights=weights, device=device), overlap=overlap, lrn=lrn)
+    asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
+    rows: list[dict[str, Any]] = []
+    for file, paths in zip(_progress(files), targets, strict=True):
+        projections = _projections(net, file, layers, asked)
+        rows += [row for projection in projections for row in projection.to_json()]
+        _save(projections, paths, tone, crop, quiet=json_to == "-")
+    if json_to:
+        _write_json(rows, json_to)
+    if not pictures:
+        _say_what_next(targets[0][0])
+
+
+def _projections(net: DeconvNet, file: Any, layers: Sequence[str], asked: dict[str, Any]) -> list[Projection]:
+    """Record one picture, to the end for the net's answer, and project each layer asked for."""
+    recording = net.record([file], layers=layers or None, stop=False)
+    return [net.project(recording, layer, **asked) for layer in (layers or (None,))]
+
+
+def _targets(files: Sequence[Any], outs: Sequence[str], model: str) -> list[list[Path]]:
+    """Return where each picture's sheet goes, before any work is done."""
+    from ..render.sheet import check_suffix
+
+    names = _sheet_names(files, model)
+    if not outs:
+        return [[Path(name)] for name in names]
+    folders = [Path(out) for out in outs if Path(out).is_dir() or out.endswith("/") or not Path(out).suffix]
+    for out in outs:
+        if Path(out) not in folders:
+            check_suffix(out)
+            if not Path(out).absolute().parent.is_dir():
+                raise OptionError(f"cannot write {out!r}: there is no folder {str(Path(out).parent)!r}. Make it first.")
+    if len(files) > 1 and len(folders) < len(outs):
+        raise OptionError(f"{len(files)} pictures cannot go into one file. Give a folder: --out sheets/")
+    for folder in folders:
+        _make_folder(folder)
+    return [[Path(out) / name if Path(out) in folders else Path(out) for out in outs] for name in names]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {str(folder)!r}: {error.strerror}. Choose another place.") from error
+
+
+def _sheet_names(files: Sequence[Any], model: str) -> list[str]:
+    """Return "STEM-MODEL.png" for each picture; equal stems are numbered, so that none overwrites another."""
+    names: list[str] = []
+    for file in files:
+        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{model.replace(':', '-')}"
+        same = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?\.png", name) is not None for name in names)
+        names.append(f"{base}-{same + 1}.png" if same else f"{base}.png")
+    return names
+
+
+def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: str, crop: bool | None, quiet: bool) -> None:
+    from ..render.sheet import save_sheet
+
+    for path in paths:
+        save_sheet(projections, path, tone=tone, crop=crop)
+        (say if quiet else click.echo)(str(path))
+
+
+def _progress(files: Sequence[Any]) -> Any:
+    """Show a bar over many pictures."""
+    if len(files) < 2:
+        return files
+    from tqdm import tqdm
+
+    return tqdm(files, unit="picture", disable=None)
+
+
+def _write_json(rows: list[dict[str, Any]], to: str) -> None:
+    text = json.dumps(rows, indent=2)
+    if to == "-":
+        click.echo(text)
+        return
+    from ..render.save import write_atomic
+
+    with write_atomic(to) as handle:
+        handle.write(text.encode() + b"\n")
+    click.echo(to)
+
+
+def _bundled_drawing() -> Any:
+    from ..drawings import draw
+
+    return draw("face", seed=7).picture
+
+
+def _say_what_next(path: Path) -> None:
+    say(
+        f"This is the built-in net `tiny` on one of its own drawings: see {path}. Try next:\n"
+        "  deconvnet project YOUR.jpg --model torchvision:alexnet\n"
+        "  deconvnet layers torchvision:alexnet\n"
+        "  deconvnet project --layer features.4 --layer features.8 --layer features.12"
+    )
