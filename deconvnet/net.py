@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from . import rules as rules_
@@ -95,7 +96,7 @@ class DeconvNet:
         if not isinstance(images, Tensor):
             pictures = [images] if isinstance(images, (str, os.PathLike)) or not isinstance(images, Sequence) else list(images)
             images = self._tensor(pictures)
-            sources = [str(picture) if isinstance(picture, (str, os.PathLike)) else "picture" for picture in pictures]
+            sources = [_source(picture) for picture in pictures]
         check_images(images)
         like = next((p for p in self.model.parameters() if p.is_floating_point()), images)
         images = images.to(device=like.device, dtype=like.dtype)
@@ -231,6 +232,11 @@ class DeconvNet:
             "statuses": mirror.statuses(),
             "version": __version__,
         }
+
+
+def _source(picture: Picture) -> str:
+    """Return a picture's path; of a PIL picture, that of the file it was opened from, if any."""
+    return str(getattr(picture, "filename", "") or "picture") if isinstance(picture, Image) else str(picture)
 
 
 def _three(size: Sequence[int]) -> tuple[int, int, int]:

@@ -73,6 +73,7 @@ def test_symmetric_equals_its_slow_twin(channels: int, percentile: float) -> Non
     [
         ("symmetric", [0, 64, 128, 191, 255]),
         ("shared", [0, 64, 128, 191, 255]),
+        ("grey", [0, 64, 128, 191, 255]),
         ("minmax", [0, 64, 128, 191, 255]),
         ("positive", [0, 0, 0, 128, 255]),
         ("magnitude", [255, 128, 0, 128, 255]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import OptionError
+from ..errors import OptionError, PictureError
 from ..units import parse_channels
 from .options import MODEL_HELP, say, with_weights
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..net import DeconvNet
     from ..project import Projection
 
-TONES = ("symmetric", "shared", "minmax", "positive", "magnitude", "sigmoid")
+TONES = ("symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid")
 
 
 class _UnitType(click.ParamType):
@@ -127,12 +127,22 @@ def project(
     net = DeconvNet(load_model(model, weights=weights, device=device), overlap=overlap, lrn=lrn)
     asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
     rows: list[dict[str, Any]] = []
+    unread = 0
     for file, paths in zip(_progress(files), targets, strict=True):
-        projections = _projections(net, file, layers, asked)
+        try:
+            projections = _projections(net, file, layers, asked)
+        except PictureError as error:
+            if len(files) == 1:
+                raise
+            say(f"{type(error).__name__}: {error}")
+            unread += 1
+            continue
         rows += [row for projection in projections for row in projection.to_json()]
         _save(projections, paths, tone, crop, quiet=json_to == "-")
     if json_to:
         _write_json(rows, json_to)
+    if unread:
+        raise PictureError(f"{unread} of {len(files)} pictures could not be read.")
     if not pictures:
         _say_what_next(targets[0][0])
 
@@ -212,7 +222,9 @@ def _write_json(rows: list[dict[str, Any]], to: str) -> None:
 def _bundled_drawing() -> Any:
     from ..drawings import draw
 
-    return draw("face", seed=7).picture
+    picture: Any = draw("face", seed=7).picture
+    picture.filename = "a drawing of a face"
+    return picture
 
 
 def _say_what_next(path: Path) -> None:

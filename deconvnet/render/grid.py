@@ -179,7 +179,7 @@ def _answers(answers: list[tuple[str, float]], width: int) -> list[Box]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def _picture_with_windows(picture: Pixels, tiles: list[Tile], colours: list[Colour | None], side: int) -> Image.Image:

@@ -18,7 +18,7 @@ from .text import FAINT, INK, SMALL, text_width
 FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles stand in line
 HAIRLINE = (205, 205, 205)
 
-_PAD, _HATCH, _STEP = 246, 214, 6  # padding: light paper, a grey line every six pixels
+_PAD, _HATCH, _STEP = 176, 160, 6  # padding: a quiet grey, lighter than zero, with a line every six pixels
 GAP = 8  # between tiles
 _SPACE = 6  # between number and activation
 _NARROWEST = 44  # the cell of a tile, however small the tile: room for "inactive"

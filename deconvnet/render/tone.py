@@ -42,7 +42,7 @@ def apply_tone(
     check_option("tone", tone, TONES)
     if not 0 < percentile <= 100:
         raise OptionError(f"percentile cannot be {percentile!r}: it is above 0 and at most 100.")
-    values = [_channels_to_show(crop) for crop in crops]
+    values = [_channels_to_show(crop, grey=tone == "grey") for crop in crops]
     seen = [_finite_inside(crop, part) for crop, part in zip(values, inside or [None] * len(values), strict=True)]
     if tone == "shared" and seen:
         seen = [np.concatenate(seen)] * len(values)
@@ -81,6 +81,7 @@ def _magnitude(crop: Values, seen: Values, percentile: float) -> Values:
 TONES: dict[str, Callable[[Values, Values, float], Values]] = {
     "symmetric": _symmetric,  # zero mid-grey, one scale a tile: the default
     "shared": _symmetric,     # zero mid-grey, one scale for all tiles: brightness can be compared
+    "grey": _symmetric,       # symmetric, the mean over colours: structure without the colour noise of stride and pooling
     "minmax": _minmax,        # smallest black, largest white, a tile at a time
     "positive": _positive,    # zero black, negative values not shown
     "magnitude": _magnitude,  # zero black, the strongest channel's |x| as a grey
@@ -88,10 +89,10 @@ TONES: dict[str, Callable[[Values, Values, float], Values]] = {
 }  # fmt: skip
 
 
-def _channels_to_show(crop: npt.NDArray[np.floating]) -> Values:
-    """(C, h, w) -> (h, w, C) with 3 channels, or 1."""
+def _channels_to_show(crop: npt.NDArray[np.floating], grey: bool = False) -> Values:
+    """(C, h, w) -> (h, w, C) with 3 channels, or 1: the mean over channels."""
     values = np.moveaxis(np.asarray(crop, dtype=np.float64), 0, -1)
-    if values.shape[-1] not in (1, 3):
+    if grey or values.shape[-1] not in (1, 3):
         with np.errstate(invalid="ignore"):  # two opposite infinities have no mean: NaN, and shown as such
             values = values.mean(axis=-1, keepdims=True)
     return values

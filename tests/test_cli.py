@@ -1,0 +1,271 @@
+"""The command as people use it: in a process of its own where start-up counts, in this one where speed does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import deconvnet.cli as cli
+from deconvnet.cli.project import TONES as CLI_TONES
+from deconvnet.drawings import draw
+from deconvnet.render import TONES, read_settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process."""
+    return subprocess.run([sys.executable, "-m", "deconvnet", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command in this process and in an empty folder; return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def modules_after(*arguments):
+    """Return the modules that are loaded after the command ran in a fresh process."""
+    code = f"import sys\nsys.argv = ['deconvnet', *{arguments!r}]\nfrom deconvnet.cli import main\ntry:\n    main()\nexcept SystemExit: pass\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_help_imports_no_torch():
+    """--help, of the group and of a command, loads neither torch nor anything else that is slow."""
+    slow = {"torch", "torchvision", "matplotlib", "numpy", "PIL", "safetensors", "tqdm"}
+    assert not modules_after("--help") & slow
+    assert not modules_after("project", "--help") & slow
+
+
+def test_tiny_imports_neither_torchvision_nor_matplotlib(tmp_path):
+    """The path of the embedded default does not pay for torchvision and matplotlib, a second each."""
+    loaded = modules_after("project", "--out", str(tmp_path / "a.png"))
+    assert "torch" in loaded
+    assert not loaded & {"torchvision", "matplotlib"}
+
+
+def test_importing_the_package_loads_no_torch():
+    """import deconvnet is quick; its names load what they need when first used."""
+    code = "import sys, deconvnet; deconvnet.Unit; assert 'torch' not in sys.modules; deconvnet.DeconvNet; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_groups_commands_by_what_people_do(run):
+    """The help lists each command under a heading, with one line."""
+    code, out, _ = run("--help")
+    assert code == 0
+    assert out.index("See what a network sees") < out.index("  project  ") < out.index("Look around") < out.index("  layers  ")
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_has_help(name):
+    """Each command and each of its options says what it does."""
+    found = cli.deconvnet.get_command(None, name)
+    assert found.help
+    assert all(getattr(option, "help", "argument") for option in found.params)
+
+
+def test_tones_of_the_command_are_those_of_the_renderer():
+    """The command lists tones without importing the renderer: the lists must agree."""
+    assert CLI_TONES == tuple(TONES)
+
+
+def test_no_arguments_at_all_runs_tiny_on_a_drawing(tmp_path):
+    """`deconvnet project` in an empty folder makes a picture, prints its name, and says what to try next."""
+    done = command("project", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == "drawing-tiny.png\n"
+    assert "the built-in net `tiny` on one of its own drawings" in done.stderr
+    assert Image.open(tmp_path / "drawing-tiny.png").width > 500
+
+
+def test_from_a_checkout_without_installing(tmp_path):
+    """`python cli.py` is the same command."""
+    done = subprocess.run([sys.executable, ROOT / "cli.py", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == f"deconvnet {deconvnet_version()}\n"
+
+
+def deconvnet_version():
+    from deconvnet import __version__
+
+    return __version__
+
+
+def test_the_same_call_gives_the_same_bytes(tmp_path):
+    """Two processes write the same file, byte for byte."""
+    for name in ("a.png", "b.png"):
+        assert command("project", "--layer", "features.8", "--out", str(tmp_path / name)).returncode == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_layers_prints_a_table(run):
+    """`deconvnet layers` lists name, kind, output, field, stride, status; --json the same as data."""
+    code, out, _ = run("layers")
+    assert code == 0
+    assert out.splitlines()[0].split() == ["layer", "kind", "output", "field", "stride", "status"]
+    assert out.splitlines()[1].split() == ["features.0", "Conv2d", "32x46x46", "7x7", "2x2", "exact"]
+    code, out, _ = run("layers", "tiny", "--json", "--size", "64")
+    assert json.loads(out)[0] == {
+        "name": "features.0",
+        "kind": "Conv2d",
+        "channels": 32,
+        "height": 30,
+        "width": 30,
+        "receptive_field": [7, 7],
+        "stride": [2, 2],
+        "status": "exact",
+    }
+
+
+def test_many_options_at_once(run, picture):
+    """Layers, channels, unit, rule, overlap, lrn and tone all reach the projection and its settings."""
+    options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--unit", "2,3", "--rule", "guided"]
+    options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--whole", "--device", "cpu"]
+    code, out, err = run("project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json")
+    assert (code, out) == (0, "sheet.png\narrays.npz\nunits.json\n")
+    settings = read_settings("sheet.png")
+    assert [layer["layer"] for layer in settings["layers"]] == ["features.8", "features.4"]
+    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": False, "unit": [2, 3]}
+    assert expected.items() <= settings.items()
+    rows = json.loads(Path("units.json").read_text())
+    assert [(row["layer"], row["channel"], row["row"], row["col"]) for row in rows] == [
+        (layer, channel, 2, 3) for layer in ("features.8", "features.4") for channel in (3, 5, 6)
+    ]
+    assert rows[0]["path"] == str(picture)
+    arrays = np.load("arrays.npz")
+    assert arrays["features.8/pixels"].shape == (3, 3, 96, 96)
+
+
+def test_json_goes_to_stdout(run, picture):
+    """With --json the units are the result on stdout, and file names go to stderr."""
+    code, out, err = run("project", picture, "--top", 2, "--json")
+    rows = json.loads(out)
+    assert len(rows) == 2
+    assert list(rows[0])[:7] == ["path", "layer", "channel", "row", "col", "activation", "window"]
+    assert err == "face-tiny.png\n"
+
+
+def test_a_folder_gives_a_sheet_for_each_picture(run, tmp_path):
+    """Pictures of a folder, also those of equal stems, each get a sheet of their own."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.bmp", "b.jpg"):
+        draw("car", seed=len(name)).picture.save(tmp_path / "in" / name)
+    code, out, _ = run("project", "in", "--top", 1, "--out", "sheets/")
+    assert code == 0
+    assert out.split() == ["sheets/a-tiny.png", "sheets/a-tiny-2.png", "sheets/b-tiny.png"]
+    assert all(Path(name).is_file() for name in out.split())
+
+
+def bad_files(folder: Path) -> None:
+    """Fill a folder with what people really have."""
+    draw("face", seed=1).picture.save(folder / "good.png")
+    data = (folder / "good.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("not a picture")
+    (folder / "net.pth").write_bytes(b"junk")
+    (folder / "folder").mkdir()
+    (folder / "locked").mkdir()
+
+
+W = "Give DEFAULT, none, or a .safetensors or state-dict file."
+BAD = [
+    (["none.png"], "PictureError: no picture at 'none.png'. Check the path."),
+    (["cut.png"], None),
+    (["empty.png"], None),
+    (["text.png"], None),
+    (["folder"], None),
+    (["good.png", "--layer", "features.99"], "UnknownLayerError: 'features.99' is not a layer of tiny. Did you mean 'features.9' or 'features.8' or 'features.7'? See: deconvnet layers tiny"),
+    (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide."),
+    (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
+    (["good.png", "--channel", "999"], "UnitError: layer 'features.13' has no channel 999: it has 64, numbered from 0."),
+    (["good.png", "--channel", "x"], "UnitError: 'x' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6."),
+    (["good.png", "--unit", "40,40"], "UnitError: layer 'features.13' has no position 40,40: its maps are 11x11, from 0,0."),
+    (["good.png", "--out", "sheet.gif"], "OptionError: cannot save 'sheet.gif': the suffix is '.gif'. Use one of .png, .jpg, .jpeg, .pdf, .npz."),
+    (["good.png", "--out", "no/sheet.png"], "OptionError: cannot write 'no/sheet.png': there is no folder 'no'. Make it first."),
+    (["good.png", "good.png", "--out", "a.png"], "OptionError: 2 pictures cannot go into one file. Give a folder: --out sheets/"),
+    (["good.png", "--out", "text.png/"], "OptionError: cannot make the folder 'text.png': File exists. Choose another place."),
+    (["good.png", "--model", "zfnet"], "WeightsError: zfnet has no weights of its own. Give --weights FILE, or --weights none for random ones."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_gets_one_line_and_exit_1(run, tmp_path, arguments, text):
+    """One line on stderr, exit 1, no traceback, and no file that was not there before."""
+    bad_files(tmp_path)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    code, out, err = run("project", *arguments)
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    if text:
+        assert err == text + "\n"
+    else:
+        assert err.startswith("PictureError: ")
+        assert repr(arguments[0]) in err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+WRONG_USE = {
+    ("projekt",): "no command 'projekt'. Did you mean 'project'?",
+    ("project", "--unit", "corner"): "'corner' is not max, map, or a position such as 6,6.",
+    ("project", "--rule", "guide"): "'guide' is not deconvnet, guided, gradient, or three bits such as FTT.",
+    ("project", "--json", "cat.jpg"): "'cat.jpg' does not end in .json.",
+    ("project", "--layr", "x"): "No such option",
+    ("project", "--top", "0"): "0 is not in the range x>=1.",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_USE)
+def test_wrong_usage_exits_2(run, arguments):
+    """What click cannot read exits 2 with a hint, without a traceback."""
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert WRONG_USE[arguments] in err
+
+
+def test_an_earlier_result_survives_a_failure(run, tmp_path):
+    """A run that fails does not touch what an earlier one wrote."""
+    bad_files(tmp_path)
+    run("project", "good.png", "--out", "sheet.png")
+    before = Path("sheet.png").read_bytes()
+    assert run("project", "good.png", "--layer", "nope", "--out", "sheet.png")[0] == 1
+    assert Path("sheet.png").read_bytes() == before
+
+
+def test_one_bad_picture_among_many_is_named_and_the_rest_goes_on(run, tmp_path):
+    """In a folder, a picture that cannot be read is named on stderr; the others are done; the exit code says so."""
+    (tmp_path / "in").mkdir()
+    bad_files(tmp_path / "in")
+    (tmp_path / "in" / "text.png").unlink()
+    code, out, err = run("project", "in", "--top", "1", "--out", "sheets/")
+    assert code == 1
+    assert out == "sheets/good-tiny.png\n"
+    assert "in/cut.png" in err
+    assert "in/empty.png" in err
+    assert err.splitlines()[-1] == "PictureError: 2 of 3 pictures could not be read."
+
+
+def test_runner_lists_commands():
+    """The group works under click's own test runner too."""
+    assert CliRunner().invoke(cli.deconvnet, ["--version"]).output.startswith("deconvnet ")

@@ -1,0 +1,249 @@
+"""Models: where they come from, what their weights may be, and what is said of files that do not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+import deconvnet
+from deconvnet.errors import OptionError, UnknownModelError, WeightsError
+from deconvnet.images import Preprocess
+from deconvnet.models.loaded import hash_tensors
+from deconvnet.models.weights import read_state
+from deconvnet.models.zfnet import MAPS, ZFNet, renormalise_filters
+
+
+def test_random_weights_are_seeded():
+    """weights="none" gives the same random weights each time, and leaves the caller's random numbers alone."""
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    hashes = {hash_tensors(deconvnet.load_model("torchvision:squeezenet1_1", weights="none").model) for _ in range(2)}
+    assert len(hashes) == 1
+    assert torch.rand(1) == expected
+
+
+def test_zfnet_has_the_papers_sizes():
+    """Maps of 110, 55, 26, 13, 13, 13, 6 pixels and 62,357,608 parameters (science: Zeiler & Fergus, fig. 3)."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("zfnet", weights="none"))
+    assert sum(p.numel() for p in net.model.parameters()) == 62_357_608
+    heights = {layer.name: layer.height for layer in net.layers()}
+    assert [heights[f"features.{number}"] for number in (0, 2, 4, 6, 8, 10, 12, 14)] == [110, 55, 26, 13, 13, 13, 13, 6]
+    assert next(layer for layer in net.layers() if layer.name == "features.12").receptive_field == (139, 139)
+
+
+def test_wide_zfnet_has_the_papers_maps():
+    """The wide variant has 512, 1024 and 512 maps in layers 3 to 5."""
+    with torch.device("meta"):
+        channels = [part.out_channels for part in ZFNet(maps=MAPS["wide"]).features if isinstance(part, nn.Conv2d)]
+    assert channels == [96, 256, 512, 1024, 512]
+
+
+def test_filters_are_renormalised():
+    """Filters whose RMS exceeds 0.1 are brought back to it, the others stay (paper, section 3)."""
+    model = nn.Sequential(nn.Conv2d(3, 2, 5))
+    with torch.no_grad():
+        model[0].weight[0].fill_(0.05)
+        model[0].weight[1].normal_()
+    assert renormalise_filters(model) == 1
+    rms = model[0].weight.square().mean((1, 2, 3)).sqrt()
+    assert rms.tolist() == pytest.approx([0.05, 0.1])
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0", "efficientnet_b0", "efficientnet_v2_s", "regnet_y_400mf"])
+@pytest.mark.parametrize("size", [(500, 375), (97, 301), (224, 224)])
+def test_preprocessing_is_torchvisions_own(name, size):
+    """A picture becomes, bit for bit, what torchvision's own transform makes of it."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    ours = deconvnet.load_model(f"torchvision:{name}", weights="none").preprocess(picture)
+    assert torch.equal(ours, weights.transforms()(picture))
+
+
+def small_state():
+    return torchvision.models.squeezenet1_1(weights=None).state_dict()
+
+
+@pytest.mark.parametrize("wrap", ["plain", "safetensors", "state_dict", "module.", "both"])
+def test_weights_files_of_many_forms(tmp_path, wrap):
+    """State dicts load from .safetensors and pickles, also out of "state_dict" and from under "module."."""
+    state = small_state()
+    content = {f"module.{key}": value for key, value in state.items()} if wrap in ("module.", "both") else state
+    path = tmp_path / ("w.safetensors" if wrap == "safetensors" else "w.pth")
+    if wrap == "safetensors":
+        save_file(content, path)
+    else:
+        torch.save({"state_dict": content, "epoch": 3} if wrap in ("state_dict", "both") else content, path)
+    loaded = deconvnet.load_model("torchvision:squeezenet1_1", weights=str(path))
+    assert all(torch.equal(loaded.model.state_dict()[key], value) for key, value in state.items())
+    assert loaded.weights == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_fine_tuned_nets_bring_their_own_number_of_classes(tmp_path):
+    """A file with ten classes makes a net with ten, whose classes have numbers."""
+    path = tmp_path / "ten.pth"
+    torch.save(torchvision.models.resnet18(weights=None, num_classes=10).state_dict(), path)
+    loaded = deconvnet.load_model("torchvision:resnet18", weights=str(path))
+    assert loaded.model.fc.out_features == 10
+    assert loaded.class_name(3) == "class 3"
+
+
+def refused(call, kind=WeightsError):
+    with pytest.raises(kind) as error:
+        call()
+    return str(error.value)
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    """A file for another net names the first names and sizes that do not fit."""
+    path = tmp_path / "other.pth"
+    state = small_state()
+    state["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+    state["extra"] = state.pop("features.3.squeeze.weight")
+    torch.save(state, path)
+    text = refused(lambda: deconvnet.load_model("torchvision:squeezenet1_1", weights=str(path)))
+    faults = "features.3.squeeze.weight is missing; extra is not in the net; features.0.weight is 64x3x5x5, the net's 64x3x3x3"
+    assert text == f"{str(path)!r} is not for torchvision:squeezenet1_1: {faults}."
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.system, ("touch never",)
+
+
+def test_pickles_are_never_run(tmp_path, monkeypatch):
+    """A pickle that needs more than tensors is refused with its reason, and nothing in it runs."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": _Evil()}, path)
+    text = refused(lambda: read_state(path))
+    reason = "it holds more than tensors, and running what it holds is not safe"
+    assert text == f"{str(path)!r} is refused: {reason}. Save model.state_dict() and give that file."
+    assert not (tmp_path / "never").exists()
+
+
+def test_weights_files_that_cannot_be_read(tmp_path):
+    """Missing, damaged and foreign files each get one line."""
+    missing = tmp_path / "none.pth"
+    assert refused(lambda: read_state(missing)) == (
+        f"no weights file at {str(missing)!r}. Give DEFAULT, none, or a .safetensors or state-dict file."
+    )
+    list_file = tmp_path / "list.pth"
+    torch.save([torch.zeros(1)], list_file)
+    hint = "Save model.state_dict() and give that file."
+    assert refused(lambda: read_state(list_file)) == f"{str(list_file)!r} holds no state dict: names and tensors. {hint}"
+    for name in ("junk.pth", "junk.safetensors", "empty.pth", "empty.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(b"" if "empty" in name else b"not weights at all")
+        text = refused(lambda path=path: read_state(path))
+        assert "\n" not in text
+        assert text.startswith((f"{str(path)!r} is not a readable ", f"{str(path)!r} is refused: "))
+
+
+MODELS = {
+    "tinny": "'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide.",
+    "alexnet": "'alexnet' is not a model. Did you mean 'torchvision:alexnet'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide.",
+    "tiny:2": "'tiny:2' is not a model. Did you mean 'tiny'?",
+    "zfnet:huge": "'zfnet:huge' is not a model. Models: zfnet, zfnet:wide.",
+    "torchvision:alexnett": (
+        f"'torchvision:alexnett' is not a model of torchvision {torchvision.__version__}. Did you mean 'alexnet'?"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_unknown_models_have_hints(name):
+    """A bad name gets one line with close matches."""
+    assert refused(lambda: deconvnet.load_model(name), UnknownModelError) == MODELS[name]
+
+
+def test_zfnet_asks_for_weights():
+    """The paper's net has no published weights: it says so."""
+    text = refused(lambda: deconvnet.load_model("zfnet"))
+    assert text == "zfnet has no weights of its own. Give --weights FILE, or --weights none for random ones."
+
+
+def test_a_download_that_fails_says_where_to_put_the_file(monkeypatch, tmp_path):
+    """Offline, one line names the file's address, its place, and the ways without a download."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    text = refused(lambda: deconvnet.load_model("torchvision:squeezenet1_1"))
+    weights = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
+    place = f"{tmp_path}/hub/checkpoints/{weights.url.rsplit('/', 1)[-1]}"
+    assert text == (
+        f"the weights of torchvision:squeezenet1_1 could not be downloaded (no network). Put {weights.url} at {place!r}, "
+        "give --weights FILE, or take --model tiny, which needs no download."
+    )
+
+
+def test_devices_that_are_not_there():
+    """A device that torch does not see, or does not know, gets one line."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    text = refused(lambda: deconvnet.load_model("tiny", device="cuda"), OptionError)
+    assert text == "device 'cuda' is not there: torch sees cpu."
+    text = refused(lambda: deconvnet.load_model("tiny", device="gpu"), OptionError)
+    assert text == "device cannot be 'gpu': it is one of auto, cpu, cuda, mps."
+
+
+def test_wrapped_models_are_unwrapped():
+    """DataParallel and compiled models are taken by what they wrap."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    assert deconvnet.DeconvNet(nn.DataParallel(model)).model is model
+    assert deconvnet.DeconvNet(torch.compile(model)).model is model
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_scripted_models_are_refused():
+    """A scripted model, whose calls cannot be seen, gets one line; so does what is no module."""
+    script = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    text = refused(lambda: deconvnet.DeconvNet(script), UnknownModelError)
+    assert text == "the model is scripted: its calls cannot be seen. Give the Python model that was scripted."
+    text = refused(lambda: deconvnet.DeconvNet(print), UnknownModelError)
+    assert text == "a model must be an nn.Module, found builtin_function_or_method. Give load_model's result or a module."
+
+
+def test_the_hash_of_a_plain_module_follows_its_weights():
+    """A module without a file is named by its tensors, and by others once they change."""
+    loaded = deconvnet.Loaded.of(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
+    first = loaded.weights_hash()
+    assert first == loaded.weights_hash()
+    assert first.startswith("tensors-sha256:")
+    nn.init.zeros_(loaded.model.weight)
+    assert loaded.weights_hash() != first
+    assert loaded.input_size == (3, 32, 32)
+
+
+def test_answers_of_a_classifier():
+    """(N, K) scores become probabilities; what already sums to one is taken as it is; maps are no answer."""
+    loaded = deconvnet.Loaded.of(nn.Identity())
+    scores = torch.tensor([[0.0, 2.0, 1.0]])
+    shares = scores.double().softmax(1)[0]
+    assert loaded.answers(scores, 0, 2) == (("class 1", pytest.approx(float(shares[1]))), ("class 2", pytest.approx(float(shares[2]))))
+    assert loaded.answers(torch.tensor([[0.25, 0.75]]), 0, 1) == (("class 1", 0.75),)
+    assert loaded.answers(torch.zeros(1, 3, 4, 4), 0) == ()
+
+
+def test_real_weights_recognise_real_photographs(shared):
+    """The real SqueezeNet names at least half of fifty photographs rightly (its published top-1 is 58 to 61 %)."""
+    loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights=str(shared / "weights/squeezenet1_0.safetensors"))
+    net = deconvnet.DeconvNet(loaded)
+    paths = sorted((shared / "images/imagenet-sample").glob("*.jpg"))[::10]
+    recording = net.record(paths)
+    names = [loaded.answers(recording.output, number, 1)[0][0] for number in range(len(paths))]
+    right = sum(path.stem.split("_", 1)[1].replace("_", " ") == name for path, name in zip(paths, names, strict=True))
+    assert right >= len(paths) // 2
