@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,17 @@ class DeconvNet:
         images = images.to(device=like.device, dtype=like.dtype)
         if isinstance(layers, str):
             raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
-        return Recording(self.model, images, self.rules, layers, stop=stop, name=self.name, sources=sources)
+        return self._recording(images, layers, stop=stop, sources=sources)
+
+    def _recording(self, images: Tensor, layers: Sequence[str] | None = None, **options: Any) -> Recording:
+        try:
+            return Recording(self.model, images, self.rules, layers, name=self.name, **options)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            if not re.search("size|shape|channels", reason):  # the model's own trouble
+                raise
+            found, made_for = size_text(tuple(images.shape[1:])), size_text(self.loaded.input_size)
+            raise PictureError(f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.") from error
 
     def _tensor(self, pictures: Sequence[Picture]) -> Tensor:
         if self.preprocess is None:
@@ -182,7 +193,7 @@ class DeconvNet:
         size = input_size or self.loaded.input_size
         like = next(self.model.parameters(), torch.zeros(0))
         images = torch.zeros((1, *size), device=like.device, dtype=like.dtype)
-        recording = Recording(self.model, images, self.rules, name=self.name)
+        recording = self._recording(images)
         places = [place for place in recording.places().values() if place.value is not None]
         return Layers(self._layer(recording.tape, place) for place in places if _has_maps(recording.tape, place))
 

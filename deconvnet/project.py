@@ -159,8 +159,11 @@ def choose_units(
         channels = np.argsort(-strength, kind="stable")[:top].tolist()
     for channel in channels:
         check_unit(Unit(layer, channel), (count, height, width))
-    rows_cols = {c: (None, None) if unit == "map" else divmod(int(places[c]), width) for c in channels}
-    return [Unit(layer, c, *rows_cols[c], activation=float(strength[c]), image=image) for c in channels]
+    chosen = []
+    for channel in channels:
+        row, col = (None, None) if unit == "map" else divmod(int(places[channel]), width)
+        chosen.append(Unit(layer, channel, row, col, activation=float(strength[channel]), image=image))
+    return chosen
 
 
 def named_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: int) -> list[Unit]:

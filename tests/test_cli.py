@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from PIL import Image
 import deconvnet.cli as cli
 from deconvnet.cli.project import TONES as CLI_TONES
 from deconvnet.drawings import draw
+from deconvnet.images import SUFFIXES
 from deconvnet.render import TONES, read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -82,12 +84,12 @@ def test_every_option_has_help(name):
     """Each command and each of its options says what it does."""
     found = cli.deconvnet.get_command(None, name)
     assert found.help
-    assert all(getattr(option, "help", "argument") for option in found.params)
+    assert all(option.help for option in found.params if isinstance(option, click.Option))
 
 
 def test_tones_of_the_command_are_those_of_the_renderer():
     """The command lists tones without importing the renderer: the lists must agree."""
-    assert CLI_TONES == tuple(TONES)
+    assert tuple(TONES) == CLI_TONES
 
 
 def test_no_arguments_at_all_runs_tiny_on_a_drawing(tmp_path):
@@ -96,7 +98,8 @@ def test_no_arguments_at_all_runs_tiny_on_a_drawing(tmp_path):
     assert done.returncode == 0
     assert done.stdout == "drawing-tiny.png\n"
     assert "the built-in net `tiny` on one of its own drawings" in done.stderr
-    assert Image.open(tmp_path / "drawing-tiny.png").width > 500
+    with Image.open(tmp_path / "drawing-tiny.png") as sheet:
+        assert sheet.width > 500
 
 
 def test_from_a_checkout_without_installing(tmp_path):
@@ -124,13 +127,13 @@ def test_layers_prints_a_table(run):
     assert code == 0
     assert out.splitlines()[0].split() == ["layer", "kind", "output", "field", "stride", "status"]
     assert out.splitlines()[1].split() == ["features.0", "Conv2d", "32x46x46", "7x7", "2x2", "exact"]
-    code, out, _ = run("layers", "tiny", "--json", "--size", "64")
+    code, out, _ = run("layers", "torchvision:squeezenet1_0", "--json", "--size", "64")
     assert json.loads(out)[0] == {
         "name": "features.0",
         "kind": "Conv2d",
-        "channels": 32,
-        "height": 30,
-        "width": 30,
+        "channels": 96,
+        "height": 29,
+        "width": 29,
         "receptive_field": [7, 7],
         "stride": [2, 2],
         "status": "exact",
@@ -141,7 +144,9 @@ def test_many_options_at_once(run, picture):
     """Layers, channels, unit, rule, overlap, lrn and tone all reach the projection and its settings."""
     options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--unit", "2,3", "--rule", "guided"]
     options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--whole", "--device", "cpu"]
-    code, out, err = run("project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json")
+    code, out, err = run(
+        "project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json"
+    )
     assert (code, out) == (0, "sheet.png\narrays.npz\nunits.json\n")
     settings = read_settings("sheet.png")
     assert [layer["layer"] for layer in settings["layers"]] == ["features.8", "features.4"]
@@ -190,11 +195,11 @@ def bad_files(folder: Path) -> None:
 
 W = "Give DEFAULT, none, or a .safetensors or state-dict file."
 BAD = [
-    (["none.png"], "PictureError: no picture at 'none.png'. Check the path."),
-    (["cut.png"], None),
-    (["empty.png"], None),
-    (["text.png"], None),
-    (["folder"], None),
+    (["none.png"], "PictureError: cannot open 'none.png': there is no such file or folder. Check the path."),
+    (["cut.png"], "PictureError: cannot open 'cut.png': the picture is damaged or cut short. Get a fresh copy."),
+    (["empty.png"], "PictureError: cannot open 'empty.png': the file is empty. Get a fresh copy."),
+    (["text.png"], "PictureError: cannot open 'text.png': it is not a picture that Pillow knows. Convert it to PNG or JPEG."),
+    (["folder"], f"PictureError: no pictures in 'folder'. Looked in it and below for {', '.join(SUFFIXES)}."),
     (["good.png", "--layer", "features.99"], "UnknownLayerError: 'features.99' is not a layer of tiny. Did you mean 'features.9' or 'features.8' or 'features.7'? See: deconvnet layers tiny"),
     (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide."),
     (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
@@ -216,13 +221,7 @@ def test_bad_input_gets_one_line_and_exit_1(run, tmp_path, arguments, text):
     before = sorted(path.name for path in tmp_path.rglob("*"))
     code, out, err = run("project", *arguments)
     assert (code, out) == (1, "")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    if text:
-        assert err == text + "\n"
-    else:
-        assert err.startswith("PictureError: ")
-        assert repr(arguments[0]) in err
+    assert err == text + "\n"
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 

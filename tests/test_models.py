@@ -197,7 +197,7 @@ def test_devices_that_are_not_there():
     text = refused(lambda: deconvnet.load_model("tiny", device="cuda"), OptionError)
     assert text == "device 'cuda' is not there: torch sees cpu."
     text = refused(lambda: deconvnet.load_model("tiny", device="gpu"), OptionError)
-    assert text == "device cannot be 'gpu': it is one of auto, cpu, cuda, mps."
+    assert text == "device cannot be 'gpu': it is one of auto, cpu, cuda, mps. Did you mean 'cpu'?"
 
 
 def test_wrapped_models_are_unwrapped():
@@ -233,7 +233,10 @@ def test_answers_of_a_classifier():
     loaded = deconvnet.Loaded.of(nn.Identity())
     scores = torch.tensor([[0.0, 2.0, 1.0]])
     shares = scores.double().softmax(1)[0]
-    assert loaded.answers(scores, 0, 2) == (("class 1", pytest.approx(float(shares[1]))), ("class 2", pytest.approx(float(shares[2]))))
+    assert loaded.answers(scores, 0, 2) == (
+        ("class 1", pytest.approx(float(shares[1]))),
+        ("class 2", pytest.approx(float(shares[2]))),
+    )
     assert loaded.answers(torch.tensor([[0.25, 0.75]]), 0, 1) == (("class 1", 0.75),)
     assert loaded.answers(torch.zeros(1, 3, 4, 4), 0) == ()
 

@@ -115,7 +115,9 @@ def test_windows_and_crops(net, recording):
     units = [(2, row, col) for row in range(10) for col in range(11)]
     projection = net.project(recording, "4", units=units, start="one")
     net_pixels = net.project_signal
-    for unit, window, crop, pixels in zip(projection.units, projection.windows, projection.crops(), projection.pixels, strict=True):
+    for unit, window, crop, pixels in zip(
+        projection.units, projection.windows, projection.crops(), projection.pixels, strict=True
+    ):
         assert window == Window(unit.row * 4 - 8, unit.col * 4 - 8, 17, 17)
         assert crop.shape == (3, 17, 17)
         signal = torch.zeros_like(recording.activations("4"))
@@ -168,8 +170,12 @@ ONE_LINE = {
     "'5-3' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6.": lambda net, r: parse_channels("5-3"),
     "layer '4' has no channel 8: it has 8, numbered from 0.": lambda net, r: net.project(r, "4", channels=[8]),
     "layer '4' has no position 10,0: its maps are 10x11, from 0,0.": lambda net, r: net.project(r, "4", unit=(10, 0)),
-    "the recording has no image 2: it has 2, numbered from 0.": lambda net, r: net.project(r, "4", units=[Unit("4", 0, 0, 0, image=2)]),
-    "unit 3:1@0,0 is not of layer '4'. Project each layer by itself.": lambda net, r: net.project(r, "4", units=[Unit("3", 1, 0, 0)]),
+    "the recording has no image 2: it has 2, numbered from 0.": lambda net, r: net.project(
+        r, "4", units=[Unit("4", 0, 0, 0, image=2)]
+    ),
+    "unit 3:1@0,0 is not of layer '4'. Project each layer by itself.": lambda net, r: net.project(
+        r, "4", units=[Unit("3", 1, 0, 0)]
+    ),
     "unit cannot be 'min': it is 'max', 'map', or a position (row, col).": lambda net, r: net.project(r, "4", unit="min"),
     "top cannot be 0: it is the number of channels to show, 1 or more.": lambda net, r: net.project(r, "4", top=0),
     "image cannot be 2: the recording has 2, numbered from 0.": lambda net, r: net.project(r, "4", image=2),
@@ -179,7 +185,9 @@ ONE_LINE = {
     "layers must be a list of names, found the single name '4'. Write layers=['4'].": lambda net, r: net.record(
         torch.zeros(1, 3, 9, 9), layers="4"
     ),
-    "Sequential has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).": lambda net, r: net.record("a.jpg"),
+    "Sequential has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).": lambda net, r: net.record(
+        "a.jpg"
+    ),
 }
 
 
@@ -189,6 +197,17 @@ def test_wrong_arguments_get_one_line(net, recording, text):
     with pytest.raises((OptionError, UnitError, PictureError)) as error:
         ONE_LINE[text](net, recording)
     assert str(error.value) == text
+
+
+def test_images_that_the_model_cannot_take():
+    """An image too small for the net, or of other channels, gets one line with torch's reason."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("torchvision:alexnet", weights="none"))
+    with pytest.raises(PictureError) as error:
+        net.record(torch.zeros(1, 3, 16, 16))
+    assert str(error.value).startswith("torchvision:alexnet cannot take images of 3x16x16 (")
+    assert str(error.value).endswith("). Its own size is 3x224x224.")
+    with pytest.raises(PictureError, match=r"cannot take images of 1x64x64 \(.*channels.*\)\. Its own size is 3x224x224\.$"):
+        net.record(torch.zeros(1, 1, 64, 64))
 
 
 def test_units_are_written_as_they_are_read():
@@ -219,7 +238,9 @@ def test_json_has_a_row_for_each_unit(net, recording):
     """to_json gives path, layer, channel, row, col, activation, window, and what is needed to make it again."""
     rows = json.loads(json.dumps(net.project(recording, "4", top=2).to_json()))
     assert len(rows) == 2
-    assert {"path", "layer", "channel", "row", "col", "activation", "window", "model", "weights", "rule", "version"} <= set(rows[0])
+    assert {"path", "layer", "channel", "row", "col", "activation", "window", "model", "weights", "rule", "version"} <= set(
+        rows[0]
+    )
 
 
 def test_shows_itself_in_a_notebook(net, recording):

@@ -375,5 +375,10 @@ def test_the_tape_keeps_switches_not_activations():
     model = torchvision.models.vgg11(weights=None).features
     recording = deconvnet.DeconvNet(model).record(torch.randn(1, 3, 64, 64))
     kept = sum(getattr(call.kept, name).nbytes for call in recording.tape.calls for name in call.kept.per_image)
-    pooled = sum(shape.numel() for call in recording.tape.calls if call.name == "max_pool2d" for shape in [recording.tape.shapes[call.outputs[0]]])
+    pooled = sum(
+        shape.numel()
+        for call in recording.tape.calls
+        if call.name == "max_pool2d"
+        for shape in [recording.tape.shapes[call.outputs[0]]]
+    )
     assert kept == pooled

@@ -27,9 +27,7 @@ RESOLUTION = 150  # dots per inch of a PDF: a sheet of 1,000 pixels prints 17 cm
 _JPEG_COMMENT = 65_533  # bytes
 
 
-def save_picture(
-    image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
-) -> None:
+def save_picture(image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None) -> None:
     """Save a picture as PNG, JPEG or PDF, by the suffix of `path`, with the settings that made it as JSON inside.
 
     PNG keeps them as the text `deconvnet`, JPEG as its comment, PDF as its subject; PNG alone keeps the pixels exactly. The
@@ -80,8 +78,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file that appears at `path`, over what stood there, once the block ends; after an error nothing has changed.
 
-        with write_atomic("table.bin") as handle:
-            handle.write(rows)
+    with write_atomic("table.bin") as handle:
+        handle.write(rows)
     """
     path = Path(path)
     target = Path(os.path.realpath(path))  # through a link, not in place of it
