@@ -1,24 +1,30 @@
-"""Draw the pictures of the README: tiny, on drawings that it has not seen."""
+"""Draw the pictures of the README: tiny, on drawings that it has not seen.
+
+python examples/readme_pictures.py [FOLDER]
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import deconvnet
 from deconvnet.drawings import draw
-from deconvnet.render import save_picture
+from deconvnet.render.sheet import save_sheet
 
-DRAWINGS = {"face": 7, "bicycle": 5}  # scene -> seed
+LAYERS = {"face": [None], "bicycle": ["features.4", "features.8", "features.12"]}  # None: the layer taken by default
+SEEDS = {"face": 7, "bicycle": 5}
 
 
 def main(folder: str = "docs/pictures") -> None:
-    """Project the nine strongest channels of conv5, and of three layers, for each drawing."""
+    """Draw the nine strongest channels of each layer, a sheet for each scene."""
     net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
-    for name, seed in DRAWINGS.items():
-        recording = net.record([draw(name, seed=seed).picture])
-        projection = net.project(recording)
-        save_picture(projection.figure(), Path(folder, f"{name}.png"), settings=projection.settings)
+    for name, layers in LAYERS.items():
+        picture: Any = draw(name, seed=SEEDS[name]).picture
+        picture.filename = f"a drawing of a {name}"
+        recording = net.record([picture])
+        save_sheet([net.project(recording, layer) for layer in layers], Path(folder, f"{name}.png"))
 
 
 if __name__ == "__main__":

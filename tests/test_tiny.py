@@ -1,0 +1,89 @@
+"""tiny: the packaged model is small, it learned, and its filters are within the paper's bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from deconvnet.drawings import CLASSES, draw
+from deconvnet.models.tiny import INPUT_SIZE, MEAN, STD, WEIGHTS, tiny
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+def test_fresh_drawings(model):
+    """Of 280 drawings it has not seen, at least 93 % are named right."""
+    drawings = [draw(seed=seed, size=INPUT_SIZE) for seed in range(280)]
+    pictures = np.stack([np.asarray(drawing.picture, dtype=np.float32) / 255 for drawing in drawings])
+    image = torch.from_numpy((pictures - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        answers = model(image).argmax(1)
+    right = (answers == torch.tensor([drawing.label for drawing in drawings])).float().mean()
+    assert right >= 0.93
+
+
+def test_file_is_small_and_says_how_it_was_made():
+    """The weights take at most 1 MB, and the file tells seed, command, epochs and accuracy."""
+    assert WEIGHTS.stat().st_size <= 1_000_000
+    with safe_open(WEIGHTS, framework="pt") as file:
+        facts = file.metadata()
+    assert {"seed", "command", "epochs", "accuracy"} <= facts.keys()
+    assert float(facts["accuracy"]) >= 0.95
+    assert facts["accuracy"] in WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_eval_mode_and_single_precision(model):
+    """The loaded net is in eval mode and in float32."""
+    assert not any(module.training for module in model.modules())
+    assert {weight.dtype for weight in model.state_dict().values()} == {torch.float32}
+
+
+def test_layers_have_zfnets_order(model):
+    """Five conv layers; relu, pool and norm follow conv1 and conv2 in the paper's order; the names are AlexNet's."""
+    kinds = [type(layer).__name__ for layer in model.features]
+    first = ["Conv2d", "ReLU", "MaxPool2d", "LocalResponseNorm"]
+    assert kinds == first + first + ["Conv2d", "ReLU"] * 3 + ["MaxPool2d"]
+    assert model.get_submodule("features.0").kernel_size == (7, 7)
+    assert model.classifier[-1].out_features == len(CLASSES)
+
+
+def test_map_sizes(model):
+    """The maps' sides are 46, 23, 11 and 5 pixels."""
+    maps, sides = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE), []
+    with torch.no_grad():
+        for layer in model.features:
+            maps = layer(maps)
+            sides.append(maps.shape[-1])
+    assert sorted(set(sides), reverse=True) == [46, 23, 11, 5]
+
+
+def test_filters_are_renormalised(model):
+    """No conv filter's RMS exceeds 0.1 (Zeiler & Fergus 2014, 3), up to the rounding to float16."""
+    for layer in model.features:
+        if isinstance(layer, nn.Conv2d):
+            assert layer.weight.square().mean(dim=(1, 2, 3)).sqrt().max() <= 0.1 + 1e-4
+
+
+def test_random_weights():
+    """Without its weights the net is another one, the same for the same seed."""
+    torch.manual_seed(1)
+    one = tiny(pretrained=False)
+    torch.manual_seed(1)
+    assert torch.equal(one.features[0].weight, tiny(pretrained=False).features[0].weight)
+    assert not torch.equal(one.features[0].weight, tiny().features[0].weight)
+    assert not one.training
+
+
+def test_import_is_light():
+    """Importing tiny imports neither torchvision nor matplotlib."""
+    code = "import sys, deconvnet.models.tiny; print(sorted({'torchvision', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
