@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
-from .field import pixel_window
+from .field import map_size, pixel_window
 from .images import Picture, open_picture
 from .mirror import Mirror, describe, project_value, size_text, status, table_text
 from .models import Loaded, Preprocessing
@@ -165,7 +165,7 @@ class DeconvNet:
         table = self.rules.given(**rules_.read_bits(rule))
         with torch.inference_mode(False), torch.no_grad():
             layer = layer or default_layer(recording)
-            maps = as_maps(recording.activations(layer), layer)
+            maps = as_maps(recording.activations(layer), recording.layout(layer), layer)
             if units is None:
                 chosen = choose_units(maps[image], layer, channels=channels, top=top, unit=unit, image=image)
             else:
@@ -198,12 +198,12 @@ class DeconvNet:
         return Layers(self._layer(recording.tape, place) for place in places if _has_maps(recording.tape, place))
 
     def _layer(self, tape: Tape, place: Place) -> Layer:
-        shape = tape.shapes[place.value or 0]
-        height, width = shape[2:] if len(shape) == 4 else (1, 1)
+        shape, layout = tape.shapes[place.value or 0], tape.layouts[place.value or 0]
+        height, width = map_size(shape, layout)
         inside = {status(call, self.rules.get(call.func)) for call in tape.calls[place.first : place.last]}
         loosest = max(inside, key=[*rules_.STATUSES, "no rule"].index, default="exact")
         field, stride = self._field(tape, place.value or 0, height, width)
-        return Layer(place.name, place.kind, shape[1], height, width, field, stride, loosest)
+        return Layer(place.name, place.kind, shape[layout[0] or 0], height, width, field, stride, loosest)
 
     def _field(self, tape: Tape, value: int, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return a middle unit's window size and its distance to the neighbour's; (0, 0) where no rule leads down."""
@@ -256,4 +256,4 @@ def _three(size: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _has_maps(tape: Tape, place: Place) -> bool:
-    return len(tape.shapes[place.value or 0]) in (2, 4)
+    return tape.layouts[place.value or 0][0] is not None

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from .errors import OptionError, UnitError, UnknownLayerError
-from .field import pixel_window
+from .field import Layout, map_size, pixel_window, whole
 from .mirror import project_value
 from .record import Place, Recording
-from .rules import Same
 from .rules.join import Cat
-from .rules.relu import ReLU
+from .rules.relu import Activation
 from .tape import Tape
 from .units import Unit, Window
 
@@ -196,14 +195,19 @@ def check_unit(unit: Unit, size: Sequence[int], images: int = 1) -> None:
         raise UnitError(f"the recording has no image {unit.image}: it has {images}, numbered from 0.")
 
 
-def as_maps(activations: Tensor, layer: str) -> Tensor:
-    """Return activations as (N, C, H', W'); an (N, F) layer counts as F channels of 1x1."""
-    if activations.dim() == 2:
-        return activations[:, :, None, None]
-    if activations.dim() != 4:
+def as_maps(activations: Tensor, layout: Layout, layer: str) -> Tensor:
+    """Return activations as (N, C, H', W'), whichever their axes are; an (N, F) layer counts as F channels of 1x1."""
+    if layout[0] is None or activations.dim() not in (2, 4):
         size = "x".join(map(str, activations.shape[1:]))
         raise UnitError(f"layer {layer!r} has no maps: its output is {size}, not channels x rows x columns.")
-    return activations
+    return activations[:, :, None, None] if activations.dim() == 2 else activations.permute(0, *layout)  # type: ignore[arg-type]
+
+
+def from_maps(maps: Tensor, layout: Layout) -> Tensor:
+    """Return (K, C, H', W') with the axes of the layer: the opposite of `as_maps`."""
+    if layout[1] is None:
+        return maps.flatten(1)
+    return maps.permute(0, *(1 + layout.index(axis) for axis in (1, 2, 3)))
 
 
 def start_signal(maps: Tensor, units: Sequence[Unit], start: str) -> Tensor:
@@ -223,16 +227,16 @@ def project_units(
     recording: Recording, layer: str, units: Sequence[Unit], table: Mapping[Callable[..., Any], Any], start: str = "activation"
 ) -> tuple[list[Window], list[Tensor]]:
     """Project each unit by itself; return their windows and what arrived within window and frame, (C, h, w) each."""
-    activations = recording.activations(layer)
-    maps, flat = as_maps(activations, layer), activations.dim() == 2
     tape, value = recording.tape_for(layer, table), recording.value(layer)
+    layout = tape.layouts[value]
+    maps = as_maps(recording.activations(layer), layout, layer)
     windows = [unit_window(tape, value, unit) for unit in units]
     frame = recording.images.shape[2:]
     parts: list[Tensor] = []
     for some in _batches(units, tape, value):
         signal = start_signal(maps, some, start)
         rows = torch.tensor([unit.image for unit in some])
-        pixels = project_value(tape, value, signal.flatten(1) if flat else signal, table, _shared(rows))
+        pixels = project_value(tape, value, from_maps(signal, layout), table, _shared(rows))
         for unit_pixels, window in zip(pixels, windows[len(parts) : len(parts) + len(some)], strict=True):
             inside = window.clip(*frame)
             # a copy: a view would keep the whole frame alive
@@ -242,10 +246,8 @@ def project_units(
 
 def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
     """Return the pixels that a unit's projection can reach; for a whole map, all that its units reach."""
-    shape = tape.shapes[value]
-    height, width = shape[2:] if len(shape) == 4 else (1, 1)
-    if unit.row is None or unit.col is None or len(shape) != 4:
-        return pixel_window(tape, value, Window(0, 0, height, width))
+    if unit.row is None or unit.col is None or tape.layouts[value][1] is None:
+        return pixel_window(tape, value, whole(tape.shapes[value], tape.layouts[value]))
     return pixel_window(tape, value, Window(unit.row, unit.col, 1, 1))
 
 
@@ -273,16 +275,22 @@ def default_layer(recording: Recording) -> str:
     is, the block names it (`layer4`, not `layer4.2.relu_2`), unless it is the whole trunk of the net.
     """
     places = [place for place in recording.places().values() if place.value is not None]
-    shapes, rectified = recording.tape.shapes, rectified_values(recording.tape)
-    spatial = [place for place in places if place.value in rectified and shapes[place.value][2:].numel() > 1]
+    tape, rectified = recording.tape, rectified_values(recording.tape)
+    with_maps = [place for place in places if tape.layouts[_value(place)][0] is not None]
+    spatial = [place for place in with_maps if place.value in rectified and _positions(tape, place) > 1]
     children = [place for place in places if "." not in place.name and not place.is_call]
     head = max(children, key=lambda place: place.last).name if children else ""
     body = [place for place in spatial if not f"{place.name}.".startswith(f"{head}.")]
-    candidates = body or spatial or [place for place in places if len(shapes[_value(place)]) == 4]
+    candidates = body or spatial or [place for place in with_maps if _positions(tape, place) > 1]
     if not candidates:
         raise UnknownLayerError(f"{recording.name} has no layer with feature maps. Name one: see deconvnet layers.")
     candidates = [place for place in candidates if place.first or place.last == 1] or candidates
     return max(candidates, key=lambda place: (_value(place), -place.first, -len(place.name))).name
+
+
+def _positions(tape: Tape, place: Place) -> int:
+    height, width = map_size(tape.shapes[_value(place)], tape.layouts[_value(place)])
+    return height * width
 
 
 def _value(place: Place) -> int:
@@ -290,11 +298,11 @@ def _value(place: Place) -> int:
 
 
 def rectified_values(tape: Tape) -> set[int]:
-    """Return the values on a tape, (N, C, H, W), that hold what rectifiers let through: also joined or passed on."""
+    """Return the values on a tape that hold what rectifiers let through: also joined or passed on."""
     rectified: set[int] = set()
     for call in tape.calls:
         rule = tape.table.get(call.func)
-        passes = isinstance(rule, Cat) or type(rule) in (Same,) or getattr(rule, "passes", False)
-        if isinstance(rule, ReLU) or (passes and call.inputs and rectified.issuperset(call.inputs)):
-            rectified.update(number for number in call.outputs if len(tape.shapes[number]) == 4)
+        passes = isinstance(rule, Cat) or getattr(rule, "moves", False)
+        if isinstance(rule, Activation) or (passes and call.inputs and rectified.issuperset(call.inputs)):
+            rectified.update(call.outputs)
     return rectified

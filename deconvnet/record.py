@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import PictureError, StaleRecordingError, UnknownLayerError, did_you_mean
+from .field import Layout
 from .tape import Call, Tape, Writer, unwatched
 
 Fingerprint = tuple[tuple[int, int], ...]
@@ -243,6 +244,10 @@ class Recording:
         value = self.place(layer).value
         assert value is not None  # place() refuses those
         return value
+
+    def layout(self, layer: str) -> Layout:
+        """Return which axes of a layer are channels, rows and columns."""
+        return self._run.tape.layouts[self.value(layer)]
 
     def source(self, image: int) -> str:
         """Return the path that an image came from, or "image 0"."""

@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .errors import NoRuleError
+from .field import Layout, default_layout
 
 CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
 UNSEEN = "it reads a tensor that no recorded call made (a scripted function or a stray constant: register it as a buffer)"
@@ -81,6 +82,7 @@ class Tape:
     table: Mapping[Callable[..., Any], Any]
     calls: list[Call] = field(default_factory=list)
     shapes: list[torch.Size] = field(default_factory=list)  # of each value
+    layouts: list[Layout] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
 
     def down_from(self, value: int) -> Iterator[Call]:
@@ -101,19 +103,51 @@ class Tape:
 class Asked:
     """The call as a rule sees it in `run`: `asked()` makes it, `asked.descends(x)` says if x comes from the image."""
 
-    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, descends: Callable[[Any], bool], batch: int) -> None:
+    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Writer) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
-        self.descends, self.batch = descends, batch
-        self.made = False
+        self.made, self.output = False, None
+        self._writer = writer
 
     def __call__(self, func: Callable[..., Any] | None = None, **changes: Any) -> Any:
         """Make the call as the model asked for it, or by another function or with other keywords that do the same."""
         self.made = True
-        return (func or self.func)(*self.args, **{**self.kwargs, **changes})
+        self.output = (func or self.func)(*self.args, **{**self.kwargs, **changes})
+        return self.output
+
+    @property
+    def batch(self) -> int:
+        """How many images there are."""
+        return self._writer.tape.shapes[0][0]
+
+    def descends(self, value: Any) -> bool:
+        """Say whether something is a tensor that descends from the image."""
+        return isinstance(value, Tensor) and self._writer.value(value) is not None
+
+    def value(self, tensor: Tensor) -> int | None:
+        """Return the number of a tensor on the tape; two tensors with one number are the same value."""
+        return self._writer.value(tensor)
+
+    def maker(self, tensor: Tensor) -> Call | None:
+        """Return the call that made a tensor; None for the image."""
+        tape, value = self._writer.tape, self._writer.value(tensor)
+        return tape.calls[tape.makers[value]] if value in tape.makers else None
+
+    def origin(self, tensor: Tensor) -> Call | None:
+        """Return the call that computed a tensor, looking through calls that only move values about."""
+        tape, value = self._writer.tape, self._writer.value(tensor)
+        while value in tape.makers:
+            call = tape.calls[tape.makers[value]]
+            if not getattr(tape.table.get(call.func), "moves", False) or not call.inputs:
+                return call
+            value = call.inputs[0]
+        return None
 
 
 class Unmirrorable(Exception):
-    """Raised by a rule's `run` *before* the call is made, where it cannot mirror these arguments; the text says why."""
+    """Raised by a rule's `run` where it cannot mirror these arguments; the text says why.
+
+    Best before the call is made; after it, `asked.output` is taken as what the call returned.
+    """
 
 
 _active: ContextVar[Writer | None] = ContextVar("deconvnet_writer", default=None)
@@ -138,13 +172,11 @@ class Writer(TorchFunctionMode):
         self.called: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
         self._values: Any = WeakTensorKeyDictionary()  # tensor -> (number, its version then)
         self._own = {id(tensor) for tensor in _tensors_of(model)}  # they live as long as the model: ids are safe
-        self._batch = 0
 
     @contextmanager
     def writing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
-        self._batch = image.shape[0]
-        self._number(image)
+        self._number(image, default_layout(image.shape))
         token = _active.set(self)
         try:
             with self:
@@ -192,29 +224,31 @@ class Writer(TorchFunctionMode):
         rule = self.tape.table.get(func)
         if rule is None:
             return func(*args, **kwargs), Kept(), None
-        asked = Asked(func, args, kwargs, self._descends, self._batch)
+        asked = Asked(func, args, kwargs, self)
         try:
             output, kept = rule.run(asked, *args, **kwargs)
             return output, kept, None
-        except (Unmirrorable, TypeError) as error:
+        except Unmirrorable as error:
+            return (asked.output if asked.made else func(*args, **kwargs)), Kept(), str(error)
+        except TypeError as error:  # arguments that the rule does not know
             if asked.made:
                 raise
             return func(*args, **kwargs), Kept(), str(error)
 
     def _write(self, func: Any, inputs: tuple[int, ...], made: list[Tensor], kept: Kept, problem: str | None) -> None:
-        outputs = tuple(self._number(tensor) for tensor in made)
+        rule, layouts = self.tape.table.get(func), [self.tape.layouts[number] for number in inputs]
+        of = getattr(rule, "layout", None) if not problem else None
+        outputs = tuple(self._number(x, of(kept, layouts, x.shape) if of else default_layout(x.shape)) for x in made)
         call = Call(func, plain_name(func), "", inputs, outputs, kept, problem)
         self.tape.calls.append(call)
         self.tape.makers.update(dict.fromkeys(outputs, len(self.tape.calls) - 1))
         self.called(call, made)
 
-    def _number(self, tensor: Tensor) -> int:
+    def _number(self, tensor: Tensor, layout: Layout) -> int:
         self.tape.shapes.append(tensor.shape)
+        self.tape.layouts.append(layout)
         self._values[tensor] = (len(self.tape.shapes) - 1, _version(tensor))
         return len(self.tape.shapes) - 1
-
-    def _descends(self, tensor: Any) -> bool:
-        return isinstance(tensor, Tensor) and self.value(tensor) is not None
 
     def _problem(self, tensor: Tensor) -> str | None:
         """Say what is wrong with a tensor that a call is about to read."""

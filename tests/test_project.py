@@ -272,7 +272,7 @@ def test_mirror_prints_as_a_table(net, recording):
     mirror = net.mirror(recording, "4")
     lines = str(mirror).splitlines()
     assert lines[0].split() == ["layer", "call", "in", "out", "rule", "status"]
-    assert lines[1].split() == ["0", "conv2d", "3x37x44", "6x19x22", "Conv2d", "exact"]
+    assert lines[1].split() == ["0", "conv2d", "3x37x44", "6x19x22", "Conv", "exact"]
     assert [step.call for step in mirror.steps] == ["conv2d", "relu", "max_pool2d", "conv2d", "relu"]
     assert mirror.statuses() == ["exact", "paper"]
 

@@ -14,23 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, did_you_mean
+from ..field import NOTHING
 from ..tape import Asked, Kept, Unmirrorable, plain_name
-from .conv import Conv2d
-from .join import Add, Cat
+from .conv import Conv, ConvTranspose
+from .join import Add, Cat, Div, Mul, Stack
 from .linear import Linear
-from .norm import BatchNorm, LocalResponseNorm
-from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from .relu import ReLU
-from .rule import STATUSES, Adjoint, Rule, Same
-from .shape import Dropout, Pad, Reshape
+from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
+from .relu import Activation, ReLU, Softmax
+from .rule import STATUSES, Adjoint, Placewise, Rule, Same
+from .shape import Dropout, Expand, GetItem, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape
 
 __all__ = [
     "BITS",
     "DEFAULT",
+    "NOTHING",
     "STATUSES",
+    "Activation",
     "Adjoint",
     "Asked",
     "Kept",
+    "Placewise",
     "Rule",
     "Same",
     "Table",
@@ -85,20 +89,58 @@ class Table(Mapping[Function, Rule]):
 T = Tensor
 DEFAULT = Table(
     {
-        (torch.conv2d,): Conv2d(),
+        # what computes
+        (torch.conv1d, torch.conv2d, torch.conv3d): Conv(),
+        (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d): ConvTranspose(),
         (F.linear,): Linear(),
+        # rectifiers, and activations that are mirrored as they are
         (F.relu, torch.relu, torch.relu_, T.relu, T.relu_): ReLU(),
+        (F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, T.clamp, T.clamp_): Activation(),
+        (F.leaky_relu, F.leaky_relu_, F.elu, F.elu_, F.selu, F.celu, F.prelu, T.prelu): Activation(),
+        (F.silu, F.gelu, F.mish, F.hardswish, F.softplus): Activation(),
+        (torch.sigmoid, torch.sigmoid_, T.sigmoid, T.sigmoid_, F.sigmoid, F.logsigmoid, F.hardsigmoid): Activation(),
+        (torch.tanh, torch.tanh_, T.tanh, T.tanh_, F.tanh): Activation(),
+        (F.softmax, torch.softmax, T.softmax, F.log_softmax, torch.log_softmax, T.log_softmax): Softmax(),
+        # pools
         (F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d): MaxPool2d(),
+        (F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices): AdaptiveMaxPool2d(),
+        (F.max_unpool2d,): MaxUnpool2d(),
         (F.avg_pool2d,): AvgPool2d(),
         (F.adaptive_avg_pool2d,): AdaptiveAvgPool2d(),
+        (F.avg_pool1d, F.adaptive_avg_pool1d, F.avg_pool3d, F.adaptive_avg_pool3d): Adjoint(),
+        # norms
         (F.batch_norm,): BatchNorm(),
+        (torch.batch_norm,): AtenBatchNorm(),
+        (F.layer_norm, torch.layer_norm): LayerNorm(),
+        (F.group_norm, torch.group_norm): GroupNorm(),
+        (F.instance_norm,): InstanceNorm(),
+        (F.rms_norm,): RMSNorm(),
         (F.local_response_norm,): LocalResponseNorm(),
-        (torch.add, T.add, T.add_, T.__add__, T.__iadd__, T.__radd__): Add(),
+        # where branches meet; operators arrive as methods, all but two reflected ones
+        (torch.add, T.add, T.add_): Add(),
+        (torch.sub, torch.subtract, T.sub, T.sub_, T.subtract): Add(signs=(1, -1)),
+        (torch.rsub, T.__rsub__): Add(signs=(-1, 1)),
+        (torch.mul, torch.multiply, T.mul, T.mul_, T.multiply): Mul(),
+        (torch.div, torch.true_divide, T.div, T.div_, T.true_divide): Div(),
+        (T.__rdiv__,): Div(reflected=True),
         (torch.cat, torch.concat, torch.concatenate): Cat(),
-        (torch.flatten, T.flatten, T.view, T.reshape, torch.reshape): Reshape(),
+        (torch.stack,): Stack(),
+        # what moves values about
+        (torch.flatten, T.flatten, T.unflatten, torch.unflatten, T.view, T.reshape, torch.reshape): Reshape(),
+        (T.view_as, T.reshape_as, torch.squeeze, T.squeeze, torch.unsqueeze, T.unsqueeze): Reshape(),
+        (T.expand, T.expand_as, torch.broadcast_to, T.broadcast_to): Expand(),
+        (torch.permute, T.permute, torch.transpose, T.transpose, torch.swapaxes, T.swapaxes): Permute(),
+        (torch.movedim, T.movedim, torch.moveaxis, T.moveaxis): Permute(),
+        (torch.chunk, T.chunk, torch.split, T.split, T.unbind, torch.unbind, torch.tensor_split, T.tensor_split): Parts(),
+        (T.__getitem__,): GetItem(),
+        (torch.narrow, T.narrow, torch.select, T.select): Adjoint(),
+        (torch.mean, T.mean, torch.sum, T.sum): Parts(),
+        (torch.flip, T.flip, torch.roll, T.roll, T.repeat, torch.tile, T.tile, torch.neg, T.neg): Adjoint(),
         (F.pad,): Pad(),
-        (F.dropout, F.dropout2d): Dropout(),
-        (T.contiguous,): Same(),
+        (F.interpolate,): Interpolate(),
+        (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),
+        (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout): Dropout(),
+        (T.contiguous, T.clone, torch.clone, T.detach, torch.detach, T.to, T.float, T.double, T.half, T.bfloat16): Same(),
     }
 )
 replace = DEFAULT.replace

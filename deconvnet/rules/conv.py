@@ -7,17 +7,20 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..field import pair, sliding_window
+from ..field import sliding_window, spreading_window
 from ..tape import Asked, Kept
 from ..units import Window
 from .rule import Rule, check_only_first
 
+FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
-class Conv2d(Rule):
+
+class Conv(Rule):
     """(N, C, H, W) -> (N, C', H', W'); mirrored by the transposed convolution, which flips each filter by itself.
 
     Zeiler & Fergus 2014, 2.1: "transposed versions of the same filters". The bias is not mentioned there; it is left
-    out, which makes a projection linear in its signal up to the rectification.
+    out, which makes a projection linear in its signal up to the rectification. The same for one and three axes.
     """
 
     def run(
@@ -33,26 +36,28 @@ class Conv2d(Rule):
     ) -> tuple[Tensor, Kept]:
         """Keep the filters that were really used (some nets normalise theirs in the forward pass)."""
         check_only_first(asked)
-        dilation = pair(dilation)
-        kernel = (weight.shape[2], weight.shape[3])
-        reach = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
-        # "same" pads by half the reach, the odd pixel at the far edge; only the near edge counts for the way down
-        named = {"same": (reach[0] // 2, reach[1] // 2), "valid": (0, 0)}
-        near = named[padding] if isinstance(padding, str) else pair(padding)
-        kept = Kept(size=input.shape, weight=weight, kernel=kernel, stride=pair(stride), padding=near)
-        kept.dilation, kept.groups = dilation, groups
+        axes = weight.dim() - 2
+        kernel, dilation = tuple(weight.shape[2:]), sized(dilation, axes)
+        kept = Kept(
+            size=input.shape, weight=weight, kernel=kernel, stride=sized(stride, axes), dilation=dilation, groups=groups
+        )
+        if isinstance(padding, str):
+            # "same" pads by half the reach, the odd pixel at the far edge; only the near edge counts for the way down
+            reach = [step * (size - 1) if padding == "same" else 0 for step, size in zip(dilation, kernel, strict=True)]
+            padding = tuple(size // 2 for size in reach)
+        kept.padding = sized(padding, axes)
         return asked(), kept
 
     def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
         """(K, C', H', W') -> (K, C, H, W)."""
-        height, width = kept.size[2:]
+        size = kept.size[2:]
         spare = [  # rows and columns at the far edge that no window reached, or (negative) that "same" padded
-            size - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
-            for size, out, stride, pad, dilation, kernel in zip(
-                kept.size[2:], signal.shape[2:], kept.stride, kept.padding, kept.dilation, kept.kernel, strict=True
+            length - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
+            for length, out, stride, pad, dilation, kernel in zip(
+                size, signal.shape[2:], kept.stride, kept.padding, kept.dilation, kept.kernel, strict=True
             )
         ]
-        result = F.conv_transpose2d(
+        result = TRANSPOSED[len(size)](
             signal,
             kept.weight.to(signal.dtype),
             stride=kept.stride,
@@ -61,8 +66,65 @@ class Conv2d(Rule):
             groups=kept.groups,
             dilation=kept.dilation,
         )
-        return result[..., :height, :width]
+        return cut(result, size)
 
-    def window(self, kept: Kept, window: Window) -> Window:
+    def window(self, kept: Kept, window: Window) -> Window | None:
         """Every output pixel sees a kernel's reach."""
+        if len(kept.kernel) != 2:
+            return None
         return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+
+
+class ConvTranspose(Rule):
+    """The way up that is a way down already: mirrored by the convolution with the same filters, the bias left out."""
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> tuple[Tensor, Kept]:
+        """Keep the filters."""
+        check_only_first(asked)
+        axes = weight.dim() - 2
+        kept = Kept(size=input.shape, weight=weight, kernel=tuple(weight.shape[2:]), groups=groups)
+        kept.stride, kept.padding, kept.dilation = sized(stride, axes), sized(padding, axes), sized(dilation, axes)
+        return asked(), kept
+
+    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+        """(K, C', H', W') -> (K, C, H, W)."""
+        size = kept.size[2:]
+        result = FORWARD[len(size)](
+            signal,
+            kept.weight.to(signal.dtype),
+            stride=kept.stride,
+            padding=kept.padding,
+            dilation=kept.dilation,
+            groups=kept.groups,
+        )
+        return cut(result, size)  # output padding longer than the stride gives windows that no input made
+
+    def window(self, kept: Kept, window: Window) -> Window | None:
+        """Every input pixel paints a kernel's reach."""
+        if len(kept.kernel) != 2:
+            return None
+        return spreading_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+
+
+def sized(value: Any, axes: int) -> tuple[int, ...]:
+    """Read 3, (3,), [3, 5] as torch does: one number serves all axes."""
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return values * axes if len(values) == 1 else values
+
+
+def cut(values: Tensor, size: Any) -> Tensor:
+    """Cut values (K, C, ...) to a size of their last axes."""
+    for axis, length in enumerate(size, start=2):
+        values = values.narrow(axis, 0, length)
+    return values

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..tape import Asked, Kept
-from .rule import Rule, check_only_first
+from .rule import Placewise, check_only_first
 
 
-class Linear(Rule):
+class Linear(Placewise):
     """(N, ..., F) -> (N, ..., F'); mirrored by the transposed matrix, the bias left out as in a convolution."""
 
     def run(self, asked: Asked, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Kept]:

@@ -1,4 +1,7 @@
-"""Normalisation: batch norm as a scale, local response normalisation as nothing or as its derivative."""
+"""Normalisation: batch norm as a scale; norms whose statistics come from the image as a scale that is held.
+
+Local response normalisation is passed over, as the paper does, or derived.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..tape import Asked, Kept
-from ..units import Window
-from .rule import Rule, Same, check_only_first, whole
+from .relu import derivative
+from .rule import Placewise, check_only_first
 
 
-class BatchNorm(Same):
+class BatchNorm(Placewise):
     """(N, C, ...): a scale for each channel, as if folded into the convolution before it; its shift is a bias, left out.
 
     With batch statistics in eval mode (`track_running_stats=False`) the scale comes from the image and is held.
@@ -36,11 +39,9 @@ class BatchNorm(Same):
         check_only_first(asked)
         axes = [0, *range(2, input.dim())]
         held = training or running_var is None
-        values = input if input.dtype == torch.float64 else input.float()
-        variance = values.var(axes, unbiased=False) if held else running_var
+        variance = _precise(input).var(axes, unbiased=False) if held else running_var
         assert variance is not None
-        scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
-        kept = Kept(size=input.shape, scale=scale)
+        kept = Kept(size=input.shape, scale=torch.rsqrt(variance + eps) * (1 if weight is None else weight))
         if held:
             kept.status = "held"
         return asked(), kept
@@ -50,8 +51,114 @@ class BatchNorm(Same):
         return signal * kept.scale.to(signal.dtype).view(1, -1, *[1] * (signal.dim() - 2))
 
 
+class AtenBatchNorm(BatchNorm):
+    """`torch.batch_norm`, whose arguments come in another order."""
+
+    def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Kept]:
+        """Put the arguments in `F.batch_norm`'s order."""
+        weight, bias, mean, variance, training, momentum, eps = args[:7]
+        return super().run(asked, input, mean, variance, weight, bias, training, momentum, eps)
+
+
+class HeldNorm(Placewise):
+    """A norm whose statistics come from the image: its scale is taken as a constant, its shift is left out."""
+
+    status = "held"
+
+    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+        """(K, ...) -> (K, ...)."""
+        return signal * kept.scale.to(signal.dtype) * (1 if kept.weight is None else kept.weight.to(signal.dtype))
+
+
+class LayerNorm(HeldNorm):
+    """Over the last axes; one scale for each place that is left."""
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        normalized_shape: Any,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+        cudnn_enable: bool = True,
+    ) -> tuple[Tensor, Kept]:
+        """Keep the scales, 1/C of the activations."""
+        check_only_first(asked)
+        axes = tuple(range(-len(tuple(normalized_shape)), 0))
+        scale = torch.rsqrt(_precise(input).var(axes, unbiased=False, keepdim=True) + eps)
+        return asked(), Kept({"scale": scale}, size=input.shape, weight=weight)
+
+
+class RMSNorm(HeldNorm):
+    """Over the last axes, without taking off a mean."""
+
+    def run(
+        self, asked: Asked, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+    ) -> tuple[Tensor, Kept]:
+        """Keep the scales."""
+        check_only_first(asked)
+        axes = tuple(range(-len(tuple(normalized_shape)), 0))
+        eps = torch.finfo(input.dtype).eps if eps is None else eps
+        scale = torch.rsqrt(_precise(input).square().mean(axes, keepdim=True) + eps)
+        return asked(), Kept({"scale": scale}, size=input.shape, weight=weight)
+
+
+class GroupNorm(HeldNorm):
+    """(N, C, ...) in groups of channels; one scale a channel and image."""
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        num_groups: int,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+        cudnn_enabled: bool = True,
+    ) -> tuple[Tensor, Kept]:
+        """Keep the scales."""
+        check_only_first(asked)
+        return asked(), _group_scales(input, num_groups, weight, eps)
+
+
+class InstanceNorm(HeldNorm):
+    """(N, C, ...), each channel of each image by itself, or by running statistics."""
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        use_input_stats: bool = True,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> tuple[Tensor, Kept]:
+        """Keep the scales."""
+        check_only_first(asked)
+        if use_input_stats or running_var is None:
+            return asked(), _group_scales(input, input.shape[1], weight, eps)
+        scale = _by_channel(torch.rsqrt(running_var + eps), input)
+        return asked(), Kept(size=input.shape, scale=scale, weight=_by_channel(weight, input), status="exact")
+
+
+def _group_scales(input: Tensor, groups: int, weight: Tensor | None, eps: float) -> Kept:
+    count, channels = input.shape[:2]
+    variance = _precise(input).reshape(count, groups, -1).var(2, unbiased=False)
+    scale = torch.rsqrt(variance + eps).repeat_interleave(channels // groups, 1)  # (N, C)
+    scale = scale.view(count, channels, *[1] * (input.dim() - 2))
+    return Kept({"scale": scale}, size=input.shape, weight=_by_channel(weight, input))
+
+
+def _by_channel(values: Tensor | None, like: Tensor) -> Tensor | None:
+    return None if values is None else values.view(1, -1, *[1] * (like.dim() - 2))
+
+
 @dataclasses.dataclass(frozen=True)
-class LocalResponseNorm(Rule):
+class LocalResponseNorm(Placewise):
     """(N, C, ...): each value divided by its neighbours in channel order.
 
     "identity" passes the signal on: "contrast normalization operations are not used" (Zeiler & Fergus, ECCV 2014).
@@ -82,12 +189,8 @@ class LocalResponseNorm(Rule):
         """(K, C, ...) -> (K, C, ...)."""
         if self.lrn == "identity":
             return signal
-        with torch.enable_grad():
-            at = kept.input.to(signal.dtype).expand(signal.shape).detach().requires_grad_()
-            above = F.local_response_norm(at, *kept.arguments)
-            (result,) = torch.autograd.grad(above, at, signal)
-        return result
+        return derivative(lambda x: F.local_response_norm(x, *kept.arguments), kept.input, signal)
 
-    def window(self, kept: Kept, window: Window) -> Window:
-        """The same place: its neighbours are channels."""
-        return window if len(kept.size) == 4 else whole(kept.size)
+
+def _precise(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..field import binned_window, pair, sliding_window
-from ..tape import Asked, Kept
+from ..field import NOTHING, binned_window, pair, sliding_window, spreading_window
+from ..tape import Asked, Kept, Unmirrorable
 from ..units import Window
 from .rule import Adjoint, Rule, check_only_first
 
@@ -76,6 +76,83 @@ class MaxPool2d(Rule):
         return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
 
 
+@dataclasses.dataclass(frozen=True)
+class AdaptiveMaxPool2d(Rule):
+    """(N, C, H, W) -> (N, C, H', W') of a given size, by the maximum of each bin; mirrored as `MaxPool2d` is.
+
+    Bins have no common size, so that switches are kept as pixel numbers, four bytes each.
+    """
+
+    switches: bool = True
+    overlap: str = "sum"
+
+    @property
+    def status(self) -> str:  # type: ignore[override]
+        """The true adjoint, unless switches are ignored or collisions overwrite."""
+        return "exact" if self.switches and self.overlap == "sum" else "generalised"
+
+    def run(self, asked: Asked, input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Any, Kept]:
+        """Pool once, with indices."""
+        check_only_first(asked)
+        output, indices = asked(F.adaptive_max_pool2d_with_indices, return_indices=True)
+        kept = Kept({"switches": indices.to(torch.int32)}, size=input.shape, bins=output.shape)
+        return ((output, indices) if return_indices else output), kept
+
+    def mirror(self, kept: Kept, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
+        """(K, C, H', W') -> (K, C, H, W)."""
+        if isinstance(signal, tuple):
+            signal = next(part for part in signal if part is not None)
+        indices = kept.switches.long() if self.switches else _middle_indices(kept, signal.device)
+        indices = indices.expand(signal.shape)
+        if self.overlap == "last":
+            signal = signal * last_at_switch(indices, kept.size)
+        frame = signal.new_zeros((signal.shape[0], kept.size[1], kept.size[2] * kept.size[3]))
+        return frame.scatter_add_(2, indices.flatten(2), signal.flatten(2)).view(-1, *kept.size[1:])
+
+    def window(self, kept: Kept, window: Window) -> Window:
+        """The bins' union."""
+        return binned_window(window, kept.size[-2:], kept.bins[-2:])
+
+
+class MaxUnpool2d(Rule):
+    """F.max_unpool2d, the way up of SegNet and of Noh's DeconvNet: each value is taken back from its switch.
+
+    It overwrites where switches coincide: what was overwritten takes no signal.
+    """
+
+    def run(
+        self,
+        asked: Asked,
+        input: Tensor,
+        indices: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> tuple[Any, Kept]:
+        """Keep the switches; they descend from the image too, but take no signal."""
+        kernel = pair(kernel_size)
+        kept = Kept({"switches": indices.to(torch.int32)}, size=input.shape, kernel=kernel, padding=pair(padding))
+        kept.stride, kept.both = pair(stride) if stride else kernel, asked.descends(input) and asked.descends(indices)
+        if not asked.descends(input):
+            raise Unmirrorable("only its switches descend from the image")
+        output = asked()
+        kept.result = output.shape
+        return output, kept
+
+    def mirror(self, kept: Kept, signal: Tensor) -> Any:
+        """(K, C, H, W) -> (K, C, H', W')."""
+        indices = kept.switches.long().expand(signal.shape[0], *kept.size[1:])
+        result = signal.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
+        result = result * last_at_switch(indices, kept.result)
+        return (result, None) if kept.both else result
+
+    def window(self, kept: Kept, window: Window) -> Any:
+        """The pooled places whose windows reach the place."""
+        below = spreading_window(window, kept.kernel, kept.stride, kept.padding)
+        return (below, NOTHING) if kept.both else below
+
+
 class Average(Adjoint):
     """Average pools: the true adjoint; each output sees its own bin."""
 
@@ -119,6 +196,15 @@ class AvgPool2d(Average):
     def window(self, kept: Kept, window: Window) -> Window:
         """Every output pixel sees its pooling window."""
         return sliding_window(window, kept.kernel, kept.stride, kept.padding)
+
+
+def _middle_indices(kept: Kept, device: torch.device) -> Tensor:
+    """Return the flat index of the middle of each bin, (1, C, H', W')."""
+    middles = []
+    for size, bins in zip(kept.size[2:], kept.bins[2:], strict=True):
+        number = torch.arange(bins, device=device)
+        middles.append((number * size // bins + ((number + 1) * size + bins - 1) // bins) // 2)
+    return (middles[0][:, None] * kept.size[3] + middles[1]).expand(1, kept.size[1], -1, -1)
 
 
 def _corners(kept: Kept, axis: int, count: int, device: torch.device) -> Tensor:

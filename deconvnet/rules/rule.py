@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..field import Layout, default_layout
 from ..tape import Asked, Kept, Unmirrorable, tensors_in
 from ..units import Window
 
@@ -25,6 +27,7 @@ class Rule:
 
     status = "exact"
     needs_values = False  # True where `run` keeps activations, not only sizes and switches
+    moves = False  # True for a call that only moves values about
 
     def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Kept]:
         """Make the call (`asked()`) and return its output and what to keep.
@@ -41,11 +44,18 @@ class Rule:
         With several inputs that descend from the image: a tuple, one signal for each, in the order of the arguments.
         A call that makes several values gets a tuple of signals, None where nothing arrives.
         """
-        raise NoMirrorError(f"{type(self).__name__} says how its call is made, but not how it is mirrored.")
+        raise TypeError(f"{type(self).__name__} says how its call is made, but not how it is mirrored.")
 
-    def window(self, kept: Kept, window: Window) -> Window | tuple[Window | None, ...]:
-        """Return the part of the input that `window` of the output depends on (for several inputs: a tuple)."""
-        return whole(kept.size)
+    def window(self, kept: Kept, window: Window) -> Window | tuple[Window | None, ...] | None:
+        """Return the part of the input that `window` of the output depends on; None: all of it.
+
+        For several inputs: a tuple, with `NOTHING` for one that no signal goes to.
+        """
+        return None
+
+    def layout(self, kept: Kept, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+        """Return which axes of an output of `shape` are channels, rows, columns; `layouts` are those of the inputs."""
+        return default_layout(shape)
 
     def given(self, **options: Any) -> Rule:
         """Return this rule with those of the options that it has."""
@@ -53,20 +63,26 @@ class Rule:
         return dataclasses.replace(self, **{name: value for name, value in options.items() if name in own})
 
 
-class NoMirrorError(TypeError):
-    """A rule class without a `mirror` method: a fault of the rule, not of its user."""
+class Placewise(Rule):
+    """A call whose output has the input's axes, each place of which depends on the same place of the input."""
+
+    def window(self, kept: Kept, window: Window) -> Window | tuple[Window | None, ...] | None:
+        """The same place."""
+        return window
+
+    def layout(self, kept: Kept, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+        """The same axes."""
+        return layouts[0] if layouts else default_layout(shape)
 
 
-class Same(Rule):
-    """A call that returns what it got, for the net in eval mode: dropout, contiguous, identity."""
+class Same(Placewise):
+    """A call that returns what it got: dropout in eval mode, contiguous, clone."""
+
+    moves = True
 
     def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
         """(K, ...) -> (K, ...), unchanged."""
         return signal
-
-    def window(self, kept: Kept, window: Window) -> Window:
-        """The same place."""
-        return window
 
 
 class Adjoint(Rule):
@@ -75,21 +91,27 @@ class Adjoint(Rule):
     def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Kept]:
         """Keep the call's other arguments and the input's size."""
         check_only_first(asked)
-        return asked(), Kept(size=input.shape, func=asked.func, args=args, kwargs=kwargs)
+        output = asked()
+        for tensor in tensors_in(output):
+            check_batch(asked, input.shape, tensor.shape)
+        return output, Kept(size=input.shape, func=asked.func, args=args, kwargs=kwargs)
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Kept, signal: Any) -> Tensor:
         """(K, *output) -> (K, *input): the product with the transposed Jacobian at zero."""
+        signals = signal if isinstance(signal, tuple) else (signal,)
+        arrived = next(part for part in signals if part is not None)
         with torch.enable_grad():
-            below = signal.new_zeros((signal.shape[0], *kept.size[1:])).requires_grad_()
-            above = kept.func(below, *kept.args, **kept.kwargs)
-            (result,) = torch.autograd.grad(above, below, signal)
+            below = arrived.new_zeros((arrived.shape[0], *kept.size[1:])).requires_grad_()
+            above = tuple(tensors_in(kept.func(below, *kept.args, **kept.kwargs)))
+            pairs = [(value, part) for value, part in zip(above, signals, strict=True) if part is not None]
+            (result,) = torch.autograd.grad([value for value, _ in pairs], below, [part for _, part in pairs])
         return result
 
 
-def whole(size: torch.Size | tuple[int, ...]) -> Window:
-    """Return the window of a value's whole frame: (N, C, H, W) -> H x W; other shapes count as 1 x 1."""
-    height, width = size[-2:] if len(size) == 4 else (1, 1)
-    return Window(0, 0, height, width)
+def check_batch(asked: Asked, *shapes: torch.Size) -> None:
+    """Refuse a call that does not leave the images of the batch apart, on the first axis."""
+    if any(not shape or shape[0] != asked.batch for shape in shapes):
+        raise Unmirrorable("it mixes the images of the batch")
 
 
 def check_only_first(asked: Asked) -> None:
