@@ -151,8 +151,8 @@ def test_weights_files_that_cannot_be_read(tmp_path):
 
 
 MODELS = {
-    "tinny": "'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide.",
-    "alexnet": "'alexnet' is not a model. Did you mean 'torchvision:alexnet'? Models: tiny, torchvision:NAME, zfnet, zfnet:wide.",
+    "tinny": "'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, file:PATH.py:FUNCTION.",
+    "alexnet": "'alexnet' is not a model. Did you mean 'torchvision:alexnet'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, file:PATH.py:FUNCTION.",
     "tiny:2": "'tiny:2' is not a model. Did you mean 'tiny'?",
     "zfnet:huge": "'zfnet:huge' is not a model. Models: zfnet, zfnet:wide.",
     "torchvision:alexnett": (

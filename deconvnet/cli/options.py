@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from ..models import Loaded
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-MODEL_HELP = "tiny, torchvision:NAME, zfnet or zfnet:wide."
+MODEL_HELP = (
+    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
+    "or file:PATH.py:FUNCTION, which runs that Python file."
+)
 
 
 def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,6 +34,52 @@ def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="DEFAULT|none|FILE",
         help="The model's own weights, random ones, or a .safetensors or state-dict file.",
     )(function)
+
+
+class _Numbers(click.ParamType):
+    name = "NUMBER,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return tuple(map(float, value.split(","))) if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406.", param, ctx)
+
+
+def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --mean, --std and --size, which replace what the model brings; `prepared` carries them out."""
+    function = click.option(
+        "--size",
+        type=click.IntRange(min=1),
+        metavar="PIXELS",
+        help="Resize the short side to this and crop the centre. [default: the model's own, else 224 of 256]",
+    )(function)
+    function = click.option(
+        "--std",
+        type=_Numbers(),
+        help="Deviation of each channel, 0..1, with commas. [default: the model's own, else ImageNet's; one channel: 0.5]",
+    )(function)
+    return click.option(
+        "--mean",
+        type=_Numbers(),
+        help="Mean of each channel, 0..1, with commas. [default: the model's own, else ImageNet's; one channel: 0.5]",
+    )(function)
+
+
+def prepared(loaded: Loaded, mean: Any, std: Any, size: int | None) -> Loaded:
+    """Give a model the preprocessing asked for; say so where it brings none and not all was asked for."""
+    made = loaded.with_preprocess(mean=mean, std=std, size=size)
+    if loaded.preprocess is None and None in (mean, std, size):
+        used: Any = made.preprocess
+        say(
+            f"{made.name} brings no preprocessing. Taken: short side {used.resize}, centre {used.crop}, "
+            f"mean {_text(used.mean)}, std {_text(used.std)}. To change it: --size, --mean, --std."
+        )
+    return made
+
+
+def _text(numbers: tuple[float, ...]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ import click
 
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
-from .options import MODEL_HELP, say, with_weights
+from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
@@ -55,6 +55,7 @@ class _JsonFile(click.ParamType):
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
 @with_weights
+@with_preprocess
 @click.option(
     "--layer", "-l", "layers", multiple=True, help="A layer's name; may be repeated. [default: the last rectified one]"
 )
@@ -95,6 +96,9 @@ def project(
     model: str,
     weights: str,
     device: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: int | None,
     layers: tuple[str, ...],
     channels: tuple[str, ...],
     top: int,
@@ -124,7 +128,8 @@ def project(
     chosen = [channel for text in channels for channel in parse_channels(text)] or None
     files: list[Any] = list(find_pictures(pictures)) if pictures else [_bundled_drawing()]
     targets = _targets(files, outs, model)
-    net = DeconvNet(load_model(model, weights=weights, device=device), overlap=overlap, lrn=lrn)
+    loaded = prepared(load_model(model, weights=weights, device=device), mean, std, size)
+    net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
     asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
     rows: list[dict[str, Any]] = []
     unread = 0
@@ -144,7 +149,7 @@ def project(
     if unread:
         raise PictureError(f"{unread} of {len(files)} pictures could not be read.")
     if not pictures:
-        _say_what_next(targets[0][0])
+        _say_what_next(targets[0][0], model)
 
 
 def _projections(net: DeconvNet, file: Any, layers: Sequence[str], asked: dict[str, Any]) -> list[Projection]:
@@ -183,8 +188,9 @@ def _make_folder(folder: Path) -> None:
 def _sheet_names(files: Sequence[Any], model: str) -> list[str]:
     """Return "STEM-MODEL.png" for each picture; equal stems are numbered, so that none overwrites another."""
     names: list[str] = []
+    short = re.sub(r".*[/\\]", "", model).replace(":", "-")  # of a file's function, without its folder
     for file in files:
-        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{model.replace(':', '-')}"
+        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{short}"
         same = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?\.png", name) is not None for name in names)
         names.append(f"{base}-{same + 1}.png" if same else f"{base}.png")
     return names
@@ -227,7 +233,10 @@ def _bundled_drawing() -> Any:
     return picture
 
 
-def _say_what_next(path: Path) -> None:
+def _say_what_next(path: Path, model: str) -> None:
+    if model != "tiny":
+        say(f"No picture was given: {path} shows a drawing of a face. Try next: deconvnet project YOUR.jpg --model {model}")
+        return
     say(
         f"This is the built-in net `tiny` on one of its own drawings: see {path}. Try next:\n"
         "  deconvnet project YOUR.jpg --model torchvision:alexnet\n"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,49 @@ class Loaded:
         self.model.to(pick_device(device))
         return self
 
+    def with_preprocess(
+        self, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, size: int | None = None
+    ) -> Loaded:
+        """Return the same model with a preprocessing of your own; what is not given stays as it is.
+
+        `mean` and `std`: a number for each channel of the net, of pixels on the scale 0..1. `size`: pixels; a picture's short
+        side is resized to it, and the centre cropped to `size` x `size`. A model that brings no preprocessing gets ImageNet's
+        mean and std for 3 channels, 0.5 for any other count, at 224 pixels from a short side of 256.
+
+            >>> load_model("tiny").with_preprocess(mean=(0.5, 0.5, 0.5), size=128).input_size
+            (3, 128, 128)
+        """
+        own = self.preprocess
+        if own is not None and not isinstance(own, Preprocess):
+            given = [value is not None for value in (mean, std, size)]
+            if not any(given):
+                return self
+            if not all(given):
+                raise OptionError(f"{self.name} has a preprocessing of its own kind. To replace it, give mean, std and size.")
+        base = own if isinstance(own, Preprocess) else _usual(self.input_size[0])
+        means = base.mean if mean is None else self._per_channel("mean", mean, base.channels)
+        stds = base.std if std is None else self._per_channel("std", std, base.channels)
+        if size is None:
+            made = replace(base, mean=means, std=stds)
+        elif size < 1:
+            raise OptionError(f"size cannot be {size}: it is pixels, 1 or more.")
+        else:
+            made = Preprocess(size, size, means, stds, base.interpolation)
+        return replace(self, preprocess=made, input_size=(made.channels, *made.crop_size))
+
+    def _per_channel(self, what: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+        """Check the numbers of a mean or a std."""
+        if len(numbers) != channels:
+            wanted = "one number, for its one channel" if channels == 1 else f"{channels} numbers, one for each channel"
+            raise OptionError(f"{self.name} takes a {what} of {wanted}; found {len(numbers)}: {_listed(numbers)}.")
+        for number in numbers:
+            if not (0 <= number <= 1 and (number or what == "mean")):  # also refuses NaN
+                above = "" if what == "mean" else ", above 0"
+                raise OptionError(
+                    f"{what} cannot be {number:g}: it is on the scale 0..1{above}. Divide numbers of 0..255 by 255."
+                )
+        return tuple(map(float, numbers))
+
     def weights_hash(self) -> str:
         """Return what the weights are: "random", or the SHA-256 of their file, or else of their tensors."""
         if self.weights:
@@ -82,6 +125,17 @@ class Loaded:
     def class_name(self, number: int) -> str:
         """Return a class's name, or its number where names are not known."""
         return self.classes[number] if number < len(self.classes) else f"class {number}"
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
+
+
+def _usual(channels: int) -> Preprocess:
+    """Return what most nets of so many channels were trained with."""
+    if channels == 3:
+        return Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return Preprocess(256, 224, (0.5,) * channels, (0.5,) * channels)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

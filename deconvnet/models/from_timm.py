@@ -1,0 +1,136 @@
+"""The source "timm": the nets of pytorch-image-models, with their own weights, preprocessing and class names."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL.Image import Image
+from torch import nn
+
+from ..errors import UnknownModelError, WeightsError, did_you_mean
+from ..images import Picture, Preprocess, open_picture
+from .loaded import Loaded
+from .packages import need
+from .random import seeded
+from .weights import State, _first_line, fill, hash_file, read_state
+
+
+def load(name: str, weights: str) -> Loaded:
+    """Load a timm model, "resnet18" or "resnet18.a1_in1k", with its published weights, a file's, or random ones."""
+    timm = need("timm", f"timm:{name}")
+    _check_name(timm, name)
+    with seeded():
+        if weights == "DEFAULT":
+            model, identity = _download(timm, name), ""
+        elif weights == "none":
+            model, identity = timm.create_model(name), "random"
+        else:
+            model, identity = _from_file(timm, name, weights), hash_file(weights)
+    config = timm.data.resolve_model_data_config(model)
+    return Loaded(
+        model=model.eval(),
+        preprocess=_preprocess(timm, config),
+        name=f"timm:{name}",
+        weights=identity,
+        classes=_classes(timm, model),
+        input_size=tuple(config["input_size"]),
+    )
+
+
+def _check_name(timm: Any, name: str) -> None:
+    """Refuse a name that timm does not have; after a known net's name, look among its weights."""
+    if not timm.is_model(name) or set(name) & set(":/\\"):
+        close = did_you_mean(name, timm.list_models())
+    elif name not in (tagged := [name.partition(".")[0], *timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)]):
+        close = did_you_mean(name, tagged)
+    else:
+        return
+    raise UnknownModelError(f"'timm:{name}' is not a model of timm {timm.__version__}.{close}")
+
+
+def _download(timm: Any, name: str) -> nn.Module:
+    if not timm.models.is_model_pretrained(name):
+        raise WeightsError(f"timm has no weights for {name}. Give --weights FILE, or --weights none for random ones.")
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=True)
+    except Exception as error:  # timm downloads through packages that each raise exceptions of their own
+        raise WeightsError(
+            f"the weights of timm:{name} could not be loaded ({_first_line(error)}). {_where(timm, name)}, "
+            "or take --model tiny, which needs no download."
+        ) from error
+    return model
+
+
+def _where(timm: Any, name: str) -> str:
+    """Say where a net's weights are published, and what to do with the file."""
+    config = timm.models.get_pretrained_cfg(name)
+    if config.hf_hub_id:
+        address = f"https://huggingface.co/{config.hf_hub_id.partition('@')[0]}"
+        return f"Get {config.hf_hub_filename or 'model.safetensors'} from {address} and give it by --weights FILE"
+    return f"Get {config.url} and give it by --weights FILE"
+
+
+def _from_file(timm: Any, name: str, path: str) -> nn.Module:
+    """Build a net with as many classes as the file's classifier has, and load the file."""
+    state = read_state(path)
+    model: nn.Module = timm.create_model(name)
+    state = _as_timm_names_it(model, state)
+    classifier = model.pretrained_cfg.get("classifier") or ""  # type: ignore[union-attr, operator]
+    head = classifier if isinstance(classifier, str) else classifier[0]
+    found, own = state.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
+    if found is not None and own is not None and len(found) != len(own):
+        model = timm.create_model(name, num_classes=len(found))
+    fill(model, state, path, f"timm:{name}")
+    return model
+
+
+def _as_timm_names_it(model: nn.Module, state: State) -> State:
+    """Rename the tensors of a net's first publishers (Facebook, OpenAI, ...) by timm's own table, where it has one."""
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is None or set(model.state_dict()) <= set(state):
+        return state
+    try:
+        converted: State = convert(dict(state), model)
+    except Exception:  # a file for another net: `fill` says what does not fit
+        return state
+    return converted
+
+
+def _classes(timm: Any, model: Any) -> tuple[str, ...]:
+    """Return the names of ImageNet's classes, or of its larger sets', told apart by how many there are."""
+    subset = timm.data.infer_imagenet_subset(model)
+    if subset is None:
+        return ()
+    return tuple(text.partition(",")[0] for text in timm.data.ImageNetInfo(subset).label_descriptions())
+
+
+@dataclass(frozen=True)
+class _AsTimm(Preprocess):
+    """What more than a short side and a centre describe: squashed pictures, borders, frames that are not square."""
+
+    steps: tuple[Callable[[Image], Image], ...] = ()
+
+    def view(self, picture: Picture) -> Image:
+        """Return the pixels that the net sees, made by timm's own steps."""
+        opened = open_picture(picture)
+        self._resized_size(*opened.size)  # refuses what would fill the memory
+        for step in self.steps:
+            opened = step(opened)
+        return opened
+
+
+def _preprocess(timm: Any, config: dict[str, Any]) -> Preprocess:
+    """Return timm's own evaluation transform as one that can be undone; a test holds it equal to the original."""
+    if config["interpolation"] == "random":  # of training
+        config = {**config, "interpolation": "bilinear"}
+    crop = tuple(config["input_size"][1:])
+    height, width = (math.floor(side / config["crop_pct"]) for side in crop)
+    common = {"mean": tuple(config["mean"]), "std": tuple(config["std"]), "interpolation": config["interpolation"]}
+    if config["crop_mode"] == "center" and height == width >= max(crop):
+        return Preprocess(height, crop, **common)
+    *steps, _ = timm.data.create_transform(**config, is_training=False, use_prefetcher=True).transforms  # the last: to tensor
+    return _AsTimm(max(height, width, *crop), crop, **common, steps=tuple(steps))
