@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
 from .field import map_size, pixel_window
-from .images import Picture, open_picture
+from .images import Picture, Preprocess, open_picture
 from .mirror import Mirror, describe, project_value, size_text, status, table_text
 from .models import Loaded, Preprocessing
 from .project import Projection, Seen, UnitLike, as_maps, choose_units, default_layer, named_units, project_units
@@ -105,6 +106,10 @@ class DeconvNet:
             raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
         return self._recording(images, layers, stop=stop, sources=sources)
 
+    def record_zeros(self, input_size: tuple[int, int, int] | None = None) -> Recording:
+        """Record one image of zeros, (C, H, W), by default of the size that the model was made for: sizes need no picture."""
+        return self.record(torch.zeros((1, *(input_size or self.loaded.input_size))))
+
     def _recording(self, images: Tensor, layers: Sequence[str] | None = None, **options: Any) -> Recording:
         try:
             return Recording(self.model, images, self.rules, layers, name=self.name, **options)
@@ -190,10 +195,7 @@ class DeconvNet:
 
     def layers(self, input_size: tuple[int, int, int] | None = None) -> Layers:
         """List the layers that the model has for images of (C, H, W); by default those it was made for."""
-        size = input_size or self.loaded.input_size
-        like = next(self.model.parameters(), torch.zeros(0))
-        images = torch.zeros((1, *size), device=like.device, dtype=like.dtype)
-        recording = self._recording(images)
+        recording = self.record_zeros(input_size)
         places = [place for place in recording.places().values() if place.value is not None]
         return Layers(self._layer(recording.tape, place) for place in places if _has_maps(recording.tape, place))
 
@@ -231,6 +233,7 @@ class DeconvNet:
         return {
             "model": self.name,
             "weights": self.loaded.weights_hash(),
+            "preprocess": dataclasses.asdict(self.preprocess) if isinstance(self.preprocess, Preprocess) else None,
             "layer": layer,
             "channels": [chosen.channel for chosen in units],
             "units": [str(chosen) for chosen in units],

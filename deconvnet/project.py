@@ -19,9 +19,9 @@ from .errors import OptionError, UnitError, UnknownLayerError
 from .field import Layout, map_size, pixel_window, whole
 from .mirror import project_value
 from .record import Place, Recording
-from .rules.join import Cat
+from .rules.join import GATES, Cat
 from .rules.relu import Activation
-from .tape import Tape
+from .tape import Call, Tape
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -297,12 +297,17 @@ def _value(place: Place) -> int:
     return -1 if place.value is None else place.value
 
 
+def _is_rectifier(call: Call, rule: Any) -> bool:
+    """Say whether a call is an activation, x * sigmoid(x) among them, and not a gate."""
+    return hasattr(call.kept, "silu") or (isinstance(rule, Activation) and call.name not in GATES | {"log_softmax"})
+
+
 def rectified_values(tape: Tape) -> set[int]:
     """Return the values on a tape that hold what rectifiers let through: also joined or passed on."""
     rectified: set[int] = set()
     for call in tape.calls:
         rule = tape.table.get(call.func)
         passes = isinstance(rule, Cat) or getattr(rule, "moves", False)
-        if isinstance(rule, Activation) or (passes and call.inputs and rectified.issuperset(call.inputs)):
+        if _is_rectifier(call, rule) or (passes and call.inputs and rectified.issuperset(call.inputs)):
             rectified.update(call.outputs)
     return rectified

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .errors import PictureError, StaleRecordingError, UnknownLayerError, did_you_mean
 from .field import Layout
-from .tape import Call, Tape, Writer, unwatched
+from .tape import Call, Strangers, Tape, Writer, unwatched
 
 Fingerprint = tuple[tuple[int, int], ...]
 
@@ -114,6 +114,19 @@ def run_model(
 
     The activations of `layers` are kept; with `stop`, the pass ends after the deepest of them.
     """
+    run, met_unknown = _run_once(model, images, table, layers, stop, None)
+    # once more, with a mode that sees what compiled code makes: is it that, or a constant that the model found elsewhere?
+    return _run_once(model, images, table, layers, stop, Strangers())[0] if met_unknown else run
+
+
+def _run_once(
+    model: nn.Module,
+    images: Tensor,
+    table: Mapping[Callable[..., Any], Any],
+    layers: Sequence[str],
+    stop: bool,
+    watch: Any,
+) -> tuple[Run, bool]:
     with ExitStack() as stack:
         stack.enter_context(unwatched())  # a recording inside another one's forward pass
         # Tensors made in inference mode keep no version counter, and cannot go through autograd later
@@ -122,7 +135,7 @@ def run_model(
         stack.enter_context(eval_mode(model))
         stack.enter_context(same_buffers(model))
         images = images.clone() if images.is_inference() else images.detach()
-        writer = Writer(model, table)
+        writer = Writer(model, table, watch)
         recorder = _Recorder(model, writer, layers, stop)
         writer.called = recorder.called
         for path, module in model.named_modules():
@@ -130,7 +143,7 @@ def run_model(
             stack.callback(module.register_forward_hook(_leave(recorder, path), always_call=True).remove)
         with writer.writing(images), suppress(_Stop):
             recorder.run.output = model(images)
-    return recorder.run
+    return recorder.run, writer.met_unknown
 
 
 def _enter(recorder: _Recorder, path: str) -> Callable[..., None]:

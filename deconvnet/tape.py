@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -25,13 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .errors import NoRuleError
 from .field import Layout, default_layout
 
 CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
-UNSEEN = "it reads a tensor that no recorded call made (a scripted function or a stray constant: register it as a buffer)"
+UNSEEN = "it reads a tensor that no recorded call made: a scripted function or other compiled code did"
 CHANGED = "it reads a tensor that was changed in place through another view of it"
 
 
@@ -163,12 +164,37 @@ def unwatched() -> Iterator[None]:
         _active.reset(token)
 
 
-class Writer(TorchFunctionMode):
-    """The mode that fills a tape; `called(call, outputs)` is told of each call that made something of the image."""
+class Strangers(TorchDispatchMode):
+    """Sees every kernel, also those that scripted code runs, and knows what it made of the image behind the writer's back."""
 
-    def __init__(self, model: nn.Module, table: Mapping[Callable[..., Any], Any]) -> None:
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.made: Any = WeakTensorKeyDictionary()  # tensor -> made of the image, not of constants
+        self.inside = False  # of a recorded call
+        self.descends: Callable[[Tensor], bool] = lambda tensor: False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one kernel; outside a recorded call, note what it made."""
+        with unwatched():  # a kernel called from Python passes the function mode again
+            output = func(*args, **(kwargs or {}))
+        if not self.inside:
+            tainted = any(self.descends(tensor) or self.made.get(tensor) for tensor in tensors_in((args, kwargs)))
+            self.made.update((tensor, tainted) for tensor in tensors_in(output))
+        return output
+
+
+class Writer(TorchFunctionMode):
+    """The mode that fills a tape; `called(call, outputs)` is told of each call that made something of the image.
+
+    A tensor that no recorded call made is either a constant from before, or made by compiled code that a function mode
+    does not see. `strangers` tells the two apart by a mode that costs more, so it is asked only in a second pass.
+    """
+
+    def __init__(self, model: nn.Module, table: Mapping[Callable[..., Any], Any], strangers: Strangers | None = None) -> None:
         super().__init__()
         self.tape = Tape(table)
+        self.met_unknown, self._strangers = False, strangers
+        self._leaked = False  # the image went through numpy: what comes back may be made of it
         self.called: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
         self._values: Any = WeakTensorKeyDictionary()  # tensor -> (number, its version then)
         self._own = {id(tensor) for tensor in _tensors_of(model)}  # they live as long as the model: ids are safe
@@ -177,9 +203,11 @@ class Writer(TorchFunctionMode):
     def writing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
         self._number(image, default_layout(image.shape))
+        if self._strangers is not None:
+            self._strangers.descends = lambda tensor: self.value(tensor) is not None
         token = _active.set(self)
         try:
-            with self:
+            with self, self._strangers or nullcontext():
                 yield self.tape
         finally:
             _active.reset(token)
@@ -199,11 +227,21 @@ class Writer(TorchFunctionMode):
         kwargs = kwargs or {}
         if _active.get() is not self:
             return func(*args, **kwargs)
+        if self._strangers is None:
+            return self._call(func, args, kwargs)
+        self._strangers.inside = True
+        try:
+            return self._call(func, args, kwargs)
+        finally:
+            self._strangers.inside = False
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         read = list(tensors_in((args, kwargs)))
         problem = next((why for why in map(self._problem, read) if why), None)
         numbers = [self.value(tensor) for tensor in read]
         if problem is None and all(number is None for number in numbers):
             return self._constant(func, args, kwargs, read)
+        self._leaked = self._leaked or plain_name(func) in ("numpy", "array", "tolist")
         versions = [_version(tensor) for tensor in read]
         output, kept, trouble = self._run(func, args, kwargs)
         made = list(tensors_in(output)) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
@@ -254,7 +292,11 @@ class Writer(TorchFunctionMode):
         """Say what is wrong with a tensor that a call is about to read."""
         entry = self._values.get(tensor)
         if entry is None:
-            return None if id(tensor) in self._own or tensor.dim() == 0 or not tensor.is_floating_point() else UNSEEN
+            if id(tensor) in self._own or not tensor.is_floating_point():
+                return None
+            self.met_unknown = True
+            made = None if self._strangers is None else self._strangers.made.get(tensor)
+            return UNSEEN if self._strangers is None or made or (self._leaked and made is not None) else None
         return CHANGED if entry[1] != _version(tensor) and entry[0] != CONSTANT else None
 
 

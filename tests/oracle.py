@@ -15,7 +15,18 @@ from torch.overrides import TorchFunctionMode
 T = torch.Tensor
 RELUS = {F.relu, torch.relu, torch.relu_, T.relu, T.relu_}
 OTHERS = {F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu, F.prelu, F.silu, F.gelu, F.mish, F.hardswish, F.softplus}
-OTHERS |= {torch.sigmoid, T.sigmoid, F.hardsigmoid, torch.tanh, T.tanh, F.softmax, T.softmax, torch.softmax, T.clamp, torch.clamp}
+OTHERS |= {
+    torch.sigmoid,
+    T.sigmoid,
+    F.hardsigmoid,
+    torch.tanh,
+    T.tanh,
+    F.softmax,
+    T.softmax,
+    torch.softmax,
+    T.clamp,
+    torch.clamp,
+}
 GATES = {torch.sigmoid, T.sigmoid, F.sigmoid, F.hardsigmoid, torch.tanh, T.tanh, F.softmax, torch.softmax, T.softmax}
 SHAPES = {T.view, T.reshape, T.unsqueeze, torch.unsqueeze, T.permute, torch.permute, T.transpose, torch.transpose, T.contiguous}
 SHAPES |= {T.squeeze, torch.squeeze, torch.flatten, T.flatten, T.expand, T.expand_as, T.clone}

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from oracle import project_by_autograd, relative
 from torch import nn
 
 import deconvnet
@@ -291,6 +292,87 @@ def test_a_scripted_function_never_drops_a_branch_in_silence():
     recording = net.record(torch.randn(1, 3, 8, 8))
     with pytest.raises(NoRuleError, match=r"no mirror rule for add in 'add' \(it reads a tensor that no recorded call made"):
         net.project(recording, "after")
+
+
+@pytest.mark.parametrize("kind", ["global", "closure", "numpy"])
+def test_constants_from_elsewhere_are_constants(kind):
+    """A tensor that was there before, wherever the model found it, is a constant: it needs no buffer."""
+    stray = torch.rand(1, 4, 1, 1) + 1
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.after = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+
+        def forward(self, x):
+            scale = torch.from_numpy(stray.numpy()) if kind == "numpy" else STRAY if kind == "global" else stray
+            return self.after(self.conv(x) * scale + scale)
+
+    model, images = Scaled(), torch.randn(1, 3, 9, 9)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images)
+    signal = torch.randn(1, 2, 5, 5)
+    expected = project_by_autograd(model, images, "after", signal)
+    assert relative(net.project_signal(recording, "after", signal), expected) < 1e-5
+
+
+def test_a_detour_through_numpy_is_noticed():
+    """What comes back from numpy after the image went there is not taken for a constant."""
+
+    class Detour(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            y = torch.from_numpy(self.conv(x).numpy() * 2)
+            return self.conv(x) + y
+
+    net = deconvnet.DeconvNet(Detour())
+    recording = net.record(torch.randn(1, 3, 9, 9))
+    with pytest.raises(NoRuleError, match="a tensor that no recorded call made"):
+        net.project(recording, "add")
+
+
+STRAY = torch.full((1, 4, 1, 1), 2.0)
+
+
+@pytest.mark.parametrize("layout", ["images", "model", "both"])
+def test_channels_last(layout):
+    """channels_last images and models are recorded as they are, and come down as the oracle brings them."""
+    model = torchvision.models.resnet18(weights=None).eval()
+    images = torch.randn(2, 3, 64, 64)
+    if layout != "images":
+        model = model.to(memory_format=torch.channels_last)
+    if layout != "model":
+        images = images.to(memory_format=torch.channels_last)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images)
+    signal = torch.randn_like(recording.activations("layer3"))
+    expected = project_by_autograd(model, images, "layer3", signal)
+    assert relative(net.project_signal(recording, "layer3", signal), expected) < 1e-5
+
+
+def test_control_flow_that_depends_on_the_data():
+    """A model that branches on its input is recorded as it ran."""
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.light, self.dark = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 5, padding=1)
+
+        def forward(self, x):
+            for _ in range(int(x.mean() > 0) + 1):
+                x = x * 2
+            return self.light(x) if x.mean() > 0 else self.dark(x)
+
+    model = Branching()
+    for images, layer in ((torch.rand(1, 3, 8, 8), "light"), (-torch.rand(1, 3, 8, 8), "dark")):
+        net = deconvnet.DeconvNet(model)
+        recording = net.record(images)
+        signal = torch.randn_like(recording.activations(layer))
+        expected = project_by_autograd(model, images, layer, signal)
+        assert relative(net.project_signal(recording, layer, signal), expected) < 1e-5
 
 
 def test_a_change_through_a_view_is_noticed():

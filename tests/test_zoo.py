@@ -20,10 +20,37 @@ NOT_CNNS = ("vit_", "swin", "maxvit")
 SAMPLE = ("convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "mnasnet0_5", "mobilenet_v3_small")
 SAMPLE += ("regnet_y_400mf", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1", "vgg11_bn")
 ALL = [name for name in torchvision.models.list_models(module=torchvision.models) if not name.startswith(NOT_CNNS)]
-TIMM_SAMPLE = ("hrnet_w18_small", "dla34", "repvgg_a0", "nfnet_l0", "convnext_atto", "mobilenetv3_small_050", "regnetx_002", "eca_resnet33ts")
+TIMM_SAMPLE = (
+    "hrnet_w18_small",
+    "dla34",
+    "repvgg_a0",
+    "nfnet_l0",
+    "convnext_atto",
+    "mobilenetv3_small_050",
+    "regnetx_002",
+    "eca_resnet33ts",
+)
 TIMM = ("resnet50", "densenet121", "efficientnet_b0", "mobilenetv3_large_100", "inception_v4", "vgg16", "xception41", "dpn68")
-TIMM += ("res2net50_26w_4s", "skresnet18", "seresnet50", "resnest14d", "ghostnet_100", "convnextv2_atto", "dm_nfnet_f0", "tresnet_m")
-TIMM += ("efficientnetv2_s", "tf_efficientnet_b0", "resnet18d", "resnetblur50", "cspresnet50", "darknet53", "legacy_senet154", "pnasnet5large")
+TIMM += (
+    "res2net50_26w_4s",
+    "skresnet18",
+    "seresnet50",
+    "resnest14d",
+    "ghostnet_100",
+    "convnextv2_atto",
+    "dm_nfnet_f0",
+    "tresnet_m",
+)
+TIMM += (
+    "efficientnetv2_s",
+    "tf_efficientnet_b0",
+    "resnet18d",
+    "resnetblur50",
+    "cspresnet50",
+    "darknet53",
+    "legacy_senet154",
+    "pnasnet5large",
+)
 EVERY = os.environ.get("DECONVNET_ZOO") == "all"
 
 
@@ -45,7 +72,10 @@ def three_layers(recording, model):
     names = [
         place.name
         for place in recording.places().values()
-        if place.value and not place.is_call and place.name.partition("_")[0] and (place.name in leaves or base(place.name) in leaves)
+        if place.value
+        and not place.is_call
+        and place.name.partition("_")[0]
+        and (place.name in leaves or base(place.name) in leaves)
     ]
     return [names[len(names) * part // 8] for part in (1, 4, 7)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import click
 
@@ -11,8 +12,9 @@ import click
 @click.command()
 @click.argument("model", default="tiny")
 @click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the input. [default: the model's own]")
+@click.option("--mirror", metavar="LAYER", help="Print the way down from LAYER instead: its calls from the pixels up.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
-def layers(model: str, size: int | None, as_json: bool) -> None:
+def layers(model: str, size: int | None, mirror: str | None, as_json: bool) -> None:
     """List the layers of MODEL (default: tiny) with output size, receptive field, stride and rule status.
 
     Field and stride are in pixels. A rule is exact (the true adjoint), paper (as Zeiler & Fergus rectify), generalised,
@@ -24,8 +26,9 @@ def layers(model: str, size: int | None, as_json: bool) -> None:
 
     loaded = load_model(model, weights="none")  # sizes do not depend on weights: nothing to download
     channels = loaded.input_size[0]
-    rows = DeconvNet(loaded).layers((channels, size, size) if size else None)
+    net, shape = DeconvNet(loaded), (channels, size, size) if size else loaded.input_size
+    table: Any = net.mirror(net.record_zeros(shape), mirror) if mirror else net.layers(shape)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(layer) for layer in rows], indent=2))
+        click.echo(json.dumps([dataclasses.asdict(row) for row in (table.steps if mirror else table)], indent=2))
     else:
-        click.echo(str(rows))
+        click.echo(str(table))
