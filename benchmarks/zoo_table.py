@@ -1,0 +1,86 @@
+"""Write docs/zoo.md: every CNN of torchvision and a choice of timm against the oracle of the tests.
+
+    python benchmarks/zoo_table.py [NAME ...]
+
+Random weights, two images, three layers each - early, middle, late - under the deconvnet, guided and gradient rules.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import torch
+import torchvision
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from oracle import project_by_autograd, relative  # noqa: E402
+from test_zoo import ALL, TIMM, TIMM_SAMPLE, stir, three_layers  # noqa: E402
+
+import deconvnet  # noqa: E402
+
+HEAD = """# The zoo
+
+Written by `benchmarks/zoo_table.py` with torch {torch}, torchvision {torchvision} and, where installed, timm. Random
+weights, two images. *Layers* are all that can be named, *calls* what one forward pass makes; the statuses are those of the
+calls, by how they are mirrored. *Deviation* is the largest of any pixel from an independent oracle, relative to the largest
+pixel, over an early, a middle and a late layer and the deconvnet, guided and gradient rules.
+
+| model | layers | calls | exact | paper | generalised | held | deviation |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def row(name: str, model: torch.nn.Module, size: int) -> str:
+    """Measure one model."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, size, size)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images)
+    statuses = Counter(step.status for step in net.mirror(recording, list(recording.places())[-1]).steps)
+    worst = 0.0
+    for layer in three_layers(recording, model):
+        signal = torch.randn_like(recording.activations(layer))
+        for rule in ("deconvnet", "guided", "gradient"):
+            expected = project_by_autograd(model, images, layer, signal, rule)
+            worst = max(worst, relative(net.project_signal(recording, layer, signal, rule=rule), expected))
+    counts = " | ".join(str(statuses[status] or "") for status in ("exact", "paper", "generalised", "held"))
+    return f"| {name} | {len(recording.places())} | {sum(statuses.values())} | {counts} | {worst:.0e} |"
+
+
+def models(wanted: list[str]):
+    """Yield (name, model, input size)."""
+    for name in ALL:
+        if not wanted or name in wanted:
+            options = {"init_weights": False, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
+            torch.manual_seed(0)
+            yield name, stir(torchvision.models.get_model(name, weights=None, **options)), 96 if "inception" in name else 64
+    try:
+        import timm
+    except ImportError:
+        return
+    for name in sorted(TIMM_SAMPLE + TIMM):
+        if not wanted or f"timm:{name}" in wanted:
+            torch.manual_seed(0)
+            yield f"timm:{name}", stir(timm.create_model(name, pretrained=False)), 96
+
+
+def main() -> None:
+    """Measure all, or those named, and write the page."""
+    warnings.simplefilter("ignore")
+    rows = []
+    for name, model, size in models(sys.argv[1:]):
+        started = time.perf_counter()
+        rows.append(row(name, model, size))
+        print(f"{rows[-1]}  {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    head = HEAD.format(torch=torch.__version__.split("+")[0], torchvision=torchvision.__version__.split("+")[0])
+    (ROOT / "docs" / "zoo.md").write_text(head + "\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
