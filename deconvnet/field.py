@@ -90,11 +90,8 @@ def binned_window(window: Window, size: Pair, bins: Pair) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
-def pixel_window(tape: Tape, value: int, window: Window) -> Window:
-    """Return the pixels that `window` of a value on the tape depends on, over all branches, unclipped.
-
-    Empty (height and width 0) where no path leads to the pixels.
-    """
+def windows_below(tape: Tape, value: int, window: Window) -> dict[int, Window]:
+    """Return, for each value on the way down, the window of it that `window` of a value depends on, over all branches."""
     windows = {value: window}
     for call in tape.down_from(value):
         reached = [windows[number] for number in call.outputs if number in windows]
@@ -109,4 +106,12 @@ def pixel_window(tape: Tape, value: int, window: Window) -> Window:
             part = whole(tape.shapes[number], tape.layouts[number]) if part is None else part
             if part != NOTHING:
                 windows[number] = windows[number].union(part) if number in windows else part
-    return windows.get(0, NOTHING)
+    return windows
+
+
+def pixel_window(tape: Tape, value: int, window: Window) -> Window:
+    """Return the pixels that `window` of a value on the tape depends on, unclipped.
+
+    Empty (height and width 0) where no path leads to the pixels.
+    """
+    return windows_below(tape, value, window).get(0, NOTHING)

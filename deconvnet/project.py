@@ -6,7 +6,7 @@ whole map's signal is the map. What arrives in pixel space is signed: it is not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from .rules.join import GATES, Cat
 from .rules.relu import Activation
 from .tape import Call, Tape
 from .units import Unit, Window
+from .window import batch_size, can_start, project_patches
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -212,36 +213,75 @@ def from_maps(maps: Tensor, layout: Layout) -> Tensor:
 
 def start_signal(maps: Tensor, units: Sequence[Unit], start: str) -> Tensor:
     """Return the signal (K, C, H', W') that starts each projection: the unit's activation, or 1, and zero elsewhere."""
-    signal = torch.zeros((len(units), *maps.shape[1:]), dtype=_mirror_type(maps), device=maps.device)
+    signal = torch.zeros((len(units), *maps.shape[1:]), dtype=mirror_type(maps), device=maps.device)
     for number, unit in enumerate(units):
+        own = maps[unit.image, unit.channel]
         if unit.row is None:
-            own = maps[unit.image, unit.channel]
             signal[number, unit.channel] = own if start == "activation" else (own > 0)
         else:
-            value = maps[unit.image, unit.channel, unit.row, unit.col] if start == "activation" else 1.0
-            signal[number, unit.channel, unit.row, unit.col] = value
+            signal[number, unit.channel, unit.row, unit.col] = own[unit.row, unit.col] if start == "activation" else 1
     return signal
 
 
+def start_places(maps: Tensor, units: Sequence[Unit], start: str) -> list[tuple[int, int, int, float]]:
+    """Return (channel, row, col, signal) of single units."""
+    return [
+        (
+            unit.channel,
+            unit.row or 0,
+            unit.col or 0,
+            float(maps[unit.image, unit.channel, unit.row, unit.col]) if start == "activation" else 1.0,
+        )
+        for unit in units
+    ]
+
+
 def project_units(
-    recording: Recording, layer: str, units: Sequence[Unit], table: Mapping[Callable[..., Any], Any], start: str = "activation"
+    recording: Recording,
+    layer: str,
+    units: Sequence[Unit],
+    table: Mapping[Callable[..., Any], Any],
+    start: str = "activation",
+    *,
+    windowed: bool = True,
 ) -> tuple[list[Window], list[Tensor]]:
-    """Project each unit by itself; return their windows and what arrived within window and frame, (C, h, w) each."""
+    """Project each unit by itself; return their windows and what arrived within window and frame, (C, h, w) each.
+
+    `windowed` computes single units inside their windows only, which is the same and faster; False takes the full frame.
+    """
     tape, value = recording.tape_for(layer, table), recording.value(layer)
-    layout = tape.layouts[value]
-    maps = as_maps(recording.activations(layer), layout, layer)
+    maps = as_maps(recording.activations(layer), tape.layouts[value], layer)
     windows = [unit_window(tape, value, unit) for unit in units]
-    frame = recording.images.shape[2:]
+    inner = [window.clip(*recording.images.shape[2:]) for window in windows]
+    single = windowed and can_start(tape, value) and all(unit.row is not None for unit in units)
+    size = batch_size(tape, value, BATCH_BYTES) if single else _full_batch_size(tape, value)
     parts: list[Tensor] = []
-    for some in _batches(units, tape, value):
-        signal = start_signal(maps, some, start)
-        rows = torch.tensor([unit.image for unit in some])
-        pixels = project_value(tape, value, from_maps(signal, layout), table, _shared(rows))
-        for unit_pixels, window in zip(pixels, windows[len(parts) : len(parts) + len(some)], strict=True):
-            inside = window.clip(*frame)
-            # a copy: a view would keep the whole frame alive
-            parts.append(unit_pixels[:, inside.top : inside.bottom, inside.left : inside.right].clone())
+    for first in range(0, len(units), size):
+        some, inside = units[first : first + size], inner[first : first + size]
+        rows = _shared(torch.tensor([unit.image for unit in some]))
+        if single:
+            patch = project_patches(tape, value, start_places(maps, some, start), table, rows, mirror_type(maps))
+            corners = zip(patch.tops.tolist(), patch.lefts.tolist(), strict=True)
+            parts += [
+                _part(*pair, *corner) for pair, corner in zip(zip(patch.signal, inside, strict=True), corners, strict=True)
+            ]
+        else:
+            signal = from_maps(start_signal(maps, some, start), tape.layouts[value])
+            pixels = project_value(tape, value, signal, table, rows)
+            parts += [_part(part, window) for part, window in zip(pixels, inside, strict=True)]
     return windows, parts
+
+
+def _part(pixels: Tensor, inside: Window, top: int = 0, left: int = 0) -> Tensor:
+    """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them; a copy, which keeps nothing else alive."""
+    result = pixels.new_zeros((pixels.shape[0], inside.height, inside.width))
+    there = Window(top, left, *pixels.shape[1:])
+    shared = Window(inside.top - top, inside.left - left, inside.height, inside.width).clip(there.height, there.width)
+    down, right = shared.top + top - inside.top, shared.left + left - inside.left
+    result[:, down : down + shared.height, right : right + shared.width] = pixels[
+        :, shared.top : shared.bottom, shared.left : shared.right
+    ]
+    return result
 
 
 def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
@@ -251,12 +291,10 @@ def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
     return pixel_window(tape, value, Window(unit.row, unit.col, 1, 1))
 
 
-def _batches(units: Sequence[Unit], tape: Tape, value: int) -> Iterator[Sequence[Unit]]:
-    """Cut a list of units into batches of a bounded size."""
+def _full_batch_size(tape: Tape, value: int) -> int:
+    """Return how many signals in the full frame make a batch of a bounded size."""
     largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
-    size = max(1, BATCH_BYTES // (4 * largest))
-    for first in range(0, len(units), size):
-        yield units[first : first + size]
+    return max(1, BATCH_BYTES // (4 * largest))
 
 
 def _shared(rows: Tensor) -> int | Tensor:
@@ -264,7 +302,8 @@ def _shared(rows: Tensor) -> int | Tensor:
     return int(rows[0]) if bool((rows == rows[0]).all()) else rows
 
 
-def _mirror_type(maps: Tensor) -> torch.dtype:
+def mirror_type(maps: Tensor) -> torch.dtype:
+    """Return the type that signals go down in: double for a double net, float32 for all others."""
     return torch.float64 if maps.dtype == torch.float64 else torch.float32
 
 

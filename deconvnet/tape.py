@@ -86,6 +86,8 @@ class Tape:
     layouts: list[Layout] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
 
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""
         last = self.makers.get(value)
@@ -203,6 +205,7 @@ class Writer(TorchFunctionMode):
     def writing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
         self._number(image, default_layout(image.shape))
+        self.tape.device = image.device
         if self._strangers is not None:
             self._strangers.descends = lambda tensor: self.value(tensor) is not None
         token = _active.set(self)

@@ -22,6 +22,7 @@ ORDER = [
     "rules",
     "record",
     "mirror",
+    "window",
     "project",
     "images",
     "drawings",

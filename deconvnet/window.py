@@ -1,0 +1,284 @@
+"""The same projection, computed only inside the units' windows: exactly what the full way down gives there.
+
+A unit depends on its receptive field alone, and each call on the way down needs only the matching small rectangle. So a
+batch of units goes down as patches of one size, each at its own place. The form that keeps this simple and fast:
+
+- a patch always lies inside its value's frame: near a border it is moved in, its content with it, so that sizes stay equal
+  and no masks are needed;
+- a patch that has grown to the frame is the frame, and goes on with `Rule.mirror` as it stands;
+- a call reuses its rule's `mirror` on the patch, with what it kept cut to the patch and the padding left to `_settled`;
+- where branches meet, patches grow to hold both.
+
+A rule that none of this fits goes on in the full frame. Nothing here is approximate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .field import windows_below
+from .rules.conv import Conv
+from .rules.join import Add, Cat, Mul
+from .rules.pool import AvgPool2d, MaxPool2d
+from .rules.rule import Placewise
+from .rules.shape import Pad
+from .tape import Call, Kept, Tape
+from .units import Window
+
+MAPS = (1, 2, 3)  # the layout that patches are cut from
+
+
+@dataclass
+class Patch:
+    """Signals (K, C, h, w), each at its own place, in values of height x width; a patch of that size is the frame."""
+
+    signal: Tensor
+    tops: Tensor  # (K,) int64
+    lefts: Tensor
+    height: int
+    width: int
+
+    @property
+    def is_frame(self) -> bool:
+        """True where the patch covers the whole value."""
+        return self.signal.shape[2:] == (self.height, self.width)
+
+    def frame(self) -> Tensor:
+        """Return the signal in the whole frame, (K, C, H, W)."""
+        if self.is_frame:
+            return self.signal
+        return self.moved(torch.zeros_like(self.tops), torch.zeros_like(self.lefts), self.height, self.width).signal
+
+    def moved(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> Patch:
+        """Return a patch of another size at other places, zero where this one did not reach."""
+        below = _zeros(self.signal, height, width)
+        for units, down, right in _alike(self.tops - tops, self.lefts - lefts):
+            _add(below, self.signal, units, down, right)
+        return Patch(below, tops, lefts, self.height, self.width)
+
+    def plus(self, other: Patch) -> Patch:
+        """Return the sum, in a patch that holds both."""
+        if (
+            self.signal.shape == other.signal.shape
+            and torch.equal(self.tops, other.tops)
+            and torch.equal(self.lefts, other.lefts)
+        ):
+            return Patch(self.signal + other.signal, self.tops, self.lefts, self.height, self.width)
+        tops, height = _union(self.tops, self.signal.shape[2], other.tops, other.signal.shape[2], self.height)
+        lefts, width = _union(self.lefts, self.signal.shape[3], other.lefts, other.signal.shape[3], self.width)
+        result = self.moved(tops, lefts, height, width)
+        for units, down, right in _alike(other.tops - tops, other.lefts - lefts):
+            _add(result.signal, other.signal, units, down, right)
+        return result
+
+
+def can_start(tape: Tape, value: int) -> bool:
+    """Say whether units of this value can go down as patches: it has maps in torch's own order."""
+    return len(tape.shapes[value]) == 4 and tape.layouts[value] == MAPS
+
+
+@torch.no_grad()
+def project_patches(
+    tape: Tape,
+    value: int,
+    places: Sequence[tuple[int, int, int, float]],
+    table: Mapping[Callable[..., Any], Any],
+    rows: int | Tensor,
+    dtype: torch.dtype,
+) -> Patch:
+    """Carry units - (channel, row, col, signal) each - down to the pixels; `rows` says which image each belongs to."""
+    shape, device = tape.shapes[value], tape.device
+    signal = torch.zeros((len(places), shape[1], 1, 1), dtype=dtype, device=device)
+    for number, (channel, _, _, start) in enumerate(places):
+        signal[number, channel] = start
+    tops = torch.tensor([row for _, row, _, _ in places])
+    lefts = torch.tensor([col for _, _, col, _ in places])
+    patches = {value: Patch(signal, tops, lefts, shape[2], shape[3])}
+    frames: dict[int, Tensor] = {}
+    images = torch.full((len(places),), rows) if isinstance(rows, int) else rows
+    for call in tape.down_from(value):
+        if any(number in patches or number in frames for number in call.outputs):
+            rule = tape.rule(call, table)
+            _step(tape, call, rule, rows, images, patches, frames)
+    if 0 in frames:
+        return Patch(frames[0], torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
+    if 0 not in patches:
+        signal = torch.zeros((len(places), *tape.shapes[0][1:]), dtype=dtype, device=device)
+        return Patch(signal, torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
+    return patches[0]
+
+
+def _step(
+    tape: Tape, call: Call, rule: Any, rows: int | Tensor, images: Tensor, patches: dict[int, Patch], frames: dict[int, Tensor]
+) -> None:
+    """Take one call: as a patch where its rule allows, else in the full frame."""
+    patch = patches.get(call.outputs[0]) if len(call.outputs) == 1 and call.outputs[0] not in frames else None
+    below = _patch_below(tape, call, rule, patch, images) if patch is not None and not patch.is_frame else None
+    if below is not None:
+        patches.pop(call.outputs[0])
+        for number, part in zip(call.inputs, below, strict=True):
+            if part is not None:
+                _arrive(number, part, patches, frames)
+        return
+    above = [_frame_of(number, patches, frames) for number in call.outputs]
+    parts = rule.mirror(call.kept.of(rows), above[0] if len(above) == 1 else tuple(above))
+    for number, full in zip(call.inputs, parts if isinstance(parts, tuple) else (parts,), strict=True):
+        if full is not None:
+            before = _frame_of(number, patches, frames)
+            frames[number] = full if before is None else before + full
+
+
+def _arrive(number: int, part: Patch, patches: dict[int, Patch], frames: dict[int, Tensor]) -> None:
+    if number in frames:
+        frames[number] = frames[number] + part.frame()
+    else:
+        patches[number] = patches[number].plus(part) if number in patches else part
+
+
+def _frame_of(number: int, patches: dict[int, Patch], frames: dict[int, Tensor]) -> Tensor | None:
+    if number in frames:
+        return frames.pop(number)
+    patch = patches.pop(number, None)
+    return None if patch is None else patch.frame()
+
+
+def _patch_below(tape: Tape, call: Call, rule: Any, patch: Patch, images: Tensor) -> Sequence[Patch | None] | None:
+    """Return the patch that a call hands to each of its inputs; None where its rule needs the full frame."""
+    if any(tape.layouts[number] != MAPS or len(tape.shapes[number]) != 4 for number in (*call.inputs, *call.outputs)):
+        return None
+    kept, frame = call.kept, tape.shapes[call.inputs[0]]
+    if type(rule) is Conv:
+        return [_conv(rule, kept, patch, frame)]
+    if type(rule) is MaxPool2d and rule.switches and rule.overlap == "sum":
+        switches = _cut(kept.switches, images, patch)
+        return [_sliding(rule, kept, patch, frame, switches=switches, ceil_mode=False)]
+    if type(rule) is AvgPool2d and kept.padding == (0, 0) and not kept.args[3]:
+        return [_sliding(rule, kept, patch, frame)]
+    if isinstance(rule, Pad) and kept.mode == "constant" and not any(kept.pad[4:]):
+        left, _, top, _ = (*kept.pad, 0, 0, 0)[:4]
+        return [_settled(patch.signal, patch.tops - top, patch.lefts - left, frame)]
+    same_place = isinstance(rule, (Placewise, Add, Mul)) or (type(rule) is Cat and kept.dim == 1)
+    local = _cut_all(kept, images, patch) if same_place and _one_frame(tape, call) else None
+    if local is None:
+        return None
+    parts = rule.mirror(local, patch.signal)
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    return [None if part is None else Patch(part, patch.tops, patch.lefts, patch.height, patch.width) for part in parts]
+
+
+def _one_frame(tape: Tape, call: Call) -> bool:
+    """Say whether all that a call reads and makes has the same rows and columns: nothing was broadcast along them.
+
+    What is held may have any: no signal goes there.
+    """
+    held = getattr(call.kept, "held", [False] * len(call.inputs))
+    reads = [number for number, hold in zip(call.inputs, held, strict=True) if not hold]
+    return len({tape.shapes[number][2:] for number in (*reads, *call.outputs)}) == 1
+
+
+def _conv(rule: Conv, kept: Kept, patch: Patch, frame: torch.Size) -> Patch:
+    if patch.signal.shape[2:] == (1, 1) and kept.groups == 1:
+        # one place: a sum of filters, and for a single unit one filter times its signal
+        result = torch.tensordot(patch.signal[:, :, 0, 0], kept.weight.to(patch.signal.dtype), 1)
+        if kept.dilation == (1, 1):
+            tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
+            return _settled(result.contiguous(memory_format=torch.channels_last), tops, lefts, frame)
+    return _sliding(rule, kept, patch, frame)
+
+
+def _sliding(rule: Any, kept: Kept, patch: Patch, frame: torch.Size, **changes: Any) -> Patch:
+    """Mirror a sliding window on the patch as if it were a small frame without padding; then see what lies inside the frame."""
+    dilation = getattr(kept, "dilation", (1, 1))
+    height, width = (
+        (count - 1) * stride + step * (kernel - 1) + 1
+        for count, stride, step, kernel in zip(patch.signal.shape[2:], kept.stride, dilation, kept.kernel, strict=True)
+    )
+    local = Kept(**{name: value for name, value in vars(kept).items() if name != "per_image"})
+    local.size, local.padding = torch.Size((1, frame[1], height, width)), (0, 0)
+    for name, value in changes.items():
+        setattr(local, name, value)
+    below = rule.mirror(local, patch.signal)
+    tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
+    return _settled(below, tops, lefts, frame)
+
+
+def _settled(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Size) -> Patch:
+    """Move patches that reach beyond the frame inside it, (N, C, H, W); what lay outside is the padding's, and goes."""
+    height, width = min(signal.shape[2], frame[2]), min(signal.shape[3], frame[3])
+    inner_tops, inner_lefts = tops.clamp(0, frame[2] - height), lefts.clamp(0, frame[3] - width)
+    patch = Patch(signal, tops, lefts, frame[2], frame[3])
+    if signal.shape[2:] == (height, width) and torch.equal(tops, inner_tops) and torch.equal(lefts, inner_lefts):
+        return patch
+    return patch.moved(inner_tops, inner_lefts, height, width)
+
+
+def _cut(tensor: Tensor, images: Tensor, patch: Patch) -> Tensor:
+    """Cut each unit's patch out of what was kept of its image: (N, C, H, W) -> (K, C, h, w)."""
+    height, width = patch.signal.shape[2:]
+    windows = tensor.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, H - h + 1, W - w + 1, h, w)
+    rows = images if tensor.shape[0] > 1 else torch.zeros_like(images)
+    device = tensor.device
+    return windows[rows.to(device), :, patch.tops.to(device), patch.lefts.to(device)]
+
+
+def _cut_all(kept: Kept, images: Tensor, patch: Patch) -> Kept | None:
+    """Cut all that was kept of the images; None where something has rows and columns of its own."""
+    local = Kept(**{name: value for name, value in vars(kept).items() if name != "per_image"})
+    for name, value in vars(kept).items():
+        if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[-2:] == (1, 1):
+            if name in kept.per_image and isinstance(value, Tensor):
+                setattr(local, name, value if value.shape[0] == 1 else value[images.to(value.device)])
+        elif name in kept.per_image and value.dim() == 4 and value.shape[2:] == (patch.height, patch.width):
+            setattr(local, name, _cut(value, images, patch))
+        else:
+            return None
+    return local
+
+
+def _zeros(like: Tensor, height: int, width: int) -> Tensor:
+    result = like.new_zeros((*like.shape[:2], height, width))
+    return result.contiguous(memory_format=torch.channels_last) if _is_channels_last(like) else result
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def _alike(downs: Tensor, rights: Tensor) -> list[tuple[Tensor | slice, int, int]]:
+    """Group units by how far their patches move: (units, rows down, columns right). Most move alike."""
+    if bool((downs == downs[0]).all()) and bool((rights == rights[0]).all()):
+        return [(slice(None), int(downs[0]), int(rights[0]))]
+    moves = list(zip(downs.tolist(), rights.tolist(), strict=True))
+    return [(torch.tensor([number for number, move in enumerate(moves) if move == pair]), *pair) for pair in sorted(set(moves))]
+
+
+def _add(target: Tensor, source: Tensor, units: Tensor | slice, down: int, right: int) -> None:
+    """Add the source's patches of these units to the target, moved; what falls outside is lost."""
+    top, left = max(down, 0), max(right, 0)
+    bottom, end = min(down + source.shape[2], target.shape[2]), min(right + source.shape[3], target.shape[3])
+    if bottom > top and end > left:
+        target[units, :, top:bottom, left:end] += source[units, :, top - down : bottom - down, left - right : end - right]
+
+
+def _union(first: Tensor, length: int, second: Tensor, other_length: int, size: int) -> tuple[Tensor, int]:
+    """Return where patches begin that hold both, and their common length."""
+    begin, end = torch.minimum(first, second), torch.maximum(first + length, second + other_length)
+    longest = int((end - begin).max())
+    return begin.clamp(max=size - longest), longest
+
+
+def batch_size(tape: Tape, value: int, most: int) -> int:
+    """Return how many units' patches make a batch whose largest takes at most so many bytes."""
+    height, width = tape.shapes[value][2:]
+    reached = windows_below(tape, value, Window(height // 2, width // 2, 1, 1))
+    largest = 1
+    for number, window in reached.items():
+        shape = tape.shapes[number]
+        part = min(window.height, shape[2]) * min(window.width, shape[3]) * shape[1] if len(shape) == 4 else shape[1:].numel()
+        largest = max(largest, part)
+    return max(1, most // (4 * largest))
