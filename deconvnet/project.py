@@ -273,7 +273,7 @@ def project_units(
 
 
 def _part(pixels: Tensor, inside: Window, top: int = 0, left: int = 0) -> Tensor:
-    """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them; a copy, which keeps nothing else alive."""
+    """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them; a copy keeps nothing else alive."""
     result = pixels.new_zeros((pixels.shape[0], inside.height, inside.width))
     there = Window(top, left, *pixels.shape[1:])
     shared = Window(inside.top - top, inside.left - left, inside.height, inside.width).clip(there.height, there.width)

@@ -70,8 +70,10 @@ class _Recorder:
         if not self.writer.awake:
             return
         path, first, _ = self.inside.pop()
-        if path:  # the model itself has no name
-            name = self.unique(path)
+        if not path:  # the model itself has no name
+            return
+        name = self.unique(path)
+        with torch._C.DisableTorchFunction():  # a hook stands outside the calls: its own questions would be seen
             for suffix, tensor in named_tensors(output):
                 self.place(name + suffix, type(module).__name__, tensor, first)
 

@@ -14,6 +14,7 @@ a call reads some numbers and makes new ones. Three requirements shape this file
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -156,6 +157,12 @@ class Unmirrorable(Exception):
 _active: ContextVar[Writer | None] = ContextVar("deconvnet_writer", default=None)
 
 
+T = torch.Tensor
+#: Questions about a tensor that make no other: nothing to write down.
+TRIVIAL = {T.dim, T.size, T.numel, T.stride, T.is_contiguous, T.is_floating_point, T.item, T.__len__, T.requires_grad.__get__}  # type: ignore[attr-defined]
+TRIVIAL |= {T.shape.__get__, T.device.__get__, T.dtype.__get__, T.ndim.__get__, T.is_cuda.__get__, T.layout.__get__}  # type: ignore[attr-defined]
+
+
 @contextmanager
 def unwatched() -> Iterator[None]:
     """Use torch without any recording writing that down."""
@@ -198,8 +205,11 @@ class Writer(TorchFunctionMode):
         self.met_unknown, self._strangers = False, strangers
         self._leaked = False  # the image went through numpy: what comes back may be made of it
         self.called: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
-        self._values: Any = WeakTensorKeyDictionary()  # tensor -> (number, its version then)
-        self._own = {id(tensor) for tensor in _tensors_of(model)}  # they live as long as the model: ids are safe
+        # id -> (the tensor, weakly: ids are used again; its number; its version then)
+        self._values: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
+        # the model's own tensors live as long as it does: their ids are safe
+        self._buffers, self._model = {id(buffer) for buffer in model.buffers()}, model
+        self._attributes: set[int] | None = None  # looked for when first needed
 
     @contextmanager
     def writing(self, image: Tensor) -> Iterator[Tape]:
@@ -222,13 +232,14 @@ class Writer(TorchFunctionMode):
 
     def value(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor that descends from the image, else None."""
-        entry = self._values.get(tensor)
-        return None if entry is None or entry[0] == CONSTANT or entry[1] != _version(tensor) else entry[0]
+        entry = self._values.get(id(tensor))
+        known = entry is not None and entry[0]() is tensor and entry[1] != CONSTANT and entry[2] == _version(tensor)
+        return entry[1] if known and entry is not None else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make one call and write it down."""
         kwargs = kwargs or {}
-        if _active.get() is not self:
+        if _active.get() is not self or func in TRIVIAL:
             return func(*args, **kwargs)
         if self._strangers is None:
             return self._call(func, args, kwargs)
@@ -239,15 +250,16 @@ class Writer(TorchFunctionMode):
             self._strangers.inside = False
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
-        read = list(tensors_in((args, kwargs)))
-        problem = next((why for why in map(self._problem, read) if why), None)
-        numbers = [self.value(tensor) for tensor in read]
+        read = tensors_in((args, kwargs))
+        looked_up = [self._look_up(tensor) for tensor in read]
+        numbers = [number for number, _ in looked_up]
+        problem = next((why for _, why in looked_up if why), None)
         if problem is None and all(number is None for number in numbers):
             return self._constant(func, args, kwargs, read)
         self._leaked = self._leaked or plain_name(func) in ("numpy", "array", "tolist")
         versions = [_version(tensor) for tensor in read]
         output, kept, trouble = self._run(func, args, kwargs)
-        made = list(tensors_in(output)) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
+        made = tensors_in(output) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
         made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
         if made:
             inputs = tuple(number for number in numbers if number is not None)
@@ -256,8 +268,8 @@ class Writer(TorchFunctionMode):
 
     def _constant(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
         output = func(*args, **kwargs)
-        for tensor in [*tensors_in(output), *(x for x in read if x in self._values)]:
-            self._values[tensor] = (CONSTANT, _version(tensor))
+        for tensor in [*tensors_in(output), *(x for x in read if id(x) in self._values)]:
+            self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT, _version(tensor))
         return output
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Kept, str | None]:
@@ -288,31 +300,46 @@ class Writer(TorchFunctionMode):
     def _number(self, tensor: Tensor, layout: Layout) -> int:
         self.tape.shapes.append(tensor.shape)
         self.tape.layouts.append(layout)
-        self._values[tensor] = (len(self.tape.shapes) - 1, _version(tensor))
-        return len(self.tape.shapes) - 1
+        number = len(self.tape.shapes) - 1
+        self._values[id(tensor)] = (weakref.ref(tensor), number, _version(tensor))
+        return number
 
-    def _problem(self, tensor: Tensor) -> str | None:
-        """Say what is wrong with a tensor that a call is about to read."""
-        entry = self._values.get(tensor)
-        if entry is None:
-            if id(tensor) in self._own or not tensor.is_floating_point():
-                return None
-            self.met_unknown = True
-            made = None if self._strangers is None else self._strangers.made.get(tensor)
-            return UNSEEN if self._strangers is None or made or (self._leaked and made is not None) else None
-        return CHANGED if entry[1] != _version(tensor) and entry[0] != CONSTANT else None
+    def _look_up(self, tensor: Tensor) -> tuple[int | None, str | None]:
+        """Return a tensor's number, None for a constant, and what is wrong with it where a call is about to read it."""
+        if isinstance(tensor, nn.Parameter) or id(tensor) in self._buffers:
+            return self.value(tensor), None  # a buffer that was written to may descend from the image
+        entry = self._values.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            if entry[1] == CONSTANT:
+                return None, None
+            return (entry[1], None) if entry[2] == _version(tensor) else (None, CHANGED)
+        return None, self._unknown(tensor)
+
+    def _unknown(self, tensor: Tensor) -> str | None:
+        """Judge a tensor that no recorded call made: one of the model's attributes, a constant, or a stranger's work."""
+        if self._attributes is None:
+            self._attributes = {id(own) for own in _attributes_of(self._model)}
+        if id(tensor) in self._attributes or not tensor.is_floating_point():
+            return None
+        self.met_unknown = True
+        made = None if self._strangers is None else self._strangers.made.get(tensor)
+        return UNSEEN if self._strangers is None or made or (self._leaked and made is not None) else None
 
 
-def tensors_in(tree: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dicts, in order."""
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dicts, in order."""
     if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list)):
+        return [tree]
+    found: list[Tensor] = []
+    if isinstance(tree, (tuple, list)):
         for item in tree:
-            yield from tensors_in(item)
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from tensors_in(item)
+            if isinstance(item, Tensor):  # the usual case, without a call
+                found.append(item)
+            elif not isinstance(item, (int, float, str, type(None))):
+                found += tensors_in(item)
+    elif isinstance(tree, dict):
+        found = tensors_in(list(tree.values()))
+    return found
 
 
 @functools.cache
@@ -331,11 +358,15 @@ def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version  # inference tensors keep no count
+    try:
+        return tensor._version
+    except RuntimeError:  # a weight that was made in inference mode keeps no count
+        return 0
 
 
-def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """Yield parameters, buffers, and the tensors that modules hold as plain attributes."""
+def _attributes_of(model: nn.Module) -> Iterator[Tensor]:
+    """Yield the tensors that modules hold as plain attributes, also in lists and dictionaries."""
     for module in model.modules():
-        for attribute in vars(module).values():
-            yield from tensors_in(attribute)
+        for name, attribute in vars(module).items():
+            if not name.startswith("_") and not isinstance(attribute, nn.Module):
+                yield from tensors_in(attribute)

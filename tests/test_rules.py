@@ -86,6 +86,7 @@ CASES = {
     "max pool ceil": (nn.MaxPool2d(3, stride=2, ceil_mode=True), (4, 8, 10)),
     "max pool ceil padded": (nn.MaxPool2d(3, stride=3, padding=1, ceil_mode=True), (4, 9, 11)),
     "max pool large": (nn.MaxPool2d(17, stride=3, padding=8), (4, 20, 19)),
+    "max pool wider than the frame": (nn.MaxPool2d((3, 8), stride=1, padding=(1, 4)), (4, 6, 5)),
     "max pool with indices": (Of(lambda x: F.max_pool2d(x, 2, return_indices=True)[0]), (4, 6, 5)),
     "torch.max_pool2d": (Of(lambda x: torch.max_pool2d(x, 2, 1)), (4, 6, 5)),
     "avg pool": (nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False), (4, 7, 8)),

@@ -35,20 +35,18 @@ class BatchNorm(Placewise):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> tuple[Tensor, Kept]:
-        """Keep one scale a channel."""
+        """Keep the statistics; the model's own are kept as they are."""
         check_only_first(asked)
-        axes = [0, *range(2, input.dim())]
-        held = training or running_var is None
-        variance = _precise(input).var(axes, unbiased=False) if held else running_var
-        assert variance is not None
-        kept = Kept(size=input.shape, scale=torch.rsqrt(variance + eps) * (1 if weight is None else weight))
-        if held:
-            kept.status = "held"
+        kept = Kept(size=input.shape, variance=running_var, weight=weight, eps=eps)
+        if training or running_var is None:
+            axes = [0, *range(2, input.dim())]
+            kept.variance, kept.status = _precise(input).var(axes, unbiased=False), "held"
         return asked(), kept
 
     def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
         """(K, C, ...) -> (K, C, ...)."""
-        return signal * kept.scale.to(signal.dtype).view(1, -1, *[1] * (signal.dim() - 2))
+        scale = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
+        return signal * scale.to(signal.dtype).view(1, -1, *[1] * (signal.dim() - 2))
 
 
 class AtenBatchNorm(BatchNorm):

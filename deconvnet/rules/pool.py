@@ -214,11 +214,29 @@ def _corners(kept: Kept, axis: int, count: int, device: torch.device) -> Tensor:
 
 def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
     """Turn flat pixel indices (N, C, H', W') int64 into offsets within the pooling windows, one byte where that is enough."""
-    width = kept.size[3]
-    rows = (indices // width - _corners(kept, 0, indices.shape[2], indices.device)[:, None]) // kept.dilation[0]
-    cols = (indices % width - _corners(kept, 1, indices.shape[3], indices.device)) // kept.dilation[1]
     places = kept.kernel[0] * kept.kernel[1]
-    return (rows * kept.kernel[1] + cols).to(torch.uint8 if places <= 256 else torch.int32)
+    offsets = torch.empty_like(indices, dtype=torch.uint8 if places <= 256 else torch.int32)
+    planes, results = (indices.flatten(0, 1), offsets.flatten(0, 1)) if indices.is_contiguous() else (indices, offsets)
+    block = max(1, _BLOCK // planes[0].numel())  # indices are large: a block at a time stays in the cache
+    for some, result in zip(planes.split(block), results.split(block), strict=True):
+        result.copy_(_offsets(some, kept))
+    return offsets
+
+
+_BLOCK = 1 << 17  # places
+
+
+def _offsets(indices: Tensor, kept: Kept) -> Tensor:
+    width, (tall, wide) = kept.size[3], kept.kernel
+    rows, cols = (_corners(kept, axis, indices.shape[axis - 2], indices.device) for axis in (0, 1))
+    if kept.dilation != (1, 1) or tall > 8 or wide > width:
+        down, right = indices // width - rows[:, None], indices % width - cols
+        return (down // kept.dilation[0]) * wide + right // kept.dilation[1]
+    away = (indices - (rows[:, None] * width + cols)).to(torch.int32)  # = row * width + col
+    offsets = away.clone()
+    for row in range(1, tall):  # comparing is several times faster than dividing
+        offsets -= (away >= row * width) * (width - wide)
+    return offsets
 
 
 def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
