@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,9 +56,9 @@ class Run:
 class _Recorder:
     """Names values while a model runs."""
 
-    def __init__(self, model: nn.Module, writer: Writer, layers: Sequence[str], stop: bool) -> None:
+    def __init__(self, paths: Sequence[str], writer: Writer, layers: Sequence[str], stop: bool) -> None:
         self.writer, self.run = writer, Run(writer.tape)
-        self.paths = {path for path, _ in model.named_modules()}
+        self.paths = set(paths)
         self.inside: list[tuple[str, int, bool]] = []  # (path, calls made before it, is a torch layer): the modules being run
         self.counts: Counter[str] = Counter()
         self.wanted, self.stop = set(layers), stop and bool(layers)
@@ -129,6 +130,7 @@ def _run_once(
     stop: bool,
     watch: Any,
 ) -> tuple[Run, bool]:
+    modules = list(model.named_modules())
     with ExitStack() as stack:
         stack.enter_context(unwatched())  # a recording inside another one's forward pass
         # Tensors made in inference mode keep no version counter, and cannot go through autograd later
@@ -138,35 +140,47 @@ def _run_once(
         stack.enter_context(same_buffers(model))
         images = images.clone() if images.is_inference() else images.detach()
         writer = Writer(model, table, watch)
-        recorder = _Recorder(model, writer, layers, stop)
+        recorder = _Recorder([path for path, _ in modules], writer, layers, stop)
         writer.called = recorder.called
-        for path, module in model.named_modules():
-            stack.callback(module.register_forward_pre_hook(_enter(recorder, path)).remove)
-            stack.callback(module.register_forward_hook(_leave(recorder, path), always_call=True).remove)
+        stack.enter_context(_hooks(modules, recorder))
         with writer.writing(images), suppress(_Stop):
             recorder.run.output = model(images)
     return recorder.run, writer.met_unknown
 
 
-def _enter(recorder: _Recorder, path: str) -> Callable[..., None]:
-    return lambda module, inputs: recorder.enter(path, module)
+@contextmanager
+def _hooks(modules: Sequence[tuple[str, nn.Module]], recorder: _Recorder) -> Iterator[None]:
+    """Tell the recorder of every module that is entered and left; all hooks go again, whatever happens."""
+    handles: list[Any] = []
+    try:
+        for path, module in modules:
+            handles.append(module.register_forward_pre_hook(partial(_enter, recorder, path)))
+            handles.append(module.register_forward_hook(partial(_leave, recorder, path), always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _leave(recorder: _Recorder, path: str) -> Callable[..., None]:
-    return lambda module, inputs, output: recorder.leave(path, module, output)
+def _enter(recorder: _Recorder, path: str, module: nn.Module, inputs: Any) -> None:
+    recorder.enter(path, module)
+
+
+def _leave(recorder: _Recorder, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    recorder.leave(path, module, output)
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """Put every submodule in eval mode, and each one's own flag back afterwards."""
-    flags = [(module, module.training) for module in model.modules()]
+    training = [module for module in model.modules() if module.training]
     try:
-        for module, _ in flags:
+        for module in training:
             module.training = False  # not .eval(): models override train() with side effects
         yield
     finally:
-        for module, flag in flags:
-            module.training = flag
+        for module in training:
+            module.training = True
 
 
 @contextmanager

@@ -107,8 +107,9 @@ class Tape:
 class Asked:
     """The call as a rule sees it in `run`: `asked()` makes it, `asked.descends(x)` says if x comes from the image."""
 
-    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Writer) -> None:
+    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Writer, inputs: int) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
+        self.inputs = inputs  # how many tensors of its arguments descend from the image
         self.made, self.output = False, None
         self._writer = writer
 
@@ -258,11 +259,11 @@ class Writer(TorchFunctionMode):
             return self._constant(func, args, kwargs, read)
         self._leaked = self._leaked or plain_name(func) in ("numpy", "array", "tolist")
         versions = [_version(tensor) for tensor in read]
-        output, kept, trouble = self._run(func, args, kwargs)
+        inputs = tuple(number for number in numbers if number is not None)
+        output, kept, trouble = self._run(func, args, kwargs, len(inputs))
         made = tensors_in(output) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
         made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
         if made:
-            inputs = tuple(number for number in numbers if number is not None)
             self._write(func, inputs, made, kept, problem or trouble)
         return output
 
@@ -272,12 +273,12 @@ class Writer(TorchFunctionMode):
             self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT, _version(tensor))
         return output
 
-    def _run(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Kept, str | None]:
+    def _run(self, func: Any, args: Any, kwargs: Any, inputs: int) -> tuple[Any, Kept, str | None]:
         """Make the call through its rule; where the rule cannot take it, make it plainly and say why."""
         rule = self.tape.table.get(func)
         if rule is None:
             return func(*args, **kwargs), Kept(), None
-        asked = Asked(func, args, kwargs, self)
+        asked = Asked(func, args, kwargs, self, inputs)
         try:
             output, kept = rule.run(asked, *args, **kwargs)
             return output, kept, None

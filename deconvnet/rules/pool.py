@@ -218,7 +218,7 @@ def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
     offsets = torch.empty_like(indices, dtype=torch.uint8 if places <= 256 else torch.int32)
     planes, results = (indices.flatten(0, 1), offsets.flatten(0, 1)) if indices.is_contiguous() else (indices, offsets)
     block = max(1, _BLOCK // planes[0].numel())  # indices are large: a block at a time stays in the cache
-    for some, result in zip(planes.split(block), results.split(block), strict=True):
+    for some, result in zip(torch.split(planes, block), torch.split(results, block), strict=True):
         result.copy_(_offsets(some, kept))
     return offsets
 

@@ -117,5 +117,5 @@ def check_batch(asked: Asked, *shapes: torch.Size) -> None:
 def check_only_first(asked: Asked) -> None:
     """Refuse a call whose later arguments descend from the image, such as a convolution with computed weights."""
     first = asked.args[0] if asked.args else next(iter(asked.kwargs.values()), None)
-    if any(asked.descends(tensor) and tensor is not first for tensor in tensors_in((asked.args, asked.kwargs))):
+    if asked.inputs > 1 or not asked.descends(first):
         raise Unmirrorable("more than its first argument descends from the image")

@@ -34,11 +34,10 @@ class Reshape(Rule):
 
     def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Kept]:
         """Keep the input's size. A tensor given for its size alone (`view_as`) takes no signal."""
-        others = sum(asked.descends(tensor) for tensor in tensors_in((asked.args, asked.kwargs))) - 1
         output = asked()
         check_batch(asked, input.shape, output.shape)
         # rows and columns stay where they are if they are the last two axes before and after
-        kept = Kept(size=input.shape, others=others, places=min(input.dim(), output.dim()) >= 4)
+        kept = Kept(size=input.shape, others=asked.inputs - 1, places=min(input.dim(), output.dim()) >= 4)
         kept.places = kept.places and input.shape[-2:] == output.shape[-2:]
         return output, kept
 
