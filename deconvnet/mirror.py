@@ -21,7 +21,7 @@ def project_value(
     `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
     k to image k (None). Where a value was read by several calls, what comes back from them adds up.
     """
-    signals = {value: signal}
+    signals = {value: channels_last(signal)}
     for call in tape.down_from(value):
         above = [signals.pop(number, None) for number in call.outputs]
         if all(part is None for part in above):
@@ -32,15 +32,21 @@ def project_value(
             if part is not None:
                 signals[number] = signals[number] + part if number in signals else part
     shape = (signal.shape[0], *tape.shapes[0][1:])
-    return signals[0].reshape(shape) if 0 in signals else signal.new_zeros(shape)
+    return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
+
+
+def channels_last(signal: Tensor) -> Tensor:
+    """Return a signal (K, C, H, W) in the memory format in which convolutions and pools on the CPU are fastest."""
+    return signal.contiguous(memory_format=torch.channels_last) if signal.dim() == 4 else signal
 
 
 def calls_below(tape: Tape, value: int) -> list[Call]:
-    """Return the calls on some path from the pixels to a value, from the pixels up."""
+    """Return the calls on some path that a signal takes from a value to the pixels, from the pixels up: not inside gates."""
     reached, calls = {value}, []
     for call in tape.down_from(value):
         if reached.intersection(call.outputs):
-            reached.update(call.inputs)
+            held = getattr(call.kept, "held", None) or [False] * len(call.inputs)
+            reached.update(number for number, hold in zip(call.inputs, held, strict=True) if not hold)
             calls.append(call)
     return calls[::-1]
 

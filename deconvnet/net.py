@@ -17,7 +17,7 @@ from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
 from .field import map_size, pixel_window
 from .images import Picture, Preprocess, open_picture
-from .mirror import Mirror, describe, project_value, size_text, status, table_text
+from .mirror import Mirror, calls_below, describe, project_value, size_text, status, table_text
 from .models import Loaded, Preprocessing
 from .project import Projection, Seen, UnitLike, as_maps, choose_units, default_layer, named_units, project_units
 from .record import Place, Recording, check_images
@@ -202,7 +202,8 @@ class DeconvNet:
     def _layer(self, tape: Tape, place: Place) -> Layer:
         shape, layout = tape.shapes[place.value or 0], tape.layouts[place.value or 0]
         height, width = map_size(shape, layout)
-        inside = {status(call, self.rules.get(call.func)) for call in tape.calls[place.first : place.last]}
+        calls = {id(call) for call in tape.calls[place.first : place.last]}  # a layer's own, and of those what a signal meets
+        inside = {status(call, self.rules.get(call.func)) for call in calls_below(tape, place.value or 0) if id(call) in calls}
         loosest = max(inside, key=[*rules_.STATUSES, "no rule"].index, default="exact")
         field, stride = self._field(tape, place.value or 0, height, width)
         return Layer(place.name, place.kind, shape[layout[0] or 0], height, width, field, stride, loosest)

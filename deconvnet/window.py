@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .field import windows_below
+from .mirror import channels_last
 from .rules.conv import Conv
 from .rules.join import Add, Cat, Mul
 from .rules.pool import AvgPool2d, MaxPool2d
@@ -93,7 +94,7 @@ def project_patches(
 ) -> Patch:
     """Carry units - (channel, row, col, signal) each - down to the pixels; `rows` says which image each belongs to."""
     shape, device = tape.shapes[value], tape.device
-    signal = torch.zeros((len(places), shape[1], 1, 1), dtype=dtype, device=device)
+    signal = channels_last(torch.zeros((len(places), shape[1], 1, 1), dtype=dtype, device=device))
     for number, (channel, _, _, start) in enumerate(places):
         signal[number, channel] = start
     tops = torch.tensor([row for _, row, _, _ in places])
@@ -241,12 +242,8 @@ def _cut_all(kept: Kept, images: Tensor, patch: Patch) -> Kept | None:
 
 
 def _zeros(like: Tensor, height: int, width: int) -> Tensor:
-    result = like.new_zeros((*like.shape[:2], height, width))
-    return result.contiguous(memory_format=torch.channels_last) if _is_channels_last(like) else result
-
-
-def _is_channels_last(tensor: Tensor) -> bool:
-    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    shape = (*like.shape[:2], height, width)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last).zero_()
 
 
 def _alike(downs: Tensor, rights: Tensor) -> list[tuple[Tensor | slice, int, int]]:

@@ -155,6 +155,8 @@ F_OF = {  # activations: name -> function; all smooth or with kinks that random 
     "quotient": lambda x: torch.div(x, x.flip(3) + 10),
     "true_divide": lambda x: torch.true_divide(x, 4),
     "x /= 3": lambda x: (x + 0.0).div_(3),
+    "addcmul": lambda x: torch.addcmul(x, torch.linspace(1, 2, 5).double(), x.flip(2), value=3),
+    "addcmul of constants": lambda x: torch.addcmul(torch.ones(5).double(), x, torch.linspace(1, 2, 5).double()),
     "stack": lambda x: torch.stack([x, x * 0.0 + 1, x], 2),
     "stack last": lambda x: torch.stack([x, x], -1),
     # moves

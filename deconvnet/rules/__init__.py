@@ -17,7 +17,7 @@ from ..errors import OptionError, did_you_mean
 from ..field import NOTHING
 from ..tape import Asked, Kept, Unmirrorable, plain_name
 from .conv import Conv, ConvTranspose
-from .join import Add, Cat, Div, Mul, Stack
+from .join import Add, AddCMul, Cat, Div, Mul, Stack
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
@@ -123,6 +123,7 @@ DEFAULT = Table(
         (torch.mul, torch.multiply, T.mul, T.mul_, T.multiply): Mul(),
         (torch.div, torch.true_divide, T.div, T.div_, T.true_divide): Div(),
         (T.__rdiv__,): Div(reflected=True),
+        (torch.addcmul, T.addcmul, T.addcmul_): AddCMul(),
         (torch.cat, torch.concat, torch.concatenate): Cat(),
         (torch.stack,): Stack(),
         # what moves values about

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -46,11 +47,14 @@ class Conv(Rule):
             reach = [step * (size - 1) if padding == "same" else 0 for step, size in zip(dilation, kernel, strict=True)]
             padding = tuple(size // 2 for size in reach)
         kept.padding = sized(padding, axes)
+        kept.phases = {}  # filled when first mirrored
         return asked(), kept
 
     def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
         """(K, C', H', W') -> (K, C, H, W)."""
         size = kept.size[2:]
+        if len(size) == 2 and kept.stride[0] == kept.stride[1] > 1 and kept.weight.shape[1] <= 4 and _is_plain(kept):
+            return by_phases(signal, kept)
         spare = [  # rows and columns at the far edge that no window reached, or (negative) that "same" padded
             length - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
             for length, out, stride, pad, dilation, kernel in zip(
@@ -73,6 +77,38 @@ class Conv(Rule):
         if len(kept.kernel) != 2:
             return None
         return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+
+
+def _is_plain(kept: Kept) -> bool:
+    return bool(kept.groups == 1 and kept.dilation == (1, 1))
+
+
+def by_phases(signal: Tensor, kept: Kept) -> Tensor:
+    """The transposed convolution of a strided first layer, two to four times faster: (K, C', H', W') -> (K, C, H, W).
+
+    Output pixels of one phase, row and column modulo the stride, come from the same taps of a filter. So one convolution
+    without stride makes the phases as channels, and `pixel_shuffle` puts them in their places: the same sums.
+    """
+    stride = kept.stride[0]
+    if signal.dtype not in kept.phases:
+        kept.phases[signal.dtype] = _phase_filters(kept.weight.detach().to(signal.dtype), stride)
+    filters = kept.phases[signal.dtype]
+    reach = (filters.shape[2] - 1, filters.shape[3] - 1)
+    result = F.pixel_shuffle(F.conv2d(signal, filters, padding=reach), stride)
+    top, left = kept.padding
+    (height, width), (tall, wide) = kept.size[2:], result.shape[2:]
+    if tall < top + height or wide < left + width:  # rows and columns that no window reached
+        result = F.pad(result, (0, max(left + width - wide, 0), 0, max(top + height - tall, 0)))
+    return result[:, :, top : top + height, left : left + width]
+
+
+def _phase_filters(weight: Tensor, stride: int) -> Tensor:
+    """(C', C, k, k) -> (C stride^2, C', t, t): the taps of each phase, flipped as a convolution needs them."""
+    outputs, inputs, tall, wide = weight.shape
+    rows, cols = -(-tall // stride), -(-wide // stride)
+    weight = F.pad(weight, (0, cols * stride - wide, 0, rows * stride - tall))
+    taps = weight.view(outputs, inputs, rows, stride, cols, stride).permute(1, 3, 5, 0, 2, 4).flip(4, 5)
+    return taps.reshape(inputs * stride * stride, outputs, rows, cols).contiguous(memory_format=torch.channels_last)
 
 
 class ConvTranspose(Rule):

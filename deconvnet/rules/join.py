@@ -160,6 +160,22 @@ class Div(Scaled):
         return self.keep(asked, own, factors[::-1] if self.reflected else factors)
 
 
+@dataclasses.dataclass(frozen=True)
+class AddCMul(Scaled):
+    """a + value b c, where at most one of b and c descends from the image."""
+
+    def run(
+        self, asked: Asked, input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None
+    ) -> tuple[Any, Kept]:
+        """Keep for each operand the factor that its signal takes."""
+        own = _operands(asked, input, tensor1, tensor2, out=out)
+        if asked.descends(tensor1) and asked.descends(tensor2):
+            raise Unmirrorable("both of its factors descend from the image")
+        factors = [1] if asked.descends(input) else []
+        factors += [factor * value for part, factor in ((tensor1, tensor2), (tensor2, tensor1)) if asked.descends(part)]
+        return self.keep(asked, own, factors)
+
+
 class Cat(Rule):
     """Maps side by side: each part gets its own slice of the signal."""
 

@@ -275,9 +275,10 @@ def unpool(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
 
 def _unpool_cpu(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
     # ATen's max-pool backward is this very operation, and the fastest; of the input it reads only the shape
-    frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype)
+    order = torch.channels_last if signal.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype, memory_format=order)
     geometry = (kept.kernel, kept.stride, kept.padding, kept.dilation, kept.ceil_mode)
-    return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous())
+    return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous(memory_format=order))
 
 
 def unpool_by_offsets(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
