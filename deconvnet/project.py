@@ -28,8 +28,8 @@ from .window import batch_size, can_start, project_patches
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Signals go down in batches whose largest map takes about this much: larger ones fall out of the caches.
-BATCH_BYTES = 64 * 2**20
+#: Signals go down in batches whose largest map takes about this much: larger ones are no faster, and take memory.
+BATCH_BYTES = 16 * 2**20
 
 UnitLike = Unit | tuple[int, int, int]
 
@@ -274,8 +274,8 @@ def project_units(
 
 def _part(pixels: Tensor, inside: Window, top: int = 0, left: int = 0) -> Tensor:
     """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them; a copy keeps nothing else alive."""
-    result = pixels.new_zeros((pixels.shape[0], inside.height, inside.width))
     there = Window(top, left, *pixels.shape[1:])
+    result = pixels.new_zeros((pixels.shape[0], inside.height, inside.width))
     shared = Window(inside.top - top, inside.left - left, inside.height, inside.width).clip(there.height, there.width)
     down, right = shared.top + top - inside.top, shared.left + left - inside.left
     result[:, down : down + shared.height, right : right + shared.width] = pixels[

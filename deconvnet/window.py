@@ -14,7 +14,7 @@ A rule that none of this fits goes on in the full frame. Nothing here is approxi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,23 +58,20 @@ class Patch:
     def moved(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> Patch:
         """Return a patch of another size at other places, zero where this one did not reach."""
         below = _zeros(self.signal, height, width)
-        for units, down, right in _alike(self.tops - tops, self.lefts - lefts):
-            _add(below, self.signal, units, down, right)
+        for target, source in _overlaps(below, self.signal, self.tops - tops, self.lefts - lefts):
+            target.copy_(source)
         return Patch(below, tops, lefts, self.height, self.width)
 
     def plus(self, other: Patch) -> Patch:
         """Return the sum, in a patch that holds both."""
-        if (
-            self.signal.shape == other.signal.shape
-            and torch.equal(self.tops, other.tops)
-            and torch.equal(self.lefts, other.lefts)
-        ):
-            return Patch(self.signal + other.signal, self.tops, self.lefts, self.height, self.width)
-        tops, height = _union(self.tops, self.signal.shape[2], other.tops, other.signal.shape[2], self.height)
-        lefts, width = _union(self.lefts, self.signal.shape[3], other.lefts, other.signal.shape[3], self.width)
+        here, there = self.signal, other.signal
+        if here.shape == there.shape and torch.equal(self.tops, other.tops) and torch.equal(self.lefts, other.lefts):
+            return Patch(here + there, self.tops, self.lefts, self.height, self.width)
+        tops, height = _union(self.tops, here.shape[2], other.tops, there.shape[2], self.height)
+        lefts, width = _union(self.lefts, here.shape[3], other.lefts, there.shape[3], self.width)
         result = self.moved(tops, lefts, height, width)
-        for units, down, right in _alike(other.tops - tops, other.lefts - lefts):
-            _add(result.signal, other.signal, units, down, right)
+        for target, source in _overlaps(result.signal, there, other.tops - tops, other.lefts - lefts):
+            target += source
         return result
 
 
@@ -246,20 +243,16 @@ def _zeros(like: Tensor, height: int, width: int) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last).zero_()
 
 
-def _alike(downs: Tensor, rights: Tensor) -> list[tuple[Tensor | slice, int, int]]:
-    """Group units by how far their patches move: (units, rows down, columns right). Most move alike."""
-    if bool((downs == downs[0]).all()) and bool((rights == rights[0]).all()):
-        return [(slice(None), int(downs[0]), int(rights[0]))]
+def _overlaps(target: Tensor, source: Tensor, downs: Tensor, rights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for each unit or for all that move alike, where in the target the moved source lies, and that part of it."""
     moves = list(zip(downs.tolist(), rights.tolist(), strict=True))
-    return [(torch.tensor([number for number, move in enumerate(moves) if move == pair]), *pair) for pair in sorted(set(moves))]
-
-
-def _add(target: Tensor, source: Tensor, units: Tensor | slice, down: int, right: int) -> None:
-    """Add the source's patches of these units to the target, moved; what falls outside is lost."""
-    top, left = max(down, 0), max(right, 0)
-    bottom, end = min(down + source.shape[2], target.shape[2]), min(right + source.shape[3], target.shape[3])
-    if bottom > top and end > left:
-        target[units, :, top:bottom, left:end] += source[units, :, top - down : bottom - down, left - right : end - right]
+    units: list[Any] = list(range(len(moves))) if len(set(moves)) > 1 else [slice(None)]
+    for unit, (down, right) in zip(units, moves, strict=False):
+        top, left = max(down, 0), max(right, 0)
+        bottom, end = min(down + source.shape[2], target.shape[2]), min(right + source.shape[3], target.shape[3])
+        if bottom > top and end > left:
+            inner = source[unit, ..., top - down : bottom - down, left - right : end - right]
+            yield target[unit, ..., top:bottom, left:end], inner
 
 
 def _union(first: Tensor, length: int, second: Tensor, other_length: int, size: int) -> tuple[Tensor, int]:

@@ -48,8 +48,8 @@ TIMM += (
     "resnetblur50",
     "cspresnet50",
     "darknet53",
-    "legacy_senet154",
-    "pnasnet5large",
+    "legacy_seresnet18",
+    "mixnet_s",
 )
 EVERY = os.environ.get("DECONVNET_ZOO") == "all"
 

@@ -171,7 +171,7 @@ class AddCMul(Scaled):
         own = _operands(asked, input, tensor1, tensor2, out=out)
         if asked.descends(tensor1) and asked.descends(tensor2):
             raise Unmirrorable("both of its factors descend from the image")
-        factors = [1] if asked.descends(input) else []
+        factors: list[Any] = [1] if asked.descends(input) else []
         factors += [factor * value for part, factor in ((tensor1, tensor2), (tensor2, tensor1)) if asked.descends(part)]
         return self.keep(asked, own, factors)
 

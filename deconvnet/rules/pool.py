@@ -241,10 +241,12 @@ def _offsets(indices: Tensor, kept: Kept) -> Tensor:
 
 def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
     """Turn offsets within the pooling windows back into flat pixel indices, int64."""
-    rows, cols = offsets.long() // kept.kernel[1], offsets.long() % kept.kernel[1]
-    rows = rows * kept.dilation[0] + _corners(kept, 0, offsets.shape[2], offsets.device)[:, None]
-    cols = cols * kept.dilation[1] + _corners(kept, 1, offsets.shape[3], offsets.device)
-    return rows * kept.size[3] + cols
+    width, (tall, wide) = kept.size[3], kept.kernel
+    rows, cols = (torch.arange(count, device=offsets.device) for count in (tall, wide))
+    # of each place of a window, how far from its corner; looking that up is faster than dividing
+    away = (rows[:, None] * kept.dilation[0] * width + cols * kept.dilation[1]).flatten()
+    tops, lefts = (_corners(kept, axis, offsets.shape[2 + axis], offsets.device) for axis in (0, 1))
+    return away[offsets.int()].add_(tops[:, None] * width + lefts)
 
 
 def middle_offsets(kept: Kept, shape: torch.Size, device: torch.device) -> Tensor:
