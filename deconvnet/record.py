@@ -24,7 +24,7 @@ from .errors import PictureError, StaleRecordingError, UnknownLayerError, did_yo
 from .field import Layout
 from .tape import Call, Strangers, Tape, Writer, unwatched
 
-Fingerprint = tuple[tuple[int, int], ...]
+Fingerprint = tuple[tuple[tuple[int, int], ...], tuple[bytes, ...]]
 
 
 @dataclass
@@ -211,10 +211,23 @@ def named_tensors(tree: Any) -> Iterator[tuple[str, Tensor]]:
             yield f"[{key}]{suffix}", tensor
 
 
+@torch.no_grad()
 def fingerprint(model: nn.Module) -> Fingerprint:
-    """Return what changes when a parameter or buffer is written to or replaced."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+    """Return what changes when a parameter or buffer is written to or replaced.
+
+    Its place and version tell of most changes; a write through `.data` leaves both, so eight values of each tensor are looked
+    at too. One single value changed through `.data` can escape.
+    """
+    tensors = [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.layout == torch.strided]
+    marks = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+    samples: dict[Any, list[Tensor]] = {}
+    for tensor in tensors:
+        count = tensor.numel() if tensor.is_contiguous() else min(tensor.numel(), tensor.untyped_storage().nbytes() // 8)
+        if count:
+            some = tensor.as_strided((min(8, count),), (max(1, count // 8),))  # in memory's order: no copy
+            samples.setdefault((tensor.dtype, tensor.device), []).append(some)
+    values = tuple(torch.cat(some).view(torch.uint8).cpu().numpy().tobytes() for some in samples.values())
+    return marks, values
 
 
 class Recording:

@@ -198,7 +198,7 @@ def test_activations_are_as_they_left_the_layer():
     assert recording.activations("0").abs().sum() > 0
 
 
-@pytest.mark.parametrize("change", ["optimizer step", "load_state_dict", "new parameter", "buffer"])
+@pytest.mark.parametrize("change", ["optimizer step", "load_state_dict", "new parameter", "buffer", "data"])
 def test_changed_weights_raise(change):
     """Weights that changed after the recording raise, whatever way they changed."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
@@ -211,6 +211,8 @@ def test_changed_weights_raise(change):
         model.load_state_dict(model.state_dict())
     elif change == "new parameter":
         model[0].weight = nn.Parameter(model[0].weight.detach().clone())
+    elif change == "data":
+        model[0].weight.data.mul_(1.5)
     else:
         model[1].running_var.mul_(2)
     with pytest.raises(StaleRecordingError) as error:

@@ -104,7 +104,9 @@ def _tone_blocks(blocks: Sequence[Block], tone: str, percentile: float) -> list[
     """Tone all tiles of the sheet in one go, for a tone may share its scale among them."""
     tiles = [tile for block in blocks for tile in block.tiles]
     toned = iter(
-        apply_tone([tile.pixels for tile in tiles], tone, percentile=percentile, inside=[tile.inside for tile in tiles])
+        apply_tone(
+            [tile.pixels for tile in tiles], tone, percentile=percentile, inside=[tile.reached or tile.inside for tile in tiles]
+        )
     )
     return [[next(toned) for _ in block.tiles] for block in blocks]
 

@@ -55,15 +55,14 @@ def _tiles(projection: Projection, crop: bool | None) -> list[Tile]:
 def _tile(unit: Unit, part: Any, window: Window, height: int, width: int, crop: bool | None) -> Tile:
     inside = window.clip(height, width)
     within = Window(inside.top - window.top, inside.left - window.left, inside.height, inside.width)
-    if crop is False:
-        within = inside
-    elif crop is None and (window.height >= height or window.width >= width):
+    whole = crop is False
+    if crop is None and (window.height >= height or window.width >= width):
         # a window as large as the frame shows mostly what lies beyond it: draw the frame
-        whole = np.zeros((part.shape[0], height, width), part.dtype)
-        whole[:, inside.top : inside.bottom, inside.left : inside.right] = part[
+        frame = np.zeros((part.shape[0], height, width), part.dtype)
+        frame[:, inside.top : inside.bottom, inside.left : inside.right] = part[
             :, within.top : within.bottom, within.left : within.right
         ]
-        part, within = whole, inside
+        part, whole = frame, True
     return Tile(
         pixels=part,
         window=None if unit.row is None else window,
@@ -71,7 +70,8 @@ def _tile(unit: Unit, part: Any, window: Window, height: int, width: int, crop: 
         activation=unit.activation,
         row=unit.row,
         col=unit.col,
-        inside=within,
+        inside=None if whole else within,
+        reached=inside if whole else None,
     )
 
 

@@ -31,6 +31,7 @@ class Tile:
     `pixels` is the signed projection (C, h, w) on its window; `window` that window in the picture (None for a whole map, which
     covers it all); `label` names the channel, as in "151"; `row` and `col` are the unit's place in its map. `inside` is the
     part of `pixels`, in its own rows and columns, that lies in the frame: the rest is padding. None: all of it does.
+    `reached` is the part that the tone's scale is taken from, where that is not `inside`: a unit's window in a whole frame.
     """
 
     pixels: npt.NDArray[np.floating]
@@ -40,6 +41,7 @@ class Tile:
     row: int | None = None
     col: int | None = None
     inside: Window | None = None
+    reached: Window | None = None
 
 
 def tile_colours(tiles: Sequence[Tile], height: int, width: int) -> list[Colour | None]:
