@@ -307,7 +307,7 @@ class Writer(TorchFunctionMode):
 
     def _look_up(self, tensor: Tensor) -> tuple[int | None, str | None]:
         """Return a tensor's number, None for a constant, and what is wrong with it where a call is about to read it."""
-        if isinstance(tensor, nn.Parameter) or id(tensor) in self._buffers:
+        if type(tensor) is nn.Parameter or id(tensor) in self._buffers:  # isinstance of a Parameter is slow
             return self.value(tensor), None  # a buffer that was written to may descend from the image
         entry = self._values.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
