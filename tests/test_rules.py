@@ -116,6 +116,19 @@ CASES = {
 }
 
 
+def written(x):
+    y = x * 2
+    y[:, 1:3] = x[:, :1]  # broadcast
+    y[..., 2] = 5
+    return y
+
+
+def written_on_canvas(x):
+    canvas = torch.ones(2, 4, 5, 5, dtype=x.dtype)
+    canvas[:, :, 1:4] = x * 3
+    return canvas
+
+
 F_OF = {  # activations: name -> function; all smooth or with kinks that random numbers do not hit
     "relu6": lambda x: F.relu6(4 * x),
     "relu6 in place": lambda x: F.relu6(x * 4, inplace=True),
@@ -182,6 +195,10 @@ F_OF = {  # activations: name -> function; all smooth or with kinks that random 
     "getitem channel": lambda x: x[:, 1],
     "getitem list": lambda x: x[:, :, [2, 0, 1]],
     "getitem ellipsis": lambda x: x[..., 1:4],
+    "setitem": written,
+    "setitem on a canvas": written_on_canvas,
+    "index_select": lambda x: torch.index_select(x, 1, torch.tensor([2, 0, 0])),
+    "index_select of columns": lambda x: x.index_select(3, torch.tensor([4, 3, 2, 1, 0])),
     "narrow": lambda x: x.narrow(3, 1, 3),
     "select": lambda x: x.select(2, 1),
     "mean": lambda x: x.mean((2, 3)),

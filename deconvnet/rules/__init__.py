@@ -23,7 +23,7 @@ from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, 
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .relu import Activation, ReLU, Softmax
 from .rule import STATUSES, Adjoint, Placewise, Rule, Same
-from .shape import Dropout, Expand, GetItem, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape
+from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 
 __all__ = [
     "BITS",
@@ -134,6 +134,8 @@ DEFAULT = Table(
         (torch.movedim, T.movedim, torch.moveaxis, T.moveaxis): Permute(),
         (torch.chunk, T.chunk, torch.split, T.split, T.unbind, torch.unbind, torch.tensor_split, T.tensor_split): Parts(),
         (T.__getitem__,): GetItem(),
+        (T.__setitem__,): SetItem(),
+        (torch.index_select, T.index_select): IndexSelect(),
         (torch.narrow, T.narrow, torch.select, T.select): Adjoint(),
         (torch.mean, T.mean, torch.sum, T.sum): Parts(),
         (torch.flip, T.flip, torch.roll, T.roll, T.repeat, torch.tile, T.tile, torch.neg, T.neg): Adjoint(),

@@ -122,20 +122,62 @@ class Parts(Adjoint):
         return layouts[0] if len(shape) == len(kept.size) else default_layout(shape)
 
 
+class IndexSelect(Parts):
+    """index_select: places stay where channels are picked."""
+
+    def run(self, asked: Asked, input: Tensor, dim: int, index: Tensor) -> tuple[Any, Kept]:
+        """Refuse to pick images."""
+        if dim % input.dim() == 0:
+            raise Unmirrorable("it mixes the images of the batch")
+        output, kept = super().run(asked, input, dim, index)
+        kept.places = kept.places and dim % input.dim() < input.dim() - 2
+        return output, kept
+
+
+def _all_images(index: Any, count: int) -> tuple[Any, ...]:
+    """Return an index that takes the batch axis whole, however many signals there are; refuse one that does not."""
+    index = index if isinstance(index, tuple) else (index,)
+    first = index[0] if index else slice(None)
+    if isinstance(first, slice) and first.indices(count) == (0, count, 1):
+        return (slice(None), *index[1:])
+    if first is not Ellipsis:
+        raise Unmirrorable("it mixes the images of the batch")
+    return index
+
+
 class GetItem(Parts):
     """x[...]: as other parts; the batch axis must be taken whole."""
 
     def run(self, asked: Asked, input: Tensor, index: Any) -> tuple[Any, Kept]:
         """Refuse to index the batch. Rows or columns picked by a list may come in any order."""
-        index = index if isinstance(index, tuple) else (index,)
-        first = index[0] if index else slice(None)
-        if isinstance(first, slice) and first.indices(input.shape[0]) == (0, input.shape[0], 1):
-            index = (slice(None), *index[1:])  # also for more or fewer signals than images
-        elif first is not Ellipsis:
-            raise Unmirrorable("it mixes the images of the batch")
+        index = _all_images(index, input.shape[0])
         output, kept = super().run(asked, input, index)
         kept.places = kept.places and all(item is None or isinstance(item, (int, slice, type(...))) for item in index)
         return output, kept
+
+
+class SetItem(Rule):
+    """x[...] = y: the signal of what was written over goes to y alone, the rest stays x's."""
+
+    def run(self, asked: Asked, input: Tensor, index: Any, value: Any) -> tuple[Any, Kept]:
+        """Keep where it wrote, and which of the two descend from the image."""
+        index = _all_images(index, input.shape[0])
+        check_batch(asked, input.shape)
+        kept = Kept(index=index, shape=getattr(value, "shape", None), both=(asked.descends(input), asked.descends(value)))
+        if kept.both[1] and value.dim() != input[index].dim():
+            raise Unmirrorable("it writes a value of fewer axes")
+        return asked(), kept
+
+    def mirror(self, kept: Kept, signal: Tensor) -> tuple[Tensor, ...]:
+        """(K, *x) -> (K, *x) for x and (K, *y) for y, of those that descend from the image."""
+        parts = []
+        if kept.both[0]:
+            rest = signal.clone()
+            rest[kept.index] = 0
+            parts.append(rest)
+        if kept.both[1]:
+            parts.append(sum_to(signal[kept.index], kept.shape))
+        return tuple(parts)
 
 
 class Pad(Adjoint):
