@@ -261,7 +261,10 @@ class Writer(TorchFunctionMode):
         versions = [_version(tensor) for tensor in read]
         inputs = tuple(number for number in numbers if number is not None)
         output, kept, trouble = self._run(func, args, kwargs, len(inputs))
-        made = tensors_in(output) + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
+        made = tensors_in(output)
+        if not made or func not in self.tape.table:  # where a rule knows the call, what it returns is what it made:
+            # norms of some versions of torch count running statistics as written to, although they are not
+            made = made + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
         made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
         if made:
             self._write(func, inputs, made, kept, problem or trouble)
