@@ -160,7 +160,9 @@ def _patch_below(tape: Tape, call: Call, rule: Any, patch: Patch, images: Tensor
     if isinstance(rule, Pad) and kept.mode == "constant" and not any(kept.pad[4:]):
         left, _, top, _ = (*kept.pad, 0, 0, 0)[:4]
         return [_settled(patch.signal, patch.tops - top, patch.lefts - left, frame)]
-    same_place = isinstance(rule, (Placewise, Add, Mul)) or (type(rule) is Cat and kept.dim == 1)
+    here = Window(0, 0, *patch.signal.shape[2:])  # a rule knows best whether its places depend on themselves alone
+    same_place = isinstance(rule, Placewise) and rule.window(kept, here) == here
+    same_place = same_place or isinstance(rule, (Add, Mul)) or (type(rule) is Cat and kept.dim == 1)
     local = _cut_all(kept, images, patch) if same_place and _one_frame(tape, call) else None
     if local is None:
         return None

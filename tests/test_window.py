@@ -121,6 +121,27 @@ def test_odd_nets(rule):
             assert (part - whole).abs().max() <= 1e-5 * scale
 
 
+@pytest.mark.parametrize("dim", [1, 2, -1])
+@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
+def test_a_softmax_over_places_leaves_the_window(dim, rule):
+    """The derivative of a softmax along rows or columns needs them all: the windowed projection is still the full one."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Softmax(dim), nn.Conv2d(6, 5, 3))
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(torch.randn(1, 3, 14, 15))
+    table = net.rules.given(**rules.read_bits(rule))
+    units = [Unit("", 1, row, col) for row in range(10) for col in range(11)]
+    windows, parts = project_units(recording, "3", units, table, "one")
+    _, full = project_units(recording, "3", units, table, "one", windowed=False)
+    scale = max(part.abs().max() for part in full)
+    assert all((part - whole).abs().max() <= 1e-5 * scale for part, whole in zip(parts, full, strict=True))
+    signal = torch.zeros(1, 5, 10, 11)
+    signal[0, 1, 4, 5] = 1
+    inside = windows[4 * 11 + 5].clip(14, 15)
+    pixels = net.project_signal(recording, "3", signal, rule=rule)[0]
+    pixels[:, inside.top : inside.bottom, inside.left : inside.right] = 0
+    assert not pixels.any()
+
+
 def test_a_single_unit_costs_no_full_frame(monkeypatch):
     """A unit of an early layer never makes a signal as large as the frame."""
     net = deconvnet.DeconvNet(torchvision.models.vgg11(weights=None).eval())

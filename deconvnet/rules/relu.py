@@ -7,11 +7,13 @@ the forward mask); guided backpropagation does both. The two bits, `mask` and `r
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..field import Layout
 from ..tape import Asked, Kept
 from ..units import Window
 from .rule import Placewise, check_only_first
@@ -48,10 +50,16 @@ class Activation(Placewise):
 class Softmax(Activation):
     """softmax and log_softmax: the derivative mixes the values along an axis, so that a place may depend on all."""
 
+    def layout(self, kept: Kept, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+        """The same axes; which of them are channels is kept for the window."""
+        kept.channels = layouts[0][0]
+        return layouts[0]
+
     def window(self, kept: Kept, window: Window) -> Window | None:
         """The same place for the axis of channels, else all."""
         dim = kept.args[0] if kept.args else kept.kwargs.get("dim")
-        return window if dim == 1 or not self.mask else None
+        among_channels = dim is not None and dim % len(kept.size) == kept.channels
+        return window if among_channels or not self.mask else None
 
 
 @dataclasses.dataclass(frozen=True)
