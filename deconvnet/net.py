@@ -176,7 +176,7 @@ class DeconvNet:
             else:
                 chosen = named_units(maps, layer, units, image)
             windows, parts = project_units(recording, layer, chosen, table, start)
-            seen = [self._seen(recording, number) for number in range(len(recording))]
+            seen = {number: self._seen(recording, number) for number in {image, *(unit.image for unit in chosen)}}
             return Projection(
                 layer=layer,
                 units=chosen,
@@ -239,7 +239,7 @@ class DeconvNet:
             "channels": [chosen.channel for chosen in units],
             "units": [str(chosen) for chosen in units],
             "unit": unit if isinstance(unit, str) else list(unit),
-            "rule": rule,
+            "rule": next((name for name, bits in rules_.BITS.items() if rule in (name, bits)), rule),
             "bits": rules_.BITS.get(rule, rule),
             "overlap": self.overlap,
             "lrn": self.lrn,

@@ -52,7 +52,7 @@ class Projection:
     windows: list[Window]  # unclipped: what each projection can reach
     frame: tuple[int, int, int]  # (C, H, W) of the images
     settings: dict[str, Any]  # model, weights, rule, ...: all that is needed to make it again
-    seen: list[Seen]  # by image
+    seen: dict[int, Seen]  # by image, of those that have units
     note: str = ""  # of the layer: maps, receptive field
     _parts: list[Tensor] = field(repr=False, default_factory=list)  # (C, h, w) inside window and frame
 

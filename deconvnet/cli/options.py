@@ -10,8 +10,6 @@ import click
 if TYPE_CHECKING:
     from ..models import Loaded
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 MODEL_HELP = (
     "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
     "or file:PATH.py:FUNCTION, which runs that Python file."

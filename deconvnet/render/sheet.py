@@ -20,8 +20,6 @@ from .tile import Tile
 if TYPE_CHECKING:
     from ..project import Projection
 
-BITS_TEXT = {"FTT": "deconvnet", "TTT": "guided", "TTF": "gradient"}
-
 
 def sheet_of(projections: Sequence[Projection], *, tone: str = "symmetric", crop: bool | None = None) -> Sheet:
     """Lay out the projections of one image as a sheet, a block for each layer.
@@ -32,7 +30,7 @@ def sheet_of(projections: Sequence[Projection], *, tone: str = "symmetric", crop
     if len(images) > 1:
         raise OptionError(f"a sheet shows the units of one image, found those of {len(images)}. Project each image by itself.")
     first = projections[0]
-    seen = first.seen[next(iter(images), 0)]
+    seen = first.seen[next(iter(images or first.seen))]
     return Sheet(
         picture=to_rgb(seen.pixels),
         title=os.path.basename(seen.source),
@@ -76,13 +74,12 @@ def _tile(unit: Unit, part: Any, window: Window, height: int, width: int, crop: 
 
 
 def _footer(settings: dict[str, Any], tone: str) -> str:
-    rule = BITS_TEXT.get(settings["bits"], settings["bits"])
     weights = str(settings["weights"])
     kind, _, digest = weights.partition(":")
     parts = [
         str(settings["model"]),
         f"weights {kind} {digest[:8]}" if digest else f"{weights} weights",
-        f"rule {rule} ({settings['bits']}: mask, switches, rectify)",
+        f"rule {settings['rule']} ({settings['bits']}: mask, switches, rectify)",
         f"overlap {settings['overlap']}, lrn {settings['lrn']}",
         f"rules met: {', '.join(settings['statuses']) or 'none'}",
         f"tone {tone}",
