@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .plan import carry, makes_new, plan
 from .tape import Call, Tape
 
 
@@ -21,16 +22,26 @@ def project_value(
     `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
     k to image k (None). Where a value was read by several calls, what comes back from them adds up.
     """
-    signals = {value: channels_last(signal)}
-    for call in tape.down_from(value):
+    signals, owned = {value: channels_last(signal)}, set()
+    for call in plan(tape, value, table, len(signal)):
         above = [signals.pop(number, None) for number in call.outputs]
         if all(part is None for part in above):
             continue
-        rule = tape.rule(call, table)
-        below = rule.mirror(call.kept.of(rows), above[0] if len(above) == 1 else tuple(above))
+        rule, kept = tape.rule(call, table), call.kept.of(rows)
+        if len(above) == 1 and above[0] is not None:
+            below = carry(rule, kept, above[0], owned=call.outputs[0] in owned)
+        else:
+            below = rule.mirror(kept, tuple(above))
         for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
-            if part is not None:
-                signals[number] = signals[number] + part if number in signals else part
+            if part is None:
+                continue
+            if number in signals:
+                signals[number] = signals[number].add_(part) if number in owned else signals[number] + part
+                owned.add(number)
+            else:
+                signals[number] = part
+                if makes_new(rule):
+                    owned.add(number)
     shape = (signal.shape[0], *tape.shapes[0][1:])
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
 

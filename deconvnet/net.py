@@ -84,6 +84,7 @@ class DeconvNet:
         self.preprocess = preprocess or self.loaded.preprocess
         self.rules = rules.given(overlap=overlap, lrn=lrn)
         self.overlap, self.lrn = overlap, lrn
+        self._tables: dict[str, rules_.Table] = {}
 
     def record(
         self, images: Tensor | Picture | Sequence[Picture], *, layers: Sequence[str] | None = None, stop: bool = True
@@ -133,7 +134,7 @@ class DeconvNet:
         Signal k goes down by the switches of image k. `rule` is "deconvnet", "guided", "gradient", or three bits: mask,
         switches, rectify. Half-precision signals go down in float32.
         """
-        table = self.rules.given(**rules_.read_bits(rule))
+        table = self._table(rule)
         with torch.inference_mode(False), torch.no_grad():
             tape, value = recording.tape_for(layer, table), recording.value(layer)
             if signal.shape != tape.shapes[value]:
@@ -157,25 +158,30 @@ class DeconvNet:
         rule: str = "deconvnet",
         image: int = 0,
         start: str = "activation",
+        memory: int | None = None,
+        progress: bool = False,
     ) -> Projection:
         """Project units of a layer to pixel space, each by itself.
 
         Without `channels` the `top` strongest are taken; `unit` is "max", "map" or (row, col); `units` names them all:
         Unit or (channel, row, col). Without a layer, the last rectified one with maps. `start`: the signal begins as the
-        unit's "activation", or as "one".
+        unit's "activation", or as "one". `memory`: about how many bytes of it a batch may take, by default a quarter of
+        what is free; `progress`: show a bar where it takes over two seconds.
         """
+        if memory is not None and memory < 1:
+            raise OptionError(f"memory cannot be {memory}: it is a number of bytes, 1 or more.")
         check_option("start", start, ("activation", "one"))
         if not 0 <= image < len(recording):
             raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")
-        table = self.rules.given(**rules_.read_bits(rule))
+        table = self._table(rule)
         with torch.inference_mode(False), torch.no_grad():
             layer = layer or default_layer(recording)
-            maps = as_maps(recording.activations(layer), recording.layout(layer), layer)
+            maps = as_maps(recording.kept_activations(layer), recording.layout(layer), layer)
             if units is None:
                 chosen = choose_units(maps[image], layer, channels=channels, top=top, unit=unit, image=image)
             else:
                 chosen = named_units(maps, layer, units, image)
-            windows, parts = project_units(recording, layer, chosen, table, start)
+            windows, parts = project_units(recording, layer, chosen, table, start, memory=memory, progress=progress)
             seen = {number: self._seen(recording, number) for number in {image, *(unit.image for unit in chosen)}}
             return Projection(
                 layer=layer,
@@ -198,6 +204,12 @@ class DeconvNet:
         recording = self.record_zeros(input_size)
         places = [place for place in recording.places().values() if place.value is not None]
         return Layers(self._layer(recording.tape, place) for place in places if _has_maps(recording.tape, place))
+
+    def _table(self, rule: str) -> rules_.Table:
+        """Return the rules with the three bits of `rule`, made once."""
+        if rule not in self._tables:
+            self._tables[rule] = self.rules.given(**rules_.read_bits(rule))
+        return self._tables[rule]
 
     def _layer(self, tape: Tape, place: Place) -> Layer:
         shape, layout = tape.shapes[place.value or 0], tape.layouts[place.value or 0]
@@ -224,8 +236,11 @@ class DeconvNet:
         return f"{count} channels of {height}x{width}, field {size_text(field)} px"
 
     def _seen(self, recording: Recording, number: int) -> Seen:
-        pixels = self.loaded.undo(recording.images[number], self.preprocess)
-        return Seen(recording.source(number), pixels, self.loaded.answers(recording.output, number))
+        if (self, number) not in recording.memo:
+            pixels = self.loaded.undo(recording.images[number], self.preprocess)
+            recording.memo[self, number] = Seen(recording.source(number), pixels, self.loaded.answers(recording.output, number))
+        seen: Seen = recording.memo[self, number]
+        return seen
 
     def _settings(
         self, recording: Recording, layer: str, units: Sequence[Any], unit: str | tuple[int, int], rule: str, start: str
@@ -233,7 +248,7 @@ class DeconvNet:
         mirror = describe(recording.tape, layer, recording.value(layer), self.rules)
         return {
             "model": self.name,
-            "weights": self.loaded.weights_hash(),
+            "weights": self.loaded.weights_hash(recording.weights),
             "preprocess": dataclasses.asdict(self.preprocess) if isinstance(self.preprocess, Preprocess) else None,
             "layer": layer,
             "channels": [chosen.channel for chosen in units],

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from .errors import OptionError, UnitError, UnknownLayerError
 from .field import Layout, map_size, pixel_window, whole
+from .memory import batch_bytes
 from .mirror import project_value
 from .record import Place, Recording
 from .rules.join import GATES, Cat
 from .rules.relu import Activation
 from .tape import Call, Tape
 from .units import Unit, Window
-from .window import batch_size, can_start, project_patches
+from .window import batch_size, can_start, project_patches, unit_windows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Signals go down in batches whose largest map takes about this much: larger ones are no faster, and take memory.
-BATCH_BYTES = 16 * 2**20
+#: Seconds after which a bar tells how it goes.
+SOON = 2
 
 UnitLike = Unit | tuple[int, int, int]
 
@@ -244,18 +246,23 @@ def project_units(
     start: str = "activation",
     *,
     windowed: bool = True,
+    memory: int | None = None,
+    progress: bool = False,
 ) -> tuple[list[Window], list[Tensor]]:
     """Project each unit by itself; return their windows and what arrived within window and frame, (C, h, w) each.
 
     `windowed` computes single units inside their windows only, which is the same and faster; False takes the full frame.
+    `memory`: bytes that a batch may take, by default a quarter of what is free. `progress`: a bar, if it takes long.
     """
     tape, value = recording.tape_for(layer, table), recording.value(layer)
-    maps = as_maps(recording.activations(layer), tape.layouts[value], layer)
-    windows = [unit_window(tape, value, unit) for unit in units]
+    maps = as_maps(recording.kept_activations(layer), tape.layouts[value], layer)
+    windows = _windows(tape, value, units)
     inner = [window.clip(*recording.images.shape[2:]) for window in windows]
     single = windowed and can_start(tape, value) and all(unit.row is not None for unit in units)
-    size = batch_size(tape, value, BATCH_BYTES) if single else _full_batch_size(tape, value)
+    most = batch_bytes(tape.device, memory)
+    size = batch_size(tape, value, most) if single else _full_batch_size(tape, value, most)
     parts: list[Tensor] = []
+    bar = tqdm(total=len(units), desc=layer, unit="unit", delay=SOON, leave=False, disable=None if progress else True)
     for first in range(0, len(units), size):
         some, inside = units[first : first + size], inner[first : first + size]
         rows = _shared(torch.tensor([unit.image for unit in some]))
@@ -269,6 +276,8 @@ def project_units(
             signal = from_maps(start_signal(maps, some, start), tape.layouts[value])
             pixels = project_value(tape, value, signal, table, rows)
             parts += [_part(part, window) for part, window in zip(pixels, inside, strict=True)]
+        bar.update(len(some))
+    bar.close()
     return windows, parts
 
 
@@ -291,10 +300,18 @@ def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
     return pixel_window(tape, value, Window(unit.row, unit.col, 1, 1))
 
 
-def _full_batch_size(tape: Tape, value: int) -> int:
+def _windows(tape: Tape, value: int, units: Sequence[Unit]) -> list[Window]:
+    places = [(unit.row, unit.col) for unit in units]
+    if tape.layouts[value][1] is None or any(None in place for place in places):
+        known = {unit: unit_window(tape, value, unit) for unit in set(units)}
+        return [known[unit] for unit in units]
+    return unit_windows(tape, value, places)  # type: ignore[arg-type]
+
+
+def _full_batch_size(tape: Tape, value: int, most: int) -> int:
     """Return how many signals in the full frame make a batch of a bounded size."""
     largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
-    return max(1, BATCH_BYTES // (4 * largest))
+    return max(1, most // (4 * largest))
 
 
 def _shared(rows: Tensor) -> int | Tensor:

@@ -252,6 +252,7 @@ class Recording:
         self._weights: Fingerprint | None = None
         self._run = self._pass(table, layers or (), stop)
         self._with_values: dict[tuple[Any, ...], Run] = {}
+        self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
         for layer in layers or ():
             self._check_layer(layer, self._run)
 
@@ -259,6 +260,11 @@ class Recording:
     def output(self) -> Any:
         """What the model returned; None where the pass was stopped at the deepest layer."""
         return self._run.output
+
+    @property
+    def weights(self) -> Fingerprint | None:
+        """The fingerprint of the weights that this recording was made with."""
+        return self._weights
 
     @property
     def tape(self) -> Tape:
@@ -297,10 +303,14 @@ class Recording:
 
     def activations(self, layer: str) -> Tensor:
         """Return a copy of a layer's activations, (N, C', H', W') or (N, F), as they left that layer."""
+        return self.kept_activations(layer).clone()
+
+    def kept_activations(self, layer: str) -> Tensor:
+        """Return a layer's activations themselves: to be read only."""
         if layer not in self._run.activations:
             self.place(layer)
             self._run.activations.update(self._pass(self._table, [layer]).activations)
-        return self._run.activations[layer].clone()
+        return self._run.activations[layer]
 
     def tape_for(self, layer: str, table: Mapping[Callable[..., Any], Any]) -> Tape:
         """Return a tape up to `layer` on which everything is kept that the rules of `table` need."""

@@ -88,6 +88,7 @@ class Tape:
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False)  # ways down that were prepared: see plan.py
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""

@@ -15,21 +15,25 @@ A rule that none of this fits goes on in the full frame. Nothing here is approxi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .field import windows_below
+from .field import pixel_window, windows_below
 from .mirror import channels_last
+from .plan import carry, makes_new, plan
 from .rules.conv import Conv
-from .rules.join import Add, Cat, Mul
+from .rules.join import Add, Cat, Mul, Pairwise
 from .rules.pool import AvgPool2d, MaxPool2d
 from .rules.rule import Placewise
 from .rules.shape import Pad
 from .tape import Call, Kept, Tape
 from .units import Window
+
+#: Windows that are linear in the place, or the whole of a value.
+SLIDING = {Conv.window, MaxPool2d.window, AvgPool2d.window, Placewise.window, Pairwise.window, Cat.window}
 
 MAPS = (1, 2, 3)  # the layout that patches are cut from
 
@@ -43,6 +47,7 @@ class Patch:
     lefts: Tensor
     height: int
     width: int
+    owned: bool = False  # True where nobody else holds the signal: it may be changed in place
 
     @property
     def is_frame(self) -> bool:
@@ -60,19 +65,25 @@ class Patch:
         below = _zeros(self.signal, height, width)
         for target, source in _overlaps(below, self.signal, self.tops - tops, self.lefts - lefts):
             target.copy_(source)
-        return Patch(below, tops, lefts, self.height, self.width)
+        return Patch(below, tops, lefts, self.height, self.width, owned=True)
 
     def plus(self, other: Patch) -> Patch:
         """Return the sum, in a patch that holds both."""
-        here, there = self.signal, other.signal
-        if here.shape == there.shape and torch.equal(self.tops, other.tops) and torch.equal(self.lefts, other.lefts):
-            return Patch(here + there, self.tops, self.lefts, self.height, self.width)
-        tops, height = _union(self.tops, here.shape[2], other.tops, there.shape[2], self.height)
-        lefts, width = _union(self.lefts, here.shape[3], other.lefts, there.shape[3], self.width)
-        result = self.moved(tops, lefts, height, width)
-        for target, source in _overlaps(result.signal, there, other.tops - tops, other.lefts - lefts):
+        tops, height = _union(self.tops, self.signal.shape[2], other.tops, other.signal.shape[2], self.height)
+        lefts, width = _union(self.lefts, self.signal.shape[3], other.lefts, other.signal.shape[3], self.width)
+        large, small = (self, other) if self.owned else (other, self)
+        if not large.lies_at(tops, lefts, height, width):
+            large, small = small, large
+        if not large.lies_at(tops, lefts, height, width):
+            large = large.moved(tops, lefts, height, width)
+        total = large.signal if large.owned else large.signal.clone()
+        for target, source in _overlaps(total, small.signal, small.tops - tops, small.lefts - lefts):
             target += source
-        return result
+        return replace(large, signal=total, owned=True)
+
+    def lies_at(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> bool:
+        """Say whether this patch has that place and size already."""
+        return self.signal.shape[2:] == (height, width) and torch.equal(self.tops, tops) and torch.equal(self.lefts, lefts)
 
 
 def can_start(tape: Tape, value: int) -> bool:
@@ -96,53 +107,74 @@ def project_patches(
         signal[number, channel] = start
     tops = torch.tensor([row for _, row, _, _ in places])
     lefts = torch.tensor([col for _, _, col, _ in places])
-    patches = {value: Patch(signal, tops, lefts, shape[2], shape[3])}
-    frames: dict[int, Tensor] = {}
+    arrived = _Arrived({value: Patch(signal, tops, lefts, shape[2], shape[3], owned=True)})
     images = torch.full((len(places),), rows) if isinstance(rows, int) else rows
-    for call in tape.down_from(value):
-        if any(number in patches or number in frames for number in call.outputs):
-            rule = tape.rule(call, table)
-            _step(tape, call, rule, rows, images, patches, frames)
-    if 0 in frames:
-        return Patch(frames[0], torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
-    if 0 not in patches:
-        signal = torch.zeros((len(places), *tape.shapes[0][1:]), dtype=dtype, device=device)
-        return Patch(signal, torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
-    return patches[0]
+    for call in plan(tape, value, table, len(places)):
+        if any(number in arrived.patches or number in arrived.frames for number in call.outputs):
+            _step(tape, call, tape.rule(call, table), rows, images, arrived)
+    if 0 in arrived.patches:
+        return arrived.patches[0]
+    pixels, _ = arrived.frame(0)
+    if pixels is None:
+        pixels = torch.zeros((len(places), *tape.shapes[0][1:]), dtype=dtype, device=device)
+    return Patch(pixels, torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
 
 
-def _step(
-    tape: Tape, call: Call, rule: Any, rows: int | Tensor, images: Tensor, patches: dict[int, Patch], frames: dict[int, Tensor]
-) -> None:
+@dataclass
+class _Arrived:
+    """What has arrived at each value so far: as a patch, or in the full frame."""
+
+    patches: dict[int, Patch]
+    frames: dict[int, Tensor] = field(default_factory=dict)
+    owned: set[int] = field(default_factory=set)  # frames that nobody else holds
+
+    def frame(self, number: int) -> tuple[Tensor | None, bool]:
+        """Take what arrived at a value, in the full frame, and say whether it may be changed in place."""
+        if number in self.patches:
+            patch = self.patches.pop(number)
+            return patch.frame(), patch.owned or not patch.is_frame
+        owned = number in self.owned
+        self.owned.discard(number)
+        return self.frames.pop(number, None), owned
+
+    def add_patch(self, number: int, part: Patch) -> None:
+        """Add a patch to what is there."""
+        if number in self.frames:
+            self.add_frame(number, part.frame(), owned=False)
+        else:
+            self.patches[number] = self.patches[number].plus(part) if number in self.patches else part
+
+    def add_frame(self, number: int, full: Tensor, owned: bool) -> None:
+        """Add a signal in the full frame to what is there."""
+        before, mine = self.frame(number)
+        if before is not None:
+            full = before.add_(full) if mine else before + full
+        self.frames[number] = full
+        if owned or before is not None:
+            self.owned.add(number)
+
+
+def _step(tape: Tape, call: Call, rule: Any, rows: int | Tensor, images: Tensor, arrived: _Arrived) -> None:
     """Take one call: as a patch where its rule allows, else in the full frame."""
-    patch = patches.get(call.outputs[0]) if len(call.outputs) == 1 and call.outputs[0] not in frames else None
+    single = len(call.outputs) == 1 and call.outputs[0] in arrived.patches
+    patch = arrived.patches[call.outputs[0]] if single else None
     below = _patch_below(tape, call, rule, patch, images) if patch is not None and not patch.is_frame else None
     if below is not None:
-        patches.pop(call.outputs[0])
+        arrived.patches.pop(call.outputs[0])
         for number, part in zip(call.inputs, below, strict=True):
             if part is not None:
-                _arrive(number, part, patches, frames)
+                arrived.add_patch(number, part)
         return
-    above = [_frame_of(number, patches, frames) for number in call.outputs]
-    parts = rule.mirror(call.kept.of(rows), above[0] if len(above) == 1 else tuple(above))
+    above = [arrived.frame(number) for number in call.outputs]
+    kept = call.kept.of(rows)
+    signal, owned = above[0]
+    if len(above) == 1 and signal is not None:
+        parts = carry(rule, kept, signal, owned)
+    else:
+        parts = rule.mirror(kept, tuple(signal for signal, _ in above))
     for number, full in zip(call.inputs, parts if isinstance(parts, tuple) else (parts,), strict=True):
         if full is not None:
-            before = _frame_of(number, patches, frames)
-            frames[number] = full if before is None else before + full
-
-
-def _arrive(number: int, part: Patch, patches: dict[int, Patch], frames: dict[int, Tensor]) -> None:
-    if number in frames:
-        frames[number] = frames[number] + part.frame()
-    else:
-        patches[number] = patches[number].plus(part) if number in patches else part
-
-
-def _frame_of(number: int, patches: dict[int, Patch], frames: dict[int, Tensor]) -> Tensor | None:
-    if number in frames:
-        return frames.pop(number)
-    patch = patches.pop(number, None)
-    return None if patch is None else patch.frame()
+            arrived.add_frame(number, full, makes_new(rule))
 
 
 def _patch_below(tape: Tape, call: Call, rule: Any, patch: Patch, images: Tensor) -> Sequence[Patch | None] | None:
@@ -166,9 +198,10 @@ def _patch_below(tape: Tape, call: Call, rule: Any, patch: Patch, images: Tensor
     local = _cut_all(kept, images, patch) if same_place and _one_frame(tape, call) else None
     if local is None:
         return None
-    parts = rule.mirror(local, patch.signal)
+    parts = carry(rule, local, patch.signal, patch.owned)
     parts = parts if isinstance(parts, tuple) else (parts,)
-    return [None if part is None else Patch(part, patch.tops, patch.lefts, patch.height, patch.width) for part in parts]
+    owned = makes_new(rule)
+    return [None if part is None else replace(patch, signal=part, owned=owned) for part in parts]
 
 
 def _one_frame(tape: Tape, call: Call) -> bool:
@@ -183,12 +216,19 @@ def _one_frame(tape: Tape, call: Call) -> bool:
 
 def _conv(rule: Conv, kept: Kept, patch: Patch, frame: torch.Size) -> Patch:
     if patch.signal.shape[2:] == (1, 1) and kept.groups == 1:
-        # one place: a sum of filters, and for a single unit one filter times its signal
-        result = torch.tensordot(patch.signal[:, :, 0, 0], kept.weight.to(patch.signal.dtype), 1)
+        result = _filters(patch.signal[:, :, 0, 0], kept.weight.to(patch.signal.dtype))
         if kept.dilation == (1, 1):
             tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
-            return _settled(result.contiguous(memory_format=torch.channels_last), tops, lefts, frame)
+            return _settled(result.contiguous(memory_format=torch.channels_last), tops, lefts, frame, owned=True)
     return _sliding(rule, kept, patch, frame)
+
+
+def _filters(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return what one place sends down, (K, C') -> (K, C, h, w): a sum of filters; of a single unit, its own filter."""
+    if int((signal != 0).sum(1).max()) > 1:
+        return torch.tensordot(signal, weight, 1)
+    channels = (signal != 0).to(torch.uint8).argmax(1)
+    return weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
 
 
 def _sliding(rule: Any, kept: Kept, patch: Patch, frame: torch.Size, **changes: Any) -> Patch:
@@ -204,17 +244,27 @@ def _sliding(rule: Any, kept: Kept, patch: Patch, frame: torch.Size, **changes: 
         setattr(local, name, value)
     below = rule.mirror(local, patch.signal)
     tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
-    return _settled(below, tops, lefts, frame)
+    return _settled(below, tops, lefts, frame, owned=True)
 
 
-def _settled(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Size) -> Patch:
+def _settled(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Size, owned: bool = False) -> Patch:
     """Move patches that reach beyond the frame inside it, (N, C, H, W); what lay outside is the padding's, and goes."""
     height, width = min(signal.shape[2], frame[2]), min(signal.shape[3], frame[3])
     inner_tops, inner_lefts = tops.clamp(0, frame[2] - height), lefts.clamp(0, frame[3] - width)
-    patch = Patch(signal, tops, lefts, frame[2], frame[3])
-    if signal.shape[2:] == (height, width) and torch.equal(tops, inner_tops) and torch.equal(lefts, inner_lefts):
-        return patch
-    return patch.moved(inner_tops, inner_lefts, height, width)
+    patch = Patch(signal, tops, lefts, frame[2], frame[3], owned)
+    if signal.shape[2:] != (height, width):
+        return patch.moved(inner_tops, inner_lefts, height, width)
+    strays = ((tops != inner_tops) | (lefts != inner_lefts)).nonzero()[:, 0]
+    if len(strays) and not owned:
+        return patch.moved(inner_tops, inner_lefts, height, width)
+    for unit in strays.tolist():  # only those near a border
+        own = signal[unit : unit + 1]
+        old = own.clone()
+        own.zero_()
+        one = slice(unit, unit + 1)
+        for target, source in _overlaps(own, old, tops[one] - inner_tops[one], lefts[one] - inner_lefts[one]):
+            target.copy_(source)
+    return replace(patch, tops=inner_tops, lefts=inner_lefts)
 
 
 def _cut(tensor: Tensor, images: Tensor, patch: Patch) -> Tensor:
@@ -262,6 +312,25 @@ def _union(first: Tensor, length: int, second: Tensor, other_length: int, size: 
     begin, end = torch.minimum(first, second), torch.maximum(first + length, second + other_length)
     longest = int((end - begin).max())
     return begin.clamp(max=size - longest), longest
+
+
+def unit_windows(tape: Tape, value: int, places: Sequence[tuple[int, int]]) -> list[Window]:
+    """Return the pixels, unclipped, that the units at (row, col) of a value can reach."""
+    calls_slide = all(getattr(type(tape.table.get(call.func)), "window", None) in SLIDING for call in tape.down_from(value))
+    if len(set(places)) > 3 and calls_slide:
+        # each edge is a minimum or maximum of what is linear in row or column: where three places, the first and the
+        # last among them, lie on one line, so do all between
+        last = max(*tape.shapes[value][2:], 2) - 1
+        first, *others = (pixel_window(tape, value, Window(at, at, 1, 1)) for at in (0, 1, last))
+        down, right = others[0].top - first.top, others[0].left - first.left
+        if others == [_shifted(first, down * at, right * at) for at in (1, last)]:
+            return [_shifted(first, down * row, right * col) for row, col in places]
+    known = {place: pixel_window(tape, value, Window(*place, 1, 1)) for place in dict.fromkeys(places)}
+    return [known[place] for place in places]
+
+
+def _shifted(window: Window, down: int, right: int) -> Window:
+    return Window(window.top + down, window.left + right, window.height, window.width)
 
 
 def batch_size(tape: Tape, value: int, most: int) -> int:

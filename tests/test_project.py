@@ -142,7 +142,7 @@ def test_fully_connected_units(net, recording):
 def test_batches_do_not_change_the_result(net, recording, monkeypatch):
     """Units projected in batches of one are those projected together."""
     together = net.project(recording, "4", top=8).pixels
-    monkeypatch.setattr("deconvnet.project.BATCH_BYTES", 1)
+    monkeypatch.setattr("deconvnet.project.batch_bytes", lambda device, memory=None: 1)
     assert relative(net.project(recording, "4", top=8).pixels, together) < 1e-6
 
 

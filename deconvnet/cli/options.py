@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,18 @@ def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="DEFAULT|none|FILE",
         help="The model's own weights, random ones, or a .safetensors or state-dict file.",
     )(function)
+
+
+class JsonFile(click.ParamType):
+    """Takes a name that ends in .json, or - for stdout."""
+
+    name = "FILE.json"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail as wrong usage."""
+        if value != "-" and not value.endswith(".json"):  # so that a picture after --json is never written over
+            self.fail(f"{value!r} does not end in .json. For stdout, write --json as the last option, or --json=-.", param, ctx)
+        return value
 
 
 class _Numbers(click.ParamType):
@@ -83,3 +96,16 @@ def _text(numbers: tuple[float, ...]) -> str:
 def say(text: str) -> None:
     """Tell how it goes, on stderr: results alone go to stdout."""
     click.echo(text, err=True)
+
+
+def write_json(rows: Any, to: str) -> None:
+    """Write JSON to stdout (-) or, whole or not at all, to a file, whose name is then told."""
+    text = json.dumps(rows, indent=2)
+    if to == "-":
+        click.echo(text)
+        return
+    from ..render.save import write_atomic
+
+    with write_atomic(to) as handle:
+        handle.write(text.encode() + b"\n")
+    click.echo(to)

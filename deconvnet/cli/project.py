@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
-from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
+from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
@@ -39,15 +38,6 @@ class _RuleType(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in ("deconvnet", "guided", "gradient") and not re.fullmatch("[FT]{3}", value):
             self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
-        return value
-
-
-class _JsonFile(click.ParamType):
-    name = "FILE.json"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value != "-" and not value.endswith(".json"):  # so that a picture after --json is never written over
-            self.fail(f"{value!r} does not end in .json. For stdout, write --json as the last option, or --json=-.", param, ctx)
         return value
 
 
@@ -84,12 +74,15 @@ class _JsonFile(click.ParamType):
 @click.option(
     "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
 )
+@click.option(
+    "--memory", type=click.IntRange(min=1), metavar="MIB", help="Bound a batch's memory. [default: a quarter of what is free]"
+)
 @click.option("--crop/--whole", default=None, help="Draw windows, or whole frames. [default: windows smaller than the frame]")
 @click.option(
     "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
 )
 @click.option(
-    "--json", "json_to", type=_JsonFile(), is_flag=False, flag_value="-", help="Write the units as JSON, to stdout or a file."
+    "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write the units as JSON, to stdout or a file."
 )
 def project(
     pictures: tuple[str, ...],
@@ -107,6 +100,7 @@ def project(
     overlap: str,
     lrn: str,
     tone: str,
+    memory: int | None,
     crop: bool | None,
     outs: tuple[str, ...],
     json_to: str | None,
@@ -131,6 +125,7 @@ def project(
     loaded = prepared(load_model(model, weights=weights, device=device), mean, std, size)
     net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
     asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
+    asked |= {"memory": memory and memory * 2**20, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
     unread = 0
     for file, paths in zip(_progress(files), targets, strict=True):
@@ -145,7 +140,7 @@ def project(
         rows += [row for projection in projections for row in projection.to_json()]
         _save(projections, paths, tone, crop, quiet=json_to == "-")
     if json_to:
-        _write_json(rows, json_to)
+        write_json(rows, json_to)
     if unread:
         raise PictureError(f"{unread} of {len(files)} pictures could not be read.")
     if not pictures:
@@ -211,18 +206,6 @@ def _progress(files: Sequence[Any]) -> Any:
     from tqdm import tqdm
 
     return tqdm(files, unit="picture", disable=None)
-
-
-def _write_json(rows: list[dict[str, Any]], to: str) -> None:
-    text = json.dumps(rows, indent=2)
-    if to == "-":
-        click.echo(text)
-        return
-    from ..render.save import write_atomic
-
-    with write_atomic(to) as handle:
-        handle.write(text.encode() + b"\n")
-    click.echo(to)
 
 
 def _bundled_drawing() -> Any:

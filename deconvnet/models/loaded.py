@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError, UnknownModelError, check_option
 from ..images import Preprocess
-from ..record import fingerprint
+from ..record import Fingerprint, fingerprint
 
 Preprocessing = Callable[[Any], Tensor]
 
@@ -89,11 +89,14 @@ class Loaded:
                 )
         return tuple(map(float, numbers))
 
-    def weights_hash(self) -> str:
-        """Return what the weights are: "random", or the SHA-256 of their file, or else of their tensors."""
+    def weights_hash(self, known: Fingerprint | None = None) -> str:
+        """Return what the weights are: "random", or the SHA-256 of their file, or else of their tensors.
+
+        `known`: their fingerprint, where it was just taken.
+        """
         if self.weights:
             return self.weights
-        key = fingerprint(self.model)
+        key = known or fingerprint(self.model)
         if key not in self._hashed:
             self._hashed = {key: hash_tensors(self.model)}
         return self._hashed[key]

@@ -45,8 +45,13 @@ class BatchNorm(Placewise):
 
     def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
         """(K, C, ...) -> (K, C, ...)."""
+        return signal * self.scale(kept, signal)
+
+    @staticmethod
+    def scale(kept: Kept, like: Tensor | None = None) -> Tensor:
+        """Return each channel's factor, (C,); with a signal, in its type and as (1, C, 1, ...)."""
         scale = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
-        return signal * scale.to(signal.dtype).view(1, -1, *[1] * (signal.dim() - 2))
+        return scale if like is None else scale.to(like.dtype).view(1, -1, *[1] * (like.dim() - 2))
 
 
 class AtenBatchNorm(BatchNorm):

@@ -241,12 +241,11 @@ def _offsets(indices: Tensor, kept: Kept) -> Tensor:
 
 def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
     """Turn offsets within the pooling windows back into flat pixel indices, int64."""
-    width, (tall, wide) = kept.size[3], kept.kernel
-    rows, cols = (torch.arange(count, device=offsets.device) for count in (tall, wide))
-    # of each place of a window, how far from its corner; looking that up is faster than dividing
-    away = (rows[:, None] * kept.dilation[0] * width + cols * kept.dilation[1]).flatten()
+    width, wide, (down, right) = kept.size[3], kept.kernel[1], kept.dilation
     tops, lefts = (_corners(kept, axis, offsets.shape[2 + axis], offsets.device) for axis in (0, 1))
-    return away[offsets.int()].add_(tops[:, None] * width + lefts)
+    # row = offset // wide, col = offset - row * wide; dividing bytes is several times faster than looking up int64
+    indices = offsets.long() * right if right > 1 else offsets.to(torch.int64, copy=True)
+    return indices.add_(offsets // wide, alpha=down * width - right * wide).add_(tops[:, None] * width + lefts)
 
 
 def middle_offsets(kept: Kept, shape: torch.Size, device: torch.device) -> Tensor:

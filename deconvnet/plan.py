@@ -1,0 +1,94 @@
+"""The way down as the fewest exact steps: batch norms folded into convolutions, rectifiers in place where nobody else looks.
+
+Both change nothing in what is computed but the order of a few factors. They matter because a signal's way down is
+limited by memory: each pass over it that is saved is a good part of the time (docs/speed.md).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .rules.conv import Conv, ConvTranspose
+from .rules.norm import AtenBatchNorm, BatchNorm
+from .rules.pool import AvgPool2d, MaxPool2d
+from .rules.relu import ReLU
+from .tape import Call, Kept, Tape
+
+Table = Mapping[Callable[..., Any], Any]
+
+#: Rules that make a new tensor for the signal they return. Others may return the very signal they were given.
+MAKERS = (Conv, ConvTranspose, MaxPool2d, AvgPool2d, BatchNorm, AtenBatchNorm, ReLU)
+
+#: How many signals make folding pay: it reads and writes the filters once.
+ENOUGH = 4
+
+
+def plan(tape: Tape, value: int, table: Table, signals: int) -> list[Call]:
+    """Return the calls from the one that made `value` down to the first; for enough signals, batch norms are folded.
+
+    A folded norm is no longer there, and its convolution makes the norm's output. Kept on the tape for the next time.
+    """
+    if signals < ENOUGH and (value, id(table)) not in tape.plans:
+        return list(tape.down_from(value))
+    if (value, id(table)) not in tape.plans:
+        tape.plans[value, id(table)] = (table, _folded(tape, value, table))  # the table lives as long as its id is used
+    calls: list[Call] = tape.plans[value, id(table)][1]
+    return calls
+
+
+def _folded(tape: Tape, value: int, table: Table) -> list[Call]:
+    calls = list(tape.down_from(value))
+    readers = Counter(number for call in calls for number in call.inputs)
+    norms = {
+        call.inputs[0]: call
+        for call in calls
+        if _is_fixed_norm(call, table) and readers[call.inputs[0]] == 1 and _made_by_conv(tape, call.inputs[0], table)
+    }
+    folded = {id(norm) for norm in norms.values()}
+    return [
+        _with_norm(call, norms[call.outputs[0]]) if len(call.outputs) == 1 and call.outputs[0] in norms else call
+        for call in calls
+        if id(call) not in folded
+    ]
+
+
+def _is_fixed_norm(call: Call, table: Table) -> bool:
+    fixed = type(table.get(call.func)) in (BatchNorm, AtenBatchNorm) and getattr(call.kept, "status", "") != "held"
+    return fixed and call.problem is None
+
+
+def _made_by_conv(tape: Tape, value: int, table: Table) -> bool:
+    maker = tape.calls[tape.makers[value]] if value in tape.makers else None
+    return maker is not None and type(table.get(maker.func)) is Conv and maker.problem is None
+
+
+def _with_norm(conv: Call, norm: Call) -> Call:
+    """Return a convolution with the norm's scale in its filters: the sums are the same."""
+    kept = Kept(**{name: value for name, value in vars(conv.kept).items() if name != "per_image"})
+    scale = BatchNorm.scale(norm.kept).to(kept.weight.dtype)
+    kept.weight, kept.phases = kept.weight.detach() * scale.view(-1, *[1] * (kept.weight.dim() - 1)), {}
+    return replace(conv, outputs=norm.outputs, kept=kept)
+
+
+def carry(rule: Any, kept: Kept, signal: Tensor, owned: bool) -> Any:
+    """Carry one signal through a call; one that nobody else holds (`owned`) may be changed in place.
+
+    Only for these very rules: a subclass may mirror otherwise.
+    """
+    if owned and type(rule) is ReLU and rule.rectify:
+        signal = torch.clamp_(signal, min=0)
+        return signal.mul_(kept.positive) if rule.mask else signal
+    if owned and type(rule) in (BatchNorm, AtenBatchNorm):
+        return signal.mul_(BatchNorm.scale(kept, signal))
+    return rule.mirror(kept, signal)
+
+
+def makes_new(rule: Any) -> bool:
+    """Say whether what a rule's `mirror` returns is a tensor that nobody else holds."""
+    return type(rule) in MAKERS and (type(rule) is not ReLU or rule.rectify or rule.mask)
