@@ -1,12 +1,13 @@
-"""Measure projections against Captum and plain autograd, in one process, interleaved; write docs/speed.md.
+"""Measure projections against Captum, Zennit and plain autograd, in one process, interleaved; write docs/speed.md.
 
     pip install -e ".[bench]"
     python benchmarks/speed.py [--rounds 5] [--quick]
 
 *Per unit*: `net.project` on a recording that stands, divided by its units, against one call of Captum's
-`NeuronDeconvolution`, which runs its forward pass each time because its API must. Autograd is a loop over units on one graph
-that stands. Each figure is the median over rounds; the ratio is taken round by round, so that a machine that slows down
-slows all alike.
+`NeuronDeconvolution`, which runs its forward pass each time because its API must; *batched* gives it copies of the picture
+and a unit for each, eight a call. Zennit runs its `DeconvNet` composite, forward and backward. Autograd is a loop over units
+on one graph that stands. Each figure is the median over rounds; the ratio is taken round by round, so that a machine that
+slows down slows all alike.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from torch import nn
 
 import deconvnet
@@ -39,6 +45,7 @@ SEVERAL = [  # model, layer, units, Captum's calls a round
     ("googlenet", "inception4e", 64, 2),
     ("densenet121", "features.denseblock2", 64, 2),
 ]
+AIMS = dict(zip([case[:2] for case in SEVERAL], (20, 60, 350, 4.5, 250, 2000, 45, 6, 6, 6), strict=True))
 MAPS = [("alexnet", "features.11"), ("vgg16", "features.29"), ("resnet50", "layer3")]
 
 
@@ -74,6 +81,37 @@ def captum_calls(model: nn.Module, layer: str) -> Callable[[torch.Tensor, tuple[
     return lambda images, unit: method.attribute(images.clone().requires_grad_(), neuron_selector=unit)
 
 
+def captum_batched(
+    model: nn.Module, layer: str, images: torch.Tensor, units: list[tuple[int, int, int]]
+) -> Callable[[], object]:
+    """Return Captum's call for several units at once: a copy of the picture for each, and a selector that tells them apart."""
+    captum = captum_calls(model, layer)
+    channels, rows, cols = (torch.tensor(column) for column in zip(*units, strict=True))
+    copies, each = images.expand(len(units), -1, -1, -1), torch.arange(len(units))
+    return lambda: captum(copies, lambda output: output[each, channels, rows, cols])  # type: ignore[arg-type]
+
+
+def zennit_call(model: nn.Module, layer: str, images: torch.Tensor, unit: tuple[int, int, int]) -> Callable[[], object]:
+    """Return Zennit's way to one unit: its composite's hooks on a copy, one forward and one backward pass."""
+    from zennit.composites import DeconvNet
+
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+
+    def call() -> object:
+        found: list[torch.Tensor] = []
+        with DeconvNet().context(model) as hooked:
+            handle = hooked.get_submodule(layer).register_forward_hook(lambda *io: found.append(io[2]))
+            wanted = images.clone().requires_grad_()
+            hooked(wanted)
+            handle.remove()
+            return torch.autograd.grad(found[0][(0, *unit)], wanted)
+
+    return call
+
+
 def autograd_call(model: nn.Module, layer: str, images: torch.Tensor, unit: tuple[int, int, int]) -> Callable[[], object]:
     """Return the backward pass of one unit on a graph that stands (the plain gradient: no hook could be cheaper)."""
     found: list[torch.Tensor] = []
@@ -84,7 +122,7 @@ def autograd_call(model: nn.Module, layer: str, images: torch.Tensor, unit: tupl
     return lambda: torch.autograd.grad(found[0][(0, *unit)], images, retain_graph=True)
 
 
-def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[str, list[float]]:
+def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[str, dict[str, Any]]:
     """Measure one row: ours, Captum's and autograd's time for one unit, our full frame's, and the exactness."""
     model = load(name)
     images = torch.randn(1, 3, 224, 224)
@@ -92,6 +130,7 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     recording = net.record(images, layers=[layer])
     units = random_units(recording.activations(layer)[0], count)
     captum, autograd = captum_calls(model, layer), autograd_call(model, layer, images, units[0])
+    batched, zennit = captum_batched(model, layer, images, units[:8]), zennit_call(model, layer, images, units[0])
     complete = net.project(recording, layer, units=units, start="one").units
 
     def ours() -> None:
@@ -104,13 +143,15 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
         for unit in units[:calls]:
             captum(images, unit)
 
-    for warm in (ours, full, theirs, autograd):
+    for warm in (ours, full, theirs, batched, zennit, autograd):
         warm()
-    times: dict[str, list[float]] = {"ours": [], "full": [], "captum": [], "autograd": []}
+    times: dict[str, list[float]] = {"ours": [], "full": [], "captum": [], "batched": [], "zennit": [], "autograd": []}
     for _ in range(rounds):
         times["ours"].append(seconds(ours) / count)
         times["full"].append(seconds(full) / min(count, 8))
         times["captum"].append(seconds(theirs) / calls)
+        times["batched"].append(seconds(batched) / 8)
+        times["zennit"].append(seconds(zennit))
         times["autograd"].append(seconds(autograd))
     ratios = [theirs / ours for theirs, ours in zip(times["captum"], times["ours"], strict=True)]
     with torch.no_grad():
@@ -119,9 +160,10 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     largest = max(float(part.abs().max()) for part in wholes)
     deviation = max(float((part - whole).abs().max()) for part, whole in zip(parts, wholes, strict=True)) / largest
     ms = {key: 1000 * statistics.median(values) for key, values in times.items()}
-    row = f"| {name} `{layer}` | {count} | {ms['ours']:.2f} | {ms['full']:.2f} | {ms['autograd']:.1f} | {ms['captum']:.1f} | "
-    row += f"**{statistics.median(ratios):.0f}x** ({min(ratios):.0f}-{max(ratios):.0f}) | {deviation:.0e} |"
-    return row, ratios
+    row = f"| {name} `{layer}` | {count} | {ms['ours']:.2f} | {ms['full']:.2f} | {ms['autograd']:.1f} | {ms['zennit']:.1f} | "
+    row += f"{ms['batched']:.1f} | {ms['captum']:.1f} | **{statistics.median(ratios):.3g}x** "
+    row += f"({min(ratios):.3g}-{max(ratios):.3g}) | {AIMS[name, layer]:,}x | {deviation:.0e} |"
+    return row, {"case": f"{name} {layer}", **ms}
 
 
 def measure_map(name: str, layer: str, rounds: int) -> str:
@@ -198,6 +240,50 @@ def measure_recording(name: str, batch: int, rounds: int) -> str:
     return f"| {name} | {batch} | {recording:.0f} | {forward:.0f} | **{ratio:.2f}** | {kept:.1f} | {activations:.0f} |"
 
 
+def measure_start(rounds: int) -> list[str]:
+    """Measure the command's start against what it cannot do without."""
+    pairs = [
+        ("`deconvnet --help`", ["-m", "deconvnet", "--help"], "`import click`", ["-c", "import click"], "2"),
+        ("`deconvnet project` (tiny)", ["-m", "deconvnet", "project", "-o"], "`import torch`", ["-c", "import torch"], "1.5"),
+    ]
+    rows = []
+    for name, command, floor_name, floor, aim in pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*command, f"{folder}/sheet.png"] if command[-1] == "-o" else command
+
+            def run(arguments: list[str]) -> float:
+                return seconds(lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True))
+
+            run(command), run(floor)
+            times = [(run(command), run(floor)) for _ in range(2 * rounds + 1)]
+        ours, least = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+        ratio = statistics.median(one / other for one, other in times)
+        rows.append(f"| {name} | {ours:.0f} | {floor_name} | {least:.0f} | **{ratio:.2f}** | {aim} |")
+    return rows
+
+
+def draw(bars: list[dict[str, Any]], path: Path) -> None:
+    """Draw the milliseconds of one unit, a row of dots for each layer, on a logarithmic scale."""
+    names = {"captum": "Captum", "batched": "Captum, batched", "zennit": "Zennit", "full": "ours, full frame", "ours": "ours"}
+    marks = [("o", "#9a9a9a"), ("s", "#9a9a9a"), ("^", "#9a9a9a"), ("o", "#7fb2dd"), ("o", "#08519c")]
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(bars))
+    axes.hlines(rows, [bar["ours"] for bar in bars], [bar["captum"] for bar in bars], color="#dddddd", linewidth=3, zorder=1)
+    for (key, name), (mark, colour) in zip(names.items(), marks, strict=True):
+        axes.plot([bar[key] for bar in bars], rows, mark, label=name, color=colour, markersize=8, zorder=2)
+    axes.set_yticks(rows, [bar["case"] for bar in bars])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("milliseconds for one unit (logarithmic; further left is faster)")
+    axes.grid(axis="x", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
 def main() -> None:
     """Measure all and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -206,9 +292,11 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     several = [case for case in SEVERAL if not options.quick or case[0] == "alexnet"]
-    rows, maps = [], []
+    rows, maps, bars = [], [], []
     for case in several:
-        rows.append(measure_units(*case, options.rounds)[0])
+        row, times = measure_units(*case, options.rounds)
+        rows.append(row)
+        bars.append(times)
         print(rows[-1], flush=True)
     for case in MAPS[: 1 if options.quick else None]:
         maps.append(measure_map(*case, options.rounds))
@@ -217,7 +305,10 @@ def main() -> None:
     print(end)
     recordings = [measure_recording(name, batch, options.rounds) for name in ("resnet50", "vgg16") for batch in (8, 1)]
     print("\n".join(recordings))
+    started = measure_start(options.rounds)
+    print("\n".join(started))
     if not options.quick:
+        draw(bars, ROOT / "docs" / "pictures" / "speed.png")
         text = PAGE.format(
             torch=torch.__version__.split("+")[0],
             threads=torch.get_num_threads(),
@@ -225,6 +316,7 @@ def main() -> None:
             units="\n".join(rows),
             maps="\n".join(maps),
             end=end,
+            started="\n".join(started),
             recordings="\n".join(recordings),
         )
         (ROOT / "docs" / "speed.md").write_text(text)
@@ -239,12 +331,15 @@ of 224x224, random weights. Machines differ and so do days: trust the ratios.
 
 Milliseconds for one unit. *Ours*: `net.project` on a recording that stands, all units in one call. *Full frame*: the same
 without windows, eight at a time. *Autograd*: one backward pass on a graph that stands. *Captum*: one call of
-`NeuronDeconvolution`, which runs its forward pass each time. The ratio is Captum's time over ours, with its smallest and
+`NeuronDeconvolution`, which runs its forward pass each time; *batched*: eight units a call, on copies of the picture.
+*Zennit*: its `DeconvNet` composite, a forward and a backward pass. The ratio is Captum's time over ours, with its smallest and
 largest round; the deviation is that of windowed from full-frame projections, relative to the largest pixel.
 
-| layer | units | ours | full frame | autograd | Captum | ratio | deviation |
-|---|---|---|---|---|---|---|---|
+| layer | units | ours | full frame | autograd | Zennit | Captum, batched | Captum | ratio | aim | deviation |
+|---|---|---|---|---|---|---|---|---|---|---|
 {units}
+
+![milliseconds for one unit, by tool and layer](pictures/speed.png)
 
 ## One whole map
 
@@ -271,16 +366,23 @@ images (switches), and that all their activations would take.
 |---|---|---|---|---|---|---|
 {recordings}
 
-## What is aimed at, and not yet reached
+## Starting
 
-64 units of AlexNet `features.11`, `features.7` and `features.4`: 20x, 60x and 350x; 16 of VGG16 `features.29`, `features.15`
-and `features.8`: 4.5x, 250x and 2,000x; 64 of ResNet50 `layer2` and `layer3`: 45x and 6x; of GoogLeNet and DenseNet121: 6x; a
-whole map: 1.1 times the forward pass; recording at batch 1: 1.3 times.
+Milliseconds of the whole process, and of a Python process that does only what ours cannot do without.
 
-Deep layers see most of the frame, so that windows save little there. The way down of ResNet50 `layer3` is 28 ms a unit of
-convolutions alone, 6 GFLOP at the 210 GFLOP/s that this machine does in every form of convolution that torch has; batch norms
-and rectifiers come to 17 ms more, and folding the norms into the filters is the next thing to do. AlexNet `features.11` has a
-floor of 1.5 ms of convolutions; unpooling, moving and clearing patches take the other 1 ms.
+| command | time | floor | time | ratio | aim |
+|---|---|---|---|---|---|
+{started}
+
+## What falls short, and why
+
+Deep layers see most of the frame, so that windows save little there: what is left is the convolutions of the whole way down,
+at the 110-210 GFLOP/s that this machine reaches in every form of convolution that torch has. AlexNet `features.11` is 0.26
+GFLOP a unit in its windows, 1.2 ms at the best rate; ResNet50 `layer3` 6 GFLOP, 28 ms, against the 30 ms above; VGG16
+`features.29` needs all of the frame from its third pool on. AlexNet `features.4` and VGG16 `features.8` are small: half of
+their time goes to unpooling, moving and copying patches of a few pixels, and to what a call costs at all. GoogLeNet's and
+DenseNet121's many small convolutions run at half the rate of large ones. A whole map costs more than the forward pass by what
+unpooling and rectifying pass over again, and AlexNet's by the fixed cost of a call, 2 ms.
 """
 
 if __name__ == "__main__":
