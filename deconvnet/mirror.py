@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .plan import carry, makes_new, plan
+from .plan import busy_channels, carry, keeps_channels, makes_new, plan, thinned
 from .tape import Call, Tape
 
 
@@ -22,16 +22,20 @@ def project_value(
     `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
     k to image k (None). Where a value was read by several calls, what comes back from them adds up.
     """
-    signals, owned = {value: channels_last(signal)}, set()
+    signals, owned, busy = {value: channels_last(signal)}, set(), busy_channels(signal)
     for call in plan(tape, value, table, len(signal)):
         above = [signals.pop(number, None) for number in call.outputs]
         if all(part is None for part in above):
             continue
         rule, kept = tape.rule(call, table), call.kept.of(rows)
         if len(above) == 1 and above[0] is not None:
-            below = carry(rule, kept, above[0], owned=call.outputs[0] in owned)
+            only = above[0]
+            if busy is not None:
+                kept, only = thinned(rule, kept, only, busy)
+                busy = busy if keeps_channels(rule) else None
+            below = carry(rule, kept, only, owned=call.outputs[0] in owned)
         else:
-            below = rule.mirror(kept, tuple(above))
+            below, busy = rule.mirror(kept, tuple(above)), None
         for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
             if part is None:
                 continue

@@ -18,6 +18,7 @@ from .rules.conv import Conv, ConvTranspose
 from .rules.norm import AtenBatchNorm, BatchNorm
 from .rules.pool import AvgPool2d, MaxPool2d
 from .rules.relu import ReLU
+from .rules.rule import Same
 from .tape import Call, Kept, Tape
 
 Table = Mapping[Callable[..., Any], Any]
@@ -87,6 +88,28 @@ def carry(rule: Any, kept: Kept, signal: Tensor, owned: bool) -> Any:
     if owned and type(rule) in (BatchNorm, AtenBatchNorm):
         return signal.mul_(BatchNorm.scale(kept, signal))
     return rule.mirror(kept, signal)
+
+
+def busy_channels(signal: Tensor) -> Tensor | None:
+    """Return which channels of a start signal (K, C, H, W) carry anything, where they are few: those of a map or two."""
+    if signal.dim() != 4 or signal.device.type != "cpu":  # a GPU would have to be waited for
+        return None
+    busy = signal.ne(0).flatten(2).any(2).any(0).nonzero()[:, 0]
+    return busy if 0 < len(busy) <= signal.shape[1] // 4 else None
+
+
+def thinned(rule: Any, kept: Kept, signal: Tensor, busy: Tensor) -> tuple[Kept, Tensor]:
+    """Leave out the filters of channels that carry nothing, in the first convolution below the start."""
+    if type(rule) is not Conv or kept.groups != 1 or signal.dim() != 4:
+        return kept, signal
+    thin = Kept(**{name: value for name, value in vars(kept).items() if name != "per_image"})
+    thin.weight, thin.phases = kept.weight[busy], {}
+    return thin, signal[:, busy].contiguous(memory_format=torch.channels_last)
+
+
+def keeps_channels(rule: Any) -> bool:
+    """Say whether a rule leaves a signal in the channels that it came in."""
+    return isinstance(rule, Same) or type(rule) in (ReLU, BatchNorm, AtenBatchNorm, MaxPool2d, AvgPool2d)
 
 
 def makes_new(rule: Any) -> bool:

@@ -159,3 +159,19 @@ def test_little_memory_gives_the_same_projections(tiny):
     assert relative(little, much) < 1e-5
     with pytest.raises(deconvnet.DeconvnetError, match=r"^memory cannot be 0: it is a number of bytes, 1 or more\.$"):
         net.project(recording, "features.8", memory=0)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("alexnet", "features.11"), ("alexnet", "features.5"), ("resnet18", "layer2")])
+def test_a_map_takes_the_filters_of_its_channel_alone(name, layer):
+    """Leaving out the filters of channels that carry nothing changes nothing: maps add up to the signal of all of them."""
+    net = deconvnet.DeconvNet(stirred(name))
+    recording = net.record(torch.randn(1, 3, 96, 101))
+    value = recording.value(layer)
+    signal = torch.rand(recording.tape.shapes[value])
+    table = net.rules.given(**rules.read_bits("TFF"))  # no bit that looks at signs: the way down is linear
+    whole = project_value(recording.tape_for(layer, table), value, signal, table, 0)
+    some = torch.zeros_like(signal).repeat(signal.shape[1] // 8, 1, 1, 1)
+    for number in range(len(some)):
+        some[number, 8 * number : 8 * number + 8] = signal[0, 8 * number : 8 * number + 8]
+    parts = sum(project_value(recording.tape_for(layer, table), value, one[None], table, 0) for one in some)
+    assert relative(parts, whole) < 1e-5
