@@ -36,7 +36,7 @@ def test_a_layer_of_ones_own(capsys):
 def test_readme_pictures(tmp_path):
     """examples/readme_pictures.py draws the README's pictures."""
     runpy.run_path(str(ROOT / "examples" / "readme_pictures.py"))["main"](str(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} <= {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

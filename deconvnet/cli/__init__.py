@@ -13,7 +13,13 @@ from ..version import __version__
 
 #: What people do -> command -> (the file in this folder, one line of help).
 GROUPS = {
-    "See what a network sees": {"project": ("project", "Project a picture's strongest channels back to pixels.")},
+    "See what a network sees": {
+        "project": ("project", "Project a picture's strongest channels back to pixels."),
+    },
+    "Ways of going up": {
+        "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
+        "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
+    },
     "Look around": {"layers": ("layers", "List a model's layers: size, receptive field, stride, rule status.")},
 }
 

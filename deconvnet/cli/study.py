@@ -1,0 +1,114 @@
+"""What every study's command shares: its model, a drawing where no picture is given, where its figure and numbers go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_weights, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..net import DeconvNet
+
+
+def with_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model, --weights, --device, --mean, --std and --size; `load_net` takes them all."""
+    function = with_weights(with_preprocess(function))
+    return click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)(function)
+
+
+def load_net(
+    *,
+    model: str,
+    weights: str = "DEFAULT",
+    device: str = "auto",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    size: int | None = None,
+) -> DeconvNet:
+    """Return the net that the options of `with_model` name."""
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    return DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
+
+
+def drawn(name: str | None, seed: int) -> Any:
+    """Return one of the bundled drawings as a picture that knows its name: what a study runs on where none is given."""
+    from ..drawings import draw
+
+    drawing = draw(name, seed=seed)
+    picture: Any = drawing.picture
+    picture.filename = f"drawing of a {drawing.name}" if name else f"drawing {seed}"
+    return picture
+
+
+def draw_several(count: int, first: int = 0) -> list[Any]:
+    """Return drawings of all kinds, made from the seeds `first` on."""
+    from tqdm import tqdm
+
+    return [drawn(None, seed) for seed in tqdm(range(first, first + count), desc="drawing", disable=None, leave=False)]
+
+
+def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --out, --json and --npz; `finish` carries them out."""
+    function = click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")(function)
+    function = click.option(
+        "--json",
+        "json_to",
+        type=JsonFile(),
+        is_flag=False,
+        flag_value="-",
+        help="Write the numbers as JSON, to stdout or a file.",
+    )(function)
+    return click.option(
+        "--out", "-o", default=None, metavar="FILE", help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL.png]"
+    )(function)
+
+
+def with_tone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --tone, for studies that draw projections."""
+    from .project import TONES
+
+    return click.option(
+        "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How projections become pixels."
+    )(function)
+
+
+def figure_name(study: str, model: str) -> str:
+    """Return where a study's figure goes where --out is not given: "occlude-torchvision-vgg16.png"."""
+    return f"{study}-{re.sub(r'.*[/]', '', model.replace(chr(92), '/')).replace(':', '-')}.png"
+
+
+def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> None:
+    """Refuse, before any work is done, names that could not be written."""
+    from ..errors import OptionError
+    from ..render.save import FORMATS
+
+    if out and Path(out).suffix.lower() not in FORMATS:
+        raise OptionError(f"cannot save {out!r}: the suffix is {Path(out).suffix!r}. Use one of {', '.join(FORMATS)}.")
+    for name in filter(None, (out, npz_to, json_to)):
+        if name != "-" and not Path(name).absolute().parent.is_dir():
+            raise OptionError(f"cannot write {name!r}: there is no folder {str(Path(name).parent)!r}. Make it first.")
+    if npz_to and not npz_to.endswith(".npz"):
+        raise OptionError(f"cannot save {npz_to!r}: arrays are saved as .npz.")
+
+
+def finish(result: Any, plot: Callable[[Any], Figure], out: str, json_to: str | None, npz_to: str | None) -> None:
+    """Draw the figure, write the numbers, and name each file that was written."""
+    from ..studies.study import save_figure, save_numbers, to_json
+
+    tell = say if json_to == "-" else click.echo
+    save_figure(plot(result), out, settings=result.settings)
+    tell(out)
+    if npz_to:
+        save_numbers(result, npz_to)
+        tell(npz_to)
+    if json_to:
+        write_json(to_json(result), json_to)
