@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .net import DeconvNet, Layer
     from .project import Projection
     from .record import Recording
+    from .scan import Scan, scan
 
 __all__ = [
     "DeconvNet",
@@ -33,11 +34,13 @@ __all__ = [
     "Preprocess",
     "Projection",
     "Recording",
+    "Scan",
     "Unit",
     "Window",
     "__version__",
     "load_model",
     "rules",
+    "scan",
 ]
 
 _HOMES = {
@@ -47,13 +50,14 @@ _HOMES = {
     "Preprocess": "images",
     "Projection": "project",
     "Recording": "record",
+    "Scan": "scan",
     "load_model": "models",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "rules":
-        return importlib.import_module(".rules", __name__)
+    if name in ("rules", "scan"):  # `deconvnet.scan` is a package, and a function
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'deconvnet' has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -51,6 +51,10 @@ class UnitError(DeconvnetError):
     """A channel, row, column or image that the layer does not have."""
 
 
+class StoreError(DeconvnetError):
+    """A scan's file cannot be used: it belongs to other settings, is no scan, or is in use."""
+
+
 class OptionError(DeconvnetError):
     """An option's value that is not one of its values."""
 

@@ -45,13 +45,15 @@ _BOMB = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _HEADER = threading.Lock()  # `warnings.catch_warnings` swaps a list that all threads share
 
 
-def open_picture(picture: Picture) -> Image.Image:
+def open_picture(picture: Picture, *, data: IO[bytes] | None = None) -> Image.Image:
     """Open a picture as upright 8-bit RGB, decoded in full, its file closed; a PIL picture is converted alike.
 
     EXIF rotation is applied, transparency is laid over mid-grey (128), an animation gives its first frame. Deep greys are
     scaled, not clipped: 16-bit from 0..65535; 32-bit integers and floats from the smallest of the ranges 0..1 (floats only),
     0..255 and 0..65535 that holds all their values, otherwise from their minimum..maximum. One value only, outside those
     ranges, is shown as mid-grey; in floats a NaN is read as 0.
+
+    `data`: the file's bytes, where they were read already; the path then only names it in errors.
 
         >>> open_picture(Image.new("L", (4, 3), 200)).getpixel((0, 0))
         (200, 200, 200)
@@ -61,7 +63,7 @@ def open_picture(picture: Picture) -> Image.Image:
     if not isinstance(picture, (str, os.PathLike)):
         raise PictureError(f"a {type(picture).__name__} is not a picture here. Give a file's path or a PIL picture.")
     name = repr(os.fspath(picture))
-    with _opened(Path(picture), name) as handle, _read_header(handle, name) as lazy:
+    with data or _opened(Path(picture), name) as handle, _read_header(handle, name) as lazy:
         return _to_rgb_picture(_decoded(lazy, name), name)
 
 

@@ -56,12 +56,12 @@ class Run:
 class _Recorder:
     """Names values while a model runs."""
 
-    def __init__(self, paths: Sequence[str], writer: Writer, layers: Sequence[str], stop: bool) -> None:
+    def __init__(self, paths: Sequence[str], writer: Writer, layers: Sequence[str], stop: bool, keep: Any = None) -> None:
         self.writer, self.run = writer, Run(writer.tape)
         self.paths = set(paths)
         self.inside: list[tuple[str, int, bool]] = []  # (path, calls made before it, is a torch layer): the modules being run
         self.counts: Counter[str] = Counter()
-        self.wanted, self.stop = set(layers), stop and bool(layers)
+        self.wanted, self.stop, self.keep = set(layers), stop and bool(layers), keep
 
     def enter(self, path: str, module: nn.Module) -> None:
         if self.writer.awake:
@@ -92,7 +92,10 @@ class _Recorder:
         self.run.places[name] = Place(name, kind, self.writer.value(tensor), first, len(self.run.tape.calls), is_call)
         if name in self.wanted:
             with unwatched():
-                self.run.activations[name] = tensor.detach().clone()
+                if self.keep:
+                    self.keep(name, tensor)
+                else:
+                    self.run.activations[name] = tensor.detach().clone()
             self.wanted.discard(name)
             if self.stop and not self.wanted:
                 raise _Stop
@@ -111,13 +114,20 @@ class _Recorder:
 
 
 def run_model(
-    model: nn.Module, images: Tensor, table: Mapping[Callable[..., Any], Any], layers: Sequence[str] = (), stop: bool = True
+    model: nn.Module,
+    images: Tensor,
+    table: Mapping[Callable[..., Any], Any],
+    layers: Sequence[str] = (),
+    stop: bool = True,
+    keep: Callable[[str, Tensor], None] | None = None,
 ) -> Run:
     """Run `model` over images (N, C, H, W) in eval mode, writing its calls down.
 
-    The activations of `layers` are kept; with `stop`, the pass ends after the deepest of them.
+    The activations of `layers` are kept, or handed to `keep`; with `stop`, the pass ends after the deepest of them.
     """
-    run, met_unknown = _run_once(model, images, table, layers, stop, None)
+    run, met_unknown = _run_once(model, images, table, layers, stop, None, keep)
+    if keep is not None:
+        return run  # what was asked for was handed over, whatever the calls are
     # once more, with a mode that sees what compiled code makes: is it that, or a constant that the model found elsewhere?
     return _run_once(model, images, table, layers, stop, Strangers())[0] if met_unknown else run
 
@@ -129,6 +139,7 @@ def _run_once(
     layers: Sequence[str],
     stop: bool,
     watch: Any,
+    keep: Any = None,
 ) -> tuple[Run, bool]:
     modules = list(model.named_modules())
     with ExitStack() as stack:
@@ -140,7 +151,7 @@ def _run_once(
         stack.enter_context(same_buffers(model))
         images = images.clone() if images.is_inference() else images.detach()
         writer = Writer(model, table, watch)
-        recorder = _Recorder([path for path, _ in modules], writer, layers, stop)
+        recorder = _Recorder([path for path, _ in modules], writer, layers, stop, keep)
         writer.called = recorder.called
         stack.enter_context(_hooks(modules, recorder))
         with writer.writing(images), suppress(_Stop):

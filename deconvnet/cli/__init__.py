@@ -15,6 +15,10 @@ from ..version import __version__
 GROUPS = {
     "See what a network sees": {
         "project": ("project", "Project a picture's strongest channels back to pixels."),
+        "scan": ("scan", "Find the pictures that excite every channel most, in a data set."),
+        "plate": ("plate", "Draw a scan's channels as the paper's Figure 2."),
+        "top": ("top", "Print the pictures that excite a channel most."),
+        "report": ("report", "Tell of dead and rare channels, and how strong they are."),
     },
     "Ways of going up": {
         "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),

@@ -32,10 +32,13 @@ class _UnitType(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-class _RuleType(click.ParamType):
+class RuleType(click.ParamType):
+    """Takes a rule by name, or its three bits."""
+
     name = "deconvnet|guided|gradient|BITS"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, or fail as wrong usage."""
         if value not in ("deconvnet", "guided", "gradient") and not re.fullmatch("[FT]{3}", value):
             self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
         return value
@@ -56,7 +59,7 @@ class _RuleType(click.ParamType):
 )
 @click.option(
     "--rule",
-    type=_RuleType(),
+    type=RuleType(),
     default="deconvnet",
     show_default=True,
     help="Or the bits mask, switches, rectify: FTT is deconvnet.",

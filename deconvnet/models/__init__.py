@@ -7,6 +7,7 @@ a download.
 from __future__ import annotations
 
 import importlib
+import os
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from .loaded import Loaded, Preprocessing
@@ -47,6 +48,7 @@ def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "c
     if not weights:
         raise WeightsError("weights cannot be empty. Give DEFAULT, none, or a file.")
     loaded: Loaded = importlib.import_module(f".{SOURCES[source]}", __package__).load(rest, weights)
+    loaded.weights_from = weights if weights in ("DEFAULT", "none") else os.path.abspath(weights)
     return loaded.to(device)
 
 

@@ -1,0 +1,91 @@
+"""`deconvnet scan`: the pictures that excite every channel most, found in a data set and kept in one file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import DeconvnetError
+from .options import prepared, say
+from .study import with_model
+
+if TYPE_CHECKING:
+    from ..scan import Scan
+
+
+@click.command()
+@click.argument("pictures", metavar="PICTURES", type=click.Path())
+@with_model
+@click.option(
+    "--layer",
+    "-l",
+    "layers",
+    multiple=True,
+    help="A layer's name or a pattern such as 'features.*'; may be repeated. [default: every rectified layer or block]",
+)
+@click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures a forward pass. [default: 8, on a GPU 64]")
+@click.option("--shard", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures that a kill loses at most.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that read pictures. [default: one a core, 2 to 16]")
+@click.option(
+    "--out", "-o", required=True, metavar="FILE.scan", help="The scan's file; where it has a part of it, that is kept."
+)
+def scan(
+    pictures: str,
+    model: str,
+    weights: str,
+    device: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: int | None,
+    layers: tuple[str, ...],
+    top: int,
+    batch: int | None,
+    shard: int,
+    workers: int | None,
+    out: str,
+) -> None:
+    """Find the pictures that excite every channel most, in PICTURES: a folder, a glob in quotes, or a list file (.txt).
+
+    The same command again goes on where it was stopped, and adds pictures that are new. The file is SQLite: read it with
+    anything.
+
+    \b
+    deconvnet scan photos/ --model torchvision:alexnet --out alexnet.scan
+    deconvnet plate alexnet.scan --layer features.11 --random 12 --out figure2.png
+    """
+    from ..models import load_model
+    from ..net import DeconvNet
+    from ..scan import scan as run
+
+    net = DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
+    options = {"layers": layers or None, "top": top, "batch": batch, "shard": shard, "workers": workers}
+    try:
+        found = run(net, pictures, out, progress=True, **options)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        _say_how_to_go_on(out)
+        raise
+    say(found.summary())
+    if not found.progress()[0]:
+        return
+    click.echo(out)
+    say(_what_next(found))
+
+
+def _say_how_to_go_on(out: str) -> None:
+    from ..scan import Scan
+
+    try:
+        done, total = Scan.open(out).progress()
+    except DeconvnetError:  # stopped before it had begun
+        return
+    say(f"\n{done:,} of {total:,} pictures are done and kept in {out}. The same command goes on from there.")
+
+
+def _what_next(found: Scan) -> str:
+    layer = found.layers[-1]
+    return (
+        f"Try next:\n  deconvnet plate {found.path} --layer {layer} --random 12 --out plate.png\n"
+        f"  deconvnet top {found.path} --layer {layer} --channel 0\n  deconvnet report {found.path}"
+    )

@@ -1,0 +1,62 @@
+"""Plates written to disk as they are drawn: never more than two pages are held, however many there are."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..errors import OptionError
+from .pdf import write_pdf
+from .save import FORMATS, RESOLUTION, save_picture, write_atomic
+
+
+def save_plates(
+    pages: Iterable[Image.Image], path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Save pages as PNG, JPEG or PDF, by the suffix of `path`, with the settings that made them inside; return the files.
+
+    One page becomes the file named. More become the pages of one PDF, or numbered files - plate.png is then plate-001.png,
+    plate-002.png ... - whose settings say which "page" they are. Each file is written whole or not at all, and the same pages
+    give the same bytes. `pages` may be a generator: each page is let go once it is written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Use one of {', '.join(FORMATS)}.")
+    waiting = iter(pages)
+    first = list(itertools.islice(waiting, 2))
+    if not first:
+        raise OptionError(f"cannot save {str(path)!r}: there is no page to write. Give at least one.")
+    if len(first) == 1:
+        save_picture(first[0], path, settings=settings)
+        return [path]
+    every = _handed_on(first, waiting)
+    return _save_pdf(every, path, settings) if path.suffix.lower() == ".pdf" else _save_numbered(every, path, settings)
+
+
+def _handed_on(first: list[Image.Image], others: Iterator[Image.Image]) -> Iterator[Image.Image]:
+    """Yield all pages and keep none."""
+    while first:
+        yield first.pop(0)
+    yield from others
+
+
+def _save_pdf(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, Any] | None) -> list[Path]:
+    subject = "" if settings is None else json.dumps(settings, default=str)
+    with write_atomic(path) as handle:
+        write_pdf(pages, handle, subject=subject, resolution=RESOLUTION)
+    return [path]
+
+
+def _save_numbered(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, Any] | None) -> list[Path]:
+    written = []
+    for number, page in enumerate(pages, start=1):
+        numbered = path.with_name(f"{path.stem}-{number:03d}{path.suffix}")
+        save_picture(page, numbered, settings=None if settings is None else {**settings, "page": number})
+        written.append(numbered)
+    return written

@@ -1,0 +1,463 @@
+"""Plates that show each example in its place, honest about what is missing, and written page by page."""
+
+from __future__ import annotations
+
+import io
+import json
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PdfParser
+
+from deconvnet.errors import OptionError
+from deconvnet.render import (
+    TONES,
+    Drawn,
+    Example,
+    Panel,
+    apply_tone,
+    draw_examples,
+    draw_plate,
+    plate_shape,
+    read_settings,
+    save_plates,
+)
+from deconvnet.render.page import Box, Drawing, Words
+from deconvnet.render.plate import LEGEND, MARGIN, MIDDLE, NOTHING, PADDING, SLIT, lay_out_plate
+from deconvnet.units import Window
+
+
+def example(
+    height: int,
+    width: int | None = None,
+    *,
+    seed: int = 0,
+    inside: Window | None = None,
+    activation: float = 5.0,
+    channels: int = 3,
+) -> Example:
+    width = width or height
+    draws = np.random.default_rng(seed)
+    projection = draws.normal(size=(channels, height, width)).astype(np.float32)
+    patch = draws.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Example(projection, patch, inside or Window(0, 0, height, width), activation, f"n{seed:08d}.jpg")
+
+
+def panel(
+    count: int, side: int, *, channel: int = 151, layer: str = "features.10", note: str = "", edge: bool = False
+) -> Panel:
+    inside = Window(side // 3, 0, side - side // 3, side) if edge else None
+    examples = [example(side, seed=number, inside=inside, activation=21.4 - number / 2) for number in range(count)]
+    return Panel(layer, channel, examples, note)
+
+
+def words(page: Box) -> list[str]:
+    return [item.text for item in page.items if isinstance(item, Words)]
+
+
+def drawings(page: Box) -> list[Drawing]:
+    return [item for item in page.items if isinstance(item, Drawing)]
+
+
+def tile_at(block: Drawing, place: int, side: int, across: int = 3) -> np.ndarray:
+    """Cut one tile out of a block, by its place in reading order."""
+    top, left = (place // across) * (side + SLIT), (place % across) * (side + SLIT)
+    return np.asarray(block.image)[top : top + side, left : left + side]
+
+
+# What a tile shows
+
+
+def test_tiles_equal_their_slow_twin() -> None:
+    """Small windows are enlarged pixel by pixel: zero mid-grey, the largest |x| black or white; the patch as it is."""
+    one = example(7)
+    (drawn,) = draw_examples([one], 35, percentile=100)
+    limit = max(abs(float(value)) for value in one.projection.flat)
+    for row in range(35):
+        for col in range(35):
+            value = one.projection[:, row // 5, col // 5]
+            assert drawn.projection[row, col].tolist() == [round(127.5 + 127.5 * float(part) / limit) for part in value]
+            assert drawn.patch[row, col].tolist() == one.patch[row // 5, col // 5].tolist()
+
+
+def test_large_windows_are_reduced_with_their_mean() -> None:
+    """A chessboard of single pixels is drawn as even grey, not as the pixels that happen to be hit."""
+    board = np.indices((200, 200)).sum(axis=0) % 2
+    patch = np.repeat((255 * board).astype(np.uint8)[:, :, None], 3, axis=2)
+    one = Example((2.0 * board - 1)[None], patch, Window(0, 0, 200, 200), 1.0)
+    (drawn,) = draw_examples([one], 50)
+    for shown in (drawn.projection, drawn.patch):
+        assert shown.shape == (50, 50, 3)
+        assert abs(float(shown.mean()) - 127.5) < 1
+        assert np.ptp(shown[2:-2, 2:-2]) < 8
+
+
+def test_padding_is_hatched_and_takes_no_part() -> None:
+    """Beyond the edge both tiles are hatched; what lies there changes neither the scale nor the pixels beside it."""
+    inside = Window(20, 0, 40, 60)
+    ones = example(60, inside=inside)
+    ones = replace(ones, patch=np.full_like(ones.patch, 255), projection=np.ones_like(ones.projection))
+    wild = replace(ones, patch=ones.patch.copy(), projection=ones.projection.copy())
+    wild.patch[:20], wild.projection[:, :20] = 0, 900
+    (drawn,) = draw_examples([wild], 90)
+    assert drawn.padded
+    for shown in (drawn.projection, drawn.patch):
+        assert np.unique(shown[30:]).tolist() == [255]
+        assert np.unique(shown[:30]).tolist() == [160, 176]
+    assert not draw_examples([example(60)], 90)[0].padded
+
+
+def test_an_example_all_of_padding_can_be_drawn() -> None:
+    """A window wholly outside the frame is hatched all over, as is one of no pixels."""
+    for one in (
+        example(9, inside=Window(9, 9, 0, 0)),
+        Example(np.zeros((3, 0, 0)), np.zeros((0, 0, 3), np.uint8), Window(0, 0, 0, 0), 0.0),
+    ):
+        (drawn,) = draw_examples([one], 40)
+        assert drawn.patch.shape == drawn.projection.shape == (40, 40, 3)
+        assert set(np.unique(drawn.patch)) | set(np.unique(drawn.projection)) == {160, 176}
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_tones_are_those_of_all_figures(tone: str) -> None:
+    """Every tone can be had, and a channel's examples are toned together."""
+    examples = [example(6, seed=1), replace(example(6, seed=2), projection=example(6, seed=2).projection / 2)]
+    toned = apply_tone([one.projection for one in examples], tone)
+    for drawn, shown in zip(draw_examples(examples, 24, tone=tone), toned, strict=True):
+        assert np.array_equal(drawn.projection, shown.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_shared_scale_is_shared_within_a_panel_alone() -> None:
+    """With `shared` a weaker projection of the channel is fainter; another channel's strength changes nothing."""
+    strong, weak = (Example(np.array([[[-x, x]]]), np.zeros((1, 2, 3), np.uint8), Window(0, 0, 1, 2), x) for x in (4.0, 2.0))
+    page = lay_out_plate([Panel("a", 0, [strong, weak]), Panel("a", 1, [weak])], tone="shared", percentile=100, tile=8)
+    left, _, other, _ = drawings(page)
+    assert [int(np.asarray(block.image)[1, col].max()) for block, col in ((left, 7), (left, 17), (other, 7))] == [255, 191, 255]
+
+
+# Where it stands
+
+
+def test_examples_stand_in_reading_order() -> None:
+    """Projections on the left, patches on the right, each block three by three, strongest first."""
+    one = panel(9, 7)
+    left, right = drawings(lay_out_plate([one], tile=28))
+    assert left.image.size == right.image.size == (3 * 28 + 2 * SLIT,) * 2
+    assert (right.left - left.left - left.width, right.top - left.top) == (MIDDLE, 0)
+    for place, drawn in enumerate(draw_examples(one.examples, 28)):
+        assert np.array_equal(tile_at(left, place, 28), drawn.projection)
+        assert np.array_equal(tile_at(right, place, 28), drawn.patch)
+
+
+def test_examples_drawn_early_give_the_same_page() -> None:
+    """Drawing the examples first, the floats let go, changes no pixel of the page."""
+    panels = [panel(9, 19), panel(4, 19, edge=True), panel(0, 19)]
+    columns, side = plate_shape(3)
+    early = [replace(one, examples=draw_examples(one.examples, side, tone="shared")) for one in panels]
+    assert all(isinstance(drawn, Drawn) for one in early for drawn in one.examples)
+    page, same = draw_plate(panels, tone="shared", columns=columns), draw_plate(early)
+    assert page.mode == "RGB"
+    assert page.tobytes() == same.tobytes() == draw_plate(panels, tone="shared").tobytes()
+
+
+def test_places_without_an_example_are_outlined() -> None:
+    """Five examples leave four white places in each block, with a line around them."""
+    for block in drawings(lay_out_plate([panel(5, 7)], tile=30)):
+        for place in range(5, 9):
+            empty = tile_at(block, place, 30)
+            assert (empty[1:-1, 1:-1] == 255).all()
+            assert {tuple(pixel) for pixel in empty[0]} == {(205, 205, 205)}
+
+
+def test_a_channel_that_nothing_excites_says_so() -> None:
+    """Without an example the panel keeps its size, its name and its note, and says why it is empty."""
+    page = lay_out_plate([panel(9, 7), panel(0, 7, channel=7, note="dead")])
+    left, right, empty = drawings(page)
+    assert empty.image.size == (left.width + MIDDLE + right.width, left.height)
+    assert words(page)[1:] == ["features.10 · 151", "21.4 … 17.4", "features.10 · 7", "dead"]
+    ink = np.argwhere((np.asarray(empty.image)[2:-2, 2:-2] < 200).any(axis=2))
+    assert len(ink) > 100
+    assert np.abs(ink.mean(axis=0) + 2 - np.array([left.height / 2, empty.width / 2])).max() < 6
+    assert NOTHING == "no picture excites this channel"
+
+
+def test_more_than_nine_examples_make_larger_squares() -> None:
+    """Sixteen examples stand four by four, on a page no wider than any other."""
+    page = lay_out_plate([panel(16, 7), panel(9, 7)])
+    blocks = drawings(page)
+    side = plate_shape(2, examples=16)[1]
+    assert {block.image.size for block in blocks} == {(4 * side + 3 * SLIT,) * 2}
+    drawn = draw_examples(panel(16, 7).examples, side)
+    assert np.array_equal(tile_at(blocks[1], 15, side, across=4), drawn[15].patch)
+    assert page.width <= 1800
+
+
+def test_oblong_windows_keep_their_shape() -> None:
+    """A window higher than wide is drawn so, and the places close up around it."""
+    examples = [example(20, 10, seed=number) for number in range(9)]
+    left, _ = drawings(lay_out_plate([Panel("conv1", 3, examples)], tile=80))
+    assert left.image.size == (3 * 40 + 2 * SLIT, 3 * 80 + 2 * SLIT)
+
+
+PLATES = {
+    "1": [panel(9, 59)],
+    "1 small": [panel(9, 7)],
+    "1 of nothing": [panel(0, 7, note="dead")],
+    "1 with one picture": [panel(1, 7, note="fires on 3 % of the pictures")],
+    "3": [panel(9, 31, channel=number) for number in range(3)],
+    "4": [panel(9, 163, channel=number, note="fires on 3 % of the pictures") for number in range(4)],
+    "5": [panel(number, 15, channel=number) for number in range(5)],
+    "12": [panel(9, 27, channel=number, edge=number % 2 == 0) for number in range(12)],
+    "24": [panel(9, 7, channel=number) for number in range(24)],
+    "30": [panel(2, 7, channel=number) for number in range(30)],
+    "16 each": [panel(16, 7, channel=number) for number in range(4)],
+    "long words": [panel(9, 7, layer="features." + "denseblock4.denselayer32." * 9 + "conv2", note="and so on, " * 30)] * 5,
+}
+
+
+@pytest.mark.parametrize("name", PLATES)
+@pytest.mark.parametrize("options", [{}, {"columns": 5}, {"tile": 24}, {"tile": 110, "columns": 2}], ids=str)
+def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int]) -> None:
+    """Every word and drawing stands inside the margins, and no two share a pixel."""
+    page = lay_out_plate(
+        PLATES[name], title="features.10 " * 40, footer="torchvision:squeezenet1_0 · tone grey · " * 9, **options
+    )
+    boxes = np.array([(item.left, item.top, item.left + item.width, item.top + item.height) for item in page.items])
+    assert boxes[:, :2].min() >= MARGIN
+    assert (boxes[:, 2:] <= np.array([page.width, page.height]) - MARGIN).all()
+    for place, box in enumerate(boxes):
+        later = boxes[place + 1 :]
+        hit = (later[:, :2] < box[2:]).all(axis=1) & (box[:2] < later[:, 2:]).all(axis=1)
+        assert not hit.any(), (page.items[place], page.items[place + 1 + int(hit.argmax())])
+
+
+@pytest.mark.parametrize("name", PLATES)
+def test_pages_are_of_a_size_to_look_at(name: str) -> None:
+    """By default no page is wider than 1,800 pixels, and its tiles are at least 24 pixels."""
+    page = lay_out_plate(PLATES[name])
+    assert page.width <= 1800
+    assert plate_shape(len(PLATES[name]))[1] >= 24
+
+
+def test_the_shape_of_a_page() -> None:
+    """One panel alone, four two by two, a dozen in threes, more in fours; what is given is kept."""
+    assert [plate_shape(count) for count in (1, 2, 3, 4, 5, 12, 13, 512)] == [
+        (1, 160), (2, 140), (3, 90), (2, 140), (3, 90), (3, 90), (4, 65), (4, 65)
+    ]  # fmt: skip
+    assert plate_shape(12, columns=2) == (2, 140)
+    assert plate_shape(12, tile=140) == (2, 140)
+    assert plate_shape(12, tile=700) == (1, 700)
+    assert plate_shape(12, columns=6, tile=50) == (6, 50)
+    assert plate_shape(99, columns=40) == (40, 24)
+
+
+# What it says
+
+
+def test_captions_name_layer_channel_and_activations() -> None:
+    """Each panel has its layer and channel, its note, the strongest activation and the last."""
+    page = lay_out_plate([panel(9, 7, note="fires on 3 % of the pictures"), panel(1, 7, channel=3)], title="net", footer="tone")
+    assert words(page) == [
+        "net", LEGEND, "features.10 · 151", "fires on 3 % of the pictures", "21.4 … 17.4", "features.10 · 3", "21.4", "tone"
+    ]  # fmt: skip
+
+
+def test_a_note_without_room_gets_its_own_line() -> None:
+    """On narrow panels all notes stand under the names, whole, rather than cut between name and activations."""
+    note = "fires on 3 % of the pictures"
+    page = lay_out_plate([panel(9, 7, note=note), panel(9, 7, channel=3)], tile=44)
+    assert note in words(page)
+    names = [item for item in page.items if isinstance(item, Words)]
+    places = {item.text: item for item in names}
+    assert places[note].top >= places["features.10 · 151"].top + places["features.10 · 151"].height
+    assert len({item.top for item in drawings(page)}) == 1
+
+
+def test_hatching_is_explained_where_there_is_any() -> None:
+    """The page says what hatched paper means, if it shows any."""
+    assert " ".join(words(lay_out_plate([panel(9, 21, edge=True)] * 2))[:1]) == LEGEND + PADDING
+    assert words(lay_out_plate([panel(9, 21)] * 2))[0] == LEGEND
+
+
+def test_the_page_of_one_channel_names_its_pictures() -> None:
+    """Activation and file stand in three columns, in the order of the tiles; on pages of several there is no room."""
+    page = lay_out_plate([panel(9, 7)])
+    listed = [item for item in page.items if isinstance(item, Words)][-18:]
+    assert [item.text for item in listed[1::2]] == [f"n{number:08d}.jpg" for number in range(9)]
+    assert [item.text for item in listed[::2]][:2] == ["21.4", "20.9"]
+    assert len({item.top for item in listed}) == len({item.left for item in listed[1::2]}) == 3
+    assert "n00000001.jpg" not in words(lay_out_plate([panel(9, 7)] * 2))
+
+
+def message(**options: int) -> str:
+    with pytest.raises(OptionError) as caught:
+        draw_plate([panel(2, 7)], **options)
+    return str(caught.value)
+
+
+def test_options_that_cannot_be() -> None:
+    """Each refusal says what was asked, what was found and what to do."""
+    assert message(columns=0) == "columns cannot be 0: a row has at least one panel."
+    assert message(tile=7) == "tile cannot be 7: a tile has at least 8 pixels."
+    with pytest.raises(OptionError) as caught:
+        draw_plate([])
+    assert str(caught.value) == "a plate without a channel cannot be drawn. Give at least one panel."
+    early = replace(panel(0, 7), examples=draw_examples([example(7)], 40))
+    with pytest.raises(OptionError) as caught:
+        draw_plate([early], tile=50)
+    assert str(caught.value) == "tiles of 40 and 50 pixels cannot stand on one page. Draw all examples with one size."
+    with pytest.raises(OptionError) as caught:
+        draw_examples([replace(example(7), patch=np.zeros((7, 8, 3), np.uint8))], 40)
+    found = "a projection of shape (3, 7, 7) and a patch of shape (7, 8, 3) do not fit each other."
+    assert str(caught.value) == f"{found} Give (C, h, w) and (h, w, 3)."
+
+
+# Files
+
+SETTINGS = {"model": "tiny", "layer": "a (b) \\ c\n", "picture": "Žižkov"}
+
+
+def page_of(number: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (30 + number, 40, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pdf"])
+def test_one_page_becomes_the_file_named(tmp_path: Path, suffix: str) -> None:
+    """A single page is saved as any picture is, with its settings inside."""
+    path = tmp_path / f"plate{suffix}"
+    assert save_plates([page_of(0)], path, settings=SETTINGS) == [path]
+    assert list(tmp_path.iterdir()) == [path]
+    if suffix != ".pdf":
+        assert read_settings(path) == SETTINGS
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_several_pages_become_numbered_files(tmp_path: Path, suffix: str) -> None:
+    """plate.png becomes plate-001.png and so on, each with the settings and its number."""
+    files = save_plates(map(page_of, range(3)), tmp_path / f"plate{suffix}", settings=SETTINGS)
+    assert [file.name for file in files] == [f"plate-00{number}{suffix}" for number in (1, 2, 3)]
+    assert sorted(tmp_path.iterdir()) == files
+    for number, file in enumerate(files):
+        assert read_settings(file) == {**SETTINGS, "page": number + 1}
+        with Image.open(file) as image:
+            assert image.size == page_of(number).size
+            assert suffix == ".jpg" or image.tobytes() == page_of(number).tobytes()
+
+
+def read_pdf(path: Path) -> tuple[list[Image.Image], list[list[float]], str]:
+    """Read a PDF by another's parser: the picture and the size of each page, and the subject."""
+    images, sizes = [], []
+    with PdfParser.PdfParser(str(path), mode="rb") as pdf:
+        for reference in pdf.pages:
+            page = pdf.read_indirect(reference)
+            picture = pdf.read_indirect(page[b"Resources"][b"XObject"][b"image"])
+            assert b"/image Do" in pdf.read_indirect(page[b"Contents"]).buf
+            images.append(Image.open(io.BytesIO(picture.buf)))
+            sizes.append([float(edge) for edge in page[b"MediaBox"]])
+        return images, sizes, str(pdf.info[b"Subject"], "ascii")
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_several_pages_become_one_pdf(tmp_path: Path, count: int) -> None:
+    """A PDF holds every page, in order, at 150 dots per inch, and the settings; there is no date in it."""
+    path = tmp_path / "plate.pdf"
+    assert save_plates(map(page_of, range(count)), path, settings=SETTINGS) == [path]
+    images, sizes, subject = read_pdf(path)
+    assert json.loads(subject) == SETTINGS
+    assert sizes == [[0, 0, 40 * 72 / 150, pytest.approx((30 + number) * 72 / 150)] for number in range(count)]
+    for number, image in enumerate(images):
+        expected = io.BytesIO()
+        page_of(number).save(expected, "JPEG", quality=95, subsampling=0)
+        assert image.convert("RGB").tobytes() == Image.open(expected).convert("RGB").tobytes()
+    assert b"Date" not in path.read_bytes()
+
+
+def test_a_pdf_knows_where_its_objects_begin(tmp_path: Path) -> None:
+    """Every entry of the table points at the object of its number, as a reader that trusts it needs."""
+    save_plates(map(page_of, range(5)), tmp_path / "plate.pdf", settings=SETTINGS)
+    data = (tmp_path / "plate.pdf").read_bytes()
+    begin = int(data.rsplit(b"startxref\n", 1)[1].split(b"\n")[0])
+    head, count, *entries = data[begin:].split(b"trailer")[0].split(b"\n")[:-1]
+    assert (head, count) == (b"xref", b"0 %d" % len(entries))
+    assert {len(entry) for entry in entries} == {19}  # and the line's end: 20 bytes
+    for number, entry in enumerate(entries[1:], start=1):
+        assert data[int(entry[:10]) :].startswith(b"%d 0 obj\n" % number)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pdf"])
+def test_the_same_pages_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    """Two plates of the same panels are equal files, wherever they are written."""
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        pages = (draw_plate([panel(9, 7, channel=number)], tile=24) for number in range(2))
+        files.append(save_plates(pages, tmp_path / name / f"plate-{name}{suffix}", settings=SETTINGS))
+    for one, two in zip(*files, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def broken(count: int) -> Iterator[Image.Image]:
+    yield from map(page_of, range(count))
+    raise RuntimeError("interrupted")
+
+
+def test_an_interrupted_pdf_leaves_what_was_there(tmp_path: Path) -> None:
+    """If a page fails, no file appears, and an older one stays as it was."""
+    path = tmp_path / "plate.pdf"
+    for old in (None, b"old"):
+        if old is not None:
+            path.write_bytes(old)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            save_plates(broken(4), path)
+        assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_interrupted_numbered_pages_are_whole(tmp_path: Path) -> None:
+    """Pages written before the failure stay, each complete."""
+    with pytest.raises(RuntimeError, match="interrupted"):
+        save_plates(broken(4), tmp_path / "plate.png")
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == [f"plate-00{number}.png" for number in (1, 2, 3, 4)]
+    for number, file in enumerate(files):
+        with Image.open(file) as image:
+            assert image.tobytes() == page_of(number).tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_pages_are_let_go_once_written(tmp_path: Path, suffix: str) -> None:
+    """Of thirty pages from a generator no more than two are ever held."""
+    seen: list[weakref.ref[Image.Image]] = []
+    most = 0
+
+    def pages() -> Iterator[Image.Image]:
+        nonlocal most
+        for number in range(30):
+            page = page_of(number)
+            seen.append(weakref.ref(page))
+            most = max(most, sum(one() is not None for one in seen))
+            yield page
+            del page
+
+    save_plates(pages(), tmp_path / f"plate{suffix}")
+    assert most == 2
+
+
+def test_plates_that_cannot_be_saved(tmp_path: Path) -> None:
+    """No page, an unknown suffix, or no folder: refused, the last two before any page is asked for or kept."""
+    with pytest.raises(OptionError) as caught:
+        save_plates([], tmp_path / "plate.pdf")
+    assert str(caught.value) == f"cannot save {str(tmp_path / 'plate.pdf')!r}: there is no page to write. Give at least one."
+    with pytest.raises(OptionError) as caught:
+        save_plates(broken(0), tmp_path / "plate.gif")
+    known = ".png, .jpg, .jpeg, .pdf"
+    assert str(caught.value) == f"cannot save {str(tmp_path / 'plate.gif')!r}: the suffix is '.gif'. Use one of {known}."
+    for suffix in (".pdf", ".png"):
+        path = tmp_path / "none" / f"plate{suffix}"
+        with pytest.raises(OptionError) as caught:
+            save_plates(map(page_of, range(2)), path)
+        named = path if suffix == ".pdf" else path.with_name("plate-001.png")
+        assert str(caught.value) == f"cannot write {str(named)!r}: there is no folder {str(path.parent)!r}. Make it first."

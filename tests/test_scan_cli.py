@@ -1,0 +1,130 @@
+"""`deconvnet scan`, `plate`, `top` and `report`, as people type them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from deconvnet.cli import main
+from deconvnet.drawings import CLASSES, draw
+
+
+def width(path):
+    with Image.open(path) as image:
+        return image.width
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve drawings, one picture that is none, and the scan of them."""
+    place = tmp_path_factory.mktemp("cli")
+    (place / "in").mkdir()
+    for seed in range(12):
+        draw(CLASSES[seed], seed=seed).picture.save(place / "in" / f"{seed:02}.png")
+    (place / "in" / "bad.png").write_text("no picture")
+    return place
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run the command in the folder; return its exit code, stdout, stderr."""
+
+    def call(*words):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["deconvnet", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def scanned(run, folder):
+    """The scan's file, made by the command."""
+    if not (folder / "a.scan").exists():
+        code, out, err = run("scan", "in", "--layer", "features.5", "--layer", "features.1[13]", "--out", "a.scan")
+        assert (code, out) == (0, "a.scan\n")
+        assert "12 of 13 pictures, 3 layers, 224 channels: a.scan" in err
+        assert "skipped: cannot open '" in err
+        assert "deconvnet plate a.scan --layer features.13" in err
+    return "a.scan"
+
+
+def test_the_same_command_again_has_nothing_to_do(run, scanned, folder):
+    """A finished scan stays as it is, byte for byte."""
+    before = (folder / scanned).read_bytes()
+    code, out, err = run("scan", "in", "--layer", "features.5", "--layer", "features.1[13]", "--out", scanned)
+    assert (code, out) == (0, "a.scan\n"), err
+    assert (folder / scanned).read_bytes() == before
+
+
+def test_top_prints_rows(run, scanned):
+    """A table, JSON with exactly the promised keys, or CSV: the same rows."""
+    code, out, _ = run("top", scanned, "-l", "features.5", "-c", "3")
+    assert code == 0
+    assert out.startswith("features.5 channel 3\nrank  activation  row  col  window")
+    assert len(out.splitlines()) == 11
+    rows = json.loads(run("top", scanned, "-l", "features.5", "-c", "3", "--json")[1])
+    assert [list(row) for row in rows] == [["rank", "path", "activation", "row", "col", "window"]] * 9
+    table = list(csv.DictReader(io.StringIO(run("top", scanned, "-l", "features.5", "-c", "3", "--csv")[1])))
+    assert [row["path"] for row in table] == [row["path"] for row in rows]
+    both = json.loads(run("top", scanned, "-l", "features.5", "-c", "3,5", "--json")[1])
+    assert [row["channel"] for row in both] == [3] * 9 + [5] * 9
+
+
+def test_plate_draws_pages(run, scanned, folder):
+    """One page, or several; random channels are the same for the same seed."""
+    code, out, err = run("plate", scanned, "-l", "features.13", "--random", 4, "--seed", 3, "--out", "p.png")
+    assert (code, out) == (0, "p.png\n"), err
+    first = (folder / "p.png").read_bytes()
+    run("plate", scanned, "-l", "features.13", "--random", 4, "--seed", 3, "--out", "p.png")
+    assert (folder / "p.png").read_bytes() == first
+    code, out, _ = run("plate", scanned, "-l", "features.5", "-c", "0-2", "--page", 2, "--out", "q.png")
+    assert out.split() == ["q-001.png", "q-002.png"]
+    assert width(folder / "q-001.png") > 400
+    assert run("plate", scanned, "-l", "features.5", "-c", "0-2", "--page", 2, "--out", "q.pdf")[1] == "q.pdf\n"
+
+
+def test_report_tells_of_layers(run, scanned, folder):
+    """A row for each layer, the dead and rare channels as --channel reads them, JSON, and a figure."""
+    code, out, _ = run("report", scanned)
+    assert code == 0
+    assert out.splitlines()[0].split()[:4] == ["layer", "channels", "dead", "rare"]
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["features.5", "features.11", "features.13"]
+    rows = json.loads(run("report", scanned, "--json")[1])
+    for row in rows:
+        assert row["dead"] == [number for number, share in enumerate(row["fires"]) if not share]
+    assert run("report", scanned, "--out", "r.png")[0] == 0
+    assert width(folder / "r.png") > 800
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("top", "no.scan", "-l", "x", "-c", "1"), "StoreError: there is no scan at 'no.scan'. Make one: deconvnet scan PICTURES --out no.scan\n"),
+        (("top", "a.scan", "-l", "features.6", "-c", "1"), "UnknownLayerError: 'a.scan' has no layer 'features.6'. Did you mean .*\n"),
+        (("top", "a.scan", "-l", "features.5", "-c", "64"), "UnitError: layer 'features.5' has no channel 64: it has 64, numbered from 0.\n"),
+        (("top", "a.scan", "-l", "features.5", "-c", "1", "--csv", "--json"), "OptionError: --json and --csv exclude each other. Give one of them.\n"),
+        (("plate", "a.scan", "-l", "features.5", "-c", "1", "--random", "2"), "OptionError: --channel and --random exclude each other. Give one of them.\n"),
+        (("plate", "a.scan", "-l", "features.5", "--out", "x.gif"), "OptionError: cannot save 'x.gif'.*\n"),
+        (("scan", "nowhere", "--out", "b.scan"), "PictureError: cannot open 'nowhere': there is no such file or folder. Check the path.\n"),
+        (("scan", "in", "--layer", "conv9", "--out", "b.scan"), "UnknownLayerError: 'conv9' is not a layer of tiny.*\n"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(run, scanned, folder, words, text):
+    """One line, exit 1, and no file that was not there before."""
+    before = {path.name for path in folder.iterdir()}
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    pattern = text if ".*" in text else re.escape(text)
+    assert re.fullmatch(pattern, err), err
+    assert {path.name for path in folder.iterdir()} == before

@@ -1,0 +1,401 @@
+"""A scan's plates: each example is that picture's unit, projected by itself, beside what the net saw there."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from scans import drawing, drawings
+from torch import nn
+
+import deconvnet
+from deconvnet.errors import OptionError, StoreError, UnitError
+from deconvnet.render import Example, Panel, example, plate_shape, read_settings
+from deconvnet.units import Window
+
+LAYERS = [
+    "features.1",
+    "features.5",
+    "features.13",
+    "features.14",
+]  # fields of 7, 27 and 83 pixels, and of 99: beyond the frame
+
+
+@pytest.fixture(scope="module")
+def net(tiny):
+    return deconvnet.DeconvNet(tiny)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawings")
+    drawings(folder, 24)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scan(net, folder, tmp_path_factory):
+    return deconvnet.scan(net, folder, tmp_path_factory.mktemp("scan") / "a.scan", layers=LAYERS)
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """Return the panels of a plate before they are drawn."""
+    kept: list[Panel] = []
+    draw = example.draw_panel
+    monkeypatch.setattr(
+        example, "draw_panel", lambda panel, *rest, **options: kept.append(panel) or draw(panel, *rest, **options)
+    )
+
+    def undrawn(plate) -> list[Panel]:
+        kept.clear()
+        for _ in plate.panels(24):
+            pass
+        return list(kept)
+
+    return undrawn
+
+
+@dataclass
+class Whole:
+    """A unit's projection and its picture, both in the whole frame."""
+
+    projection: np.ndarray  # (3, 96, 96)
+    pixels: np.ndarray  # (96, 96, 3)
+    window: Window
+
+
+def whole(net, folder, layer, channel, hit, rule="deconvnet") -> Whole:
+    recording = net.record([folder / hit.path])
+    projection = net.project(recording, layer, units=[(channel, hit.row, hit.col)], rule=rule)
+    return Whole(projection.pixels[0].numpy(), net.preprocess.undo(recording.images[0]), projection.windows[0])
+
+
+def cut(pixels: np.ndarray, window: Window, beyond: float) -> np.ndarray:
+    """Take each pixel (row, col, channel) of a window, or `beyond` where it leaves the frame: slow and plain."""
+    height, width, channels = pixels.shape
+    return np.array(
+        [
+            [
+                pixels[row, col] if 0 <= row < height and 0 <= col < width else [beyond] * channels
+                for col in range(window.left, window.right)
+            ]
+            for row in range(window.top, window.bottom)
+        ]
+    )
+
+
+def inside(window: Window, side: int = 96) -> np.ndarray:
+    """Say which pixels of a window lie in the frame, (h, w)."""
+    rows = np.arange(window.top, window.bottom)
+    cols = np.arange(window.left, window.right)
+    return ((rows >= 0) & (rows < side))[:, None] & ((cols >= 0) & (cols < side))
+
+
+def marked(window: Window, shape: tuple[int, ...]) -> np.ndarray:
+    marks = np.zeros(shape, bool)
+    marks[window.top : window.bottom, window.left : window.right] = True
+    return marks
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "gradient"])
+@pytest.mark.parametrize("layer", ["features.1", "features.13"])
+def test_examples_are_projections_and_what_the_net_saw(net, folder, scan, panels, layer, rule):
+    """Projection and patch of each example are those of its window, padded where it leaves the frame; all have one size."""
+    channels = [0, 5, 17, 31]
+    sizes, padded = set(), 0
+    for panel, channel in zip(panels(scan.plate(layer, channels, rule=rule)), channels, strict=True):
+        hits = scan.top(layer, channel)
+        assert (panel.layer, panel.channel) == (layer, channel)
+        assert [one.activation for one in panel.examples] == [hit.activation for hit in hits]
+        assert [one.source for one in panel.examples] == [hit.path for hit in hits]
+        for one, hit in zip(panel.examples, hits, strict=True):
+            alone = whole(net, folder, layer, channel, hit, rule)
+            assert alone.window == hit.window
+            wanted = cut(alone.projection.transpose(1, 2, 0), hit.window, 0).transpose(2, 0, 1)
+            np.testing.assert_allclose(one.projection, wanted, atol=1e-4 * np.abs(wanted).max() + 1e-9)
+            assert (one.patch == cut(alone.pixels, hit.window, 128)).all()
+            assert (marked(one.inside, one.patch.shape[:2]) == inside(hit.window)).all()
+            sizes.add(one.patch.shape)
+            padded += not inside(hit.window).all()
+    assert len(sizes) == 1
+    assert padded or layer == "features.1"  # whose windows are small
+
+
+def test_beyond_the_frame_the_box_holds_the_energy(net, folder, scan, panels):
+    """Where the field is larger than the frame, the nine are cut to one square inside it, with nearly all of the energy."""
+    for panel in panels(scan.plate("features.14", range(0, 64, 8))):
+        hits = scan.top("features.14", panel.channel)
+        assert len({one.patch.shape for one in panel.examples}) == 1
+        side, across, _ = panel.examples[0].patch.shape
+        assert side == across <= 96
+        for one, hit in zip(panel.examples, hits, strict=True):
+            assert one.inside == Window(0, 0, side, side)
+            alone = whole(net, folder, "features.14", panel.channel, hit)
+            energy = float((alone.projection**2).sum())
+            assert float((one.projection**2).sum()) >= 0.9 * energy
+            there = [
+                (top, left)
+                for top in range(97 - side)
+                for left in range(97 - side)
+                if (alone.pixels[top : top + side, left : left + side] == one.patch).all()
+            ]
+            assert any(
+                np.allclose(alone.projection[:, top : top + side, left : left + side], one.projection, atol=1e-3 * energy**0.5)
+                for top, left in there
+            ), "projection and patch are not of one place"
+
+
+def test_a_box_in_a_frame_that_is_no_square(tmp_path, panels):
+    """In a low, wide frame the box is as low as the frame and still holds the energy."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 5, padding=2), nn.ReLU()) for _ in range(9)))
+    net = deconvnet.DeconvNet(model)
+    images = torch.randn(5, 3, 12, 40)
+    scan = deconvnet.scan(net, images, tmp_path / "a.scan", layers=["8"])
+    alive = [channel for channel in range(3) if channel not in scan.dead("8")]
+    for panel in panels(scan.plate("8", alive)):
+        for one, hit in zip(panel.examples, scan.top("8", panel.channel), strict=True):
+            assert one.patch.shape[0] <= 12
+            pixels = net.project(net.record(images[hit.picture, None]), "8", units=[(panel.channel, hit.row, hit.col)]).pixels
+            assert float((one.projection**2).sum()) >= 0.9 * float((pixels**2).sum())
+
+
+def test_units_of_flat_layers_have_plates(net, folder, panels, tmp_path):
+    """A layer (N, C) has plates too: its units see the whole frame."""
+    scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["classifier.5"], top=4)
+    (panel,) = panels(scan.plate("classifier.5", [3]))
+    assert [one.source for one in panel.examples] == [hit.path for hit in scan.top("classifier.5", 3)]
+    assert len({one.projection.shape for one in panel.examples}) == 1
+    assert all(np.abs(one.projection).max() > 0 for one in panel.examples)
+
+
+def test_windows_are_those_of_the_store_whatever_else_is_on_the_page(scan, panels):
+    """A channel's panel does not depend on which others are drawn with it, nor on how much memory there is."""
+    (alone,) = panels(scan.plate("features.5", [40]))
+    among = panels(scan.plate("features.5", [3, 40, 3, 12], memory=2**20))
+    assert [panel.channel for panel in among] == [3, 40, 3, 12]
+    for one, other in zip(alone.examples, among[1].examples, strict=True):
+        limit = np.abs(one.projection).max()
+        np.testing.assert_allclose(one.projection, other.projection, atol=1e-4 * limit)
+        assert (one.patch == other.patch).all()
+
+
+def test_notes_say_how_often_a_channel_fires(scan, panels):
+    """A panel's note is the share of the pictures on which the channel fired, or that it is dead."""
+    fired = scan.statistics("features.13")["fired"]
+    chosen = [int(fired.argmin()), int(fired.argmax())]
+    notes = [panel.note for panel in panels(scan.plate("features.13", chosen))]
+    for channel, note in zip(chosen, notes, strict=True):
+        share = 100 * fired[channel] / 24
+        expected = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+        assert note == (f"fires on {expected} % of the pictures" if fired[channel] else "dead: fired on no picture")
+
+
+# Pages
+
+
+def test_a_layer_goes_on_pages(scan, tmp_path):
+    """Without channels the whole layer is drawn, twelve panels a page, as numbered files or one PDF with the settings inside."""
+    plate = scan.plate("features.1")
+    assert plate.channels == tuple(range(32))
+    files = plate.save(tmp_path / "layer.png")
+    assert files == [str(tmp_path / f"layer-00{page}.png") for page in (1, 2, 3)]
+    found = read_settings(files[1])
+    assert found["page"] == 2
+    assert (found["layer"], found["channels"]) == ("features.1", list(range(32)))
+    assert (found["rule"], found["tone"], found["model"]) == ("deconvnet", "symmetric", "tiny")
+    assert str(tmp_path) not in str(found), "a path of this machine"
+    (pdf,) = plate.save(tmp_path / "layer.pdf", per_page=16)
+    assert Path(pdf).read_bytes().count(b"/Type /Page ") == 2
+
+
+def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
+    """Drawn twice, a plate is the same file; by itself in a notebook, it is its first page."""
+    for name in ("a.png", "b.png"):
+        scan.plate("features.5", [1, 2]).save(tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert scan.plate("features.5", [1, 2])._repr_png_().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "a.png") as page:
+        assert page.size == scan.plate("features.5", [1, 2]).figure().size
+
+
+def test_tiles_have_the_size_of_the_page(scan):
+    """Examples are drawn at the size that they have on the page, and let go."""
+    columns, side = plate_shape(4)
+    for panel in scan.plate("features.1", [0, 1]).panels(side):
+        assert all(not isinstance(one, Example) and one.side == side for one in panel.examples)
+
+
+def test_a_random_sample_is_of_channels_that_fired(scan):
+    """The same seed gives the same channels, in order; another seed others; dead ones are left out; too many give all."""
+    first = scan.sample("features.13", 6, seed=1)
+    assert first == scan.sample("features.13", 6, seed=1) == sorted(set(first))
+    assert first != scan.sample("features.13", 6, seed=2)
+    alive = sorted(set(range(64)) - set(scan.dead("features.13")))
+    assert scan.sample("features.13", 999) == alive
+
+
+# What has changed since
+
+
+@pytest.fixture
+def moving(net, folder, tmp_path):
+    """A scan whose pictures may be touched."""
+    shutil.copytree(folder, tmp_path / "photos")
+    return deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.5"])
+
+
+def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
+    """A picture that gives another activation than was recorded is named once, with both; the others are as they were."""
+    hits = moving.top("features.5", 7)
+    before = panels(moving.plate("features.5", [7]))[0].examples
+    changed = tmp_path / "photos" / hits[2].path
+    with Image.open(changed) as picture:
+        ImageOps.invert(picture.convert("RGB")).save(changed)
+    plate = moving.plate("features.5", [7, 7])
+    after = panels(plate)[0].examples
+    (line,) = plate.changed
+    assert line.startswith(f"{hits[2].path} gives ")
+    assert line.endswith(f" where {hits[2].activation:.4g} was recorded: it has changed.")
+    assert plate._footer().endswith(" 1 picture is gone or has changed since the scan.")
+    for rank, (one, other) in enumerate(zip(before, after, strict=True)):
+        assert (one.patch == other.patch).all() == (rank != 2)
+
+
+def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels, tmp_path):
+    """What cannot be read any more is missing from the panel, and named with the reason; a channel without any has none."""
+    hits = moving.top("features.5", 7)
+    (tmp_path / "photos" / hits[0].path).unlink()
+    (tmp_path / "photos" / hits[4].path).write_bytes(b"broken")
+    plate = moving.plate("features.5", [7])
+    (panel,) = panels(plate)
+    assert [one.source for one in panel.examples] == [hit.path for rank, hit in enumerate(hits) if rank not in (0, 4)]
+    gone, broken = (str(tmp_path / "photos" / hits[rank].path) for rank in (0, 4))
+    assert sorted(plate.changed) == sorted(
+        [
+            f"{hits[0].path} is gone or cannot be read: cannot open {gone!r}: there is no such file. Check the path.",
+            f"{hits[4].path} is gone or cannot be read: cannot open {broken!r}: it is not a picture that Pillow knows."
+            " Convert it to PNG or JPEG.",
+        ]
+    )
+    shutil.rmtree(tmp_path / "photos")
+    plate = moving.plate("features.5", [7])
+    assert [len(panel.examples) for panel in panels(plate)] == [0]
+    assert len(plate.changed) == 9
+    assert plate.figure()
+
+
+def test_pictures_of_like_names_are_told_apart(net, tmp_path, panels):
+    """A picture whose name begins as another's is named as well."""
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(["a.png", "a.png (copy).png"]):
+        drawing(seed).save(tmp_path / "photos" / name)
+    scan = deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.1"])
+    shutil.rmtree(tmp_path / "photos")
+    plate = scan.plate("features.1", [0])
+    assert panels(plate)[0].examples == []
+    assert len(plate.changed) == 2
+
+
+def test_moved_pictures_are_found_by_their_new_root(scan, folder, panels, net, tmp_path):
+    """Opened with root=, the pictures are taken from there; nothing is noticed but what is not there."""
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / scan.top("features.1", 2)[0].path).unlink()
+    opened = deconvnet.Scan.open(scan.path, root=tmp_path / "elsewhere", net=net)
+    plate = opened.plate("features.1", [2])
+    (panel,) = panels(plate)
+    assert len(panel.examples) == 8
+    assert len(plate.changed) == 1
+    assert str(tmp_path / "elsewhere") in plate.changed[0]
+
+
+# Its net
+
+
+def test_a_scan_that_is_opened_loads_its_net(scan, panels):
+    """By name and weights, with the preprocessing of the scan: its plates are the same."""
+    opened = deconvnet.Scan.open(scan.path)
+    assert opened.net.preprocess == scan.net.preprocess
+    assert opened.layers == scan.layers
+    for one, other in zip(*(panels(each.plate("features.5", [9]))[0].examples for each in (scan, opened)), strict=True):
+        assert (one.projection == other.projection).all()
+        assert (one.patch == other.patch).all()
+
+
+def test_a_net_with_its_own_preprocessing_is_opened_with_it(tiny, folder, tmp_path):
+    """The mean that was asked for is kept with the scan, and taken again."""
+    net = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
+    made = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["features.5"])
+    opened = deconvnet.Scan.open(tmp_path / "a.scan")
+    plate = opened.plate("features.5", [4])
+    assert plate.figure().size == made.plate("features.5", [4]).figure().size
+    assert plate.changed == []
+    assert opened.net.preprocess == net.preprocess
+
+
+def test_other_weights_are_refused(scan, tiny):
+    """A net with other weights is no net of this scan, given at once or later."""
+    other = deconvnet.DeconvNet(deconvnet.load_model("tiny", weights="none"))
+    text = f"{scan.path!r} was scanned with weights {tiny.weights}, found random for tiny. Give the weights of the scan."
+    with pytest.raises(StoreError) as error:
+        deconvnet.Scan.open(scan.path, net=other)
+    assert str(error.value) == text
+    opened = deconvnet.Scan.open(scan.path)
+    with pytest.raises(StoreError) as error:
+        opened.net = other
+    assert str(error.value) == text
+
+
+def test_a_net_of_one_s_own_is_asked_for(tmp_path, panels):
+    """A module that no name stands for must be given again, and so must a data set; then the plates are as before."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU())
+    images = torch.randn(6, 3, 20, 30)
+    made = deconvnet.scan(deconvnet.DeconvNet(model), images, tmp_path / "a.scan", layers=["1"])
+    path = str(tmp_path / "a.scan")
+    with pytest.raises(StoreError) as error:
+        _ = deconvnet.Scan.open(path).plate("1", [0]).figure()
+    assert str(error.value) == f"{path!r} was scanned with your own net, Sequential. Give it: Scan.open(path, net=net)."
+    with pytest.raises(StoreError) as error:
+        _ = deconvnet.Scan.open(path, net=deconvnet.DeconvNet(model)).plate("1", [0]).figure()
+    assert str(error.value) == f"{path!r} was made from a data set. Give it: Scan.open(path, pictures=dataset)."
+    opened = deconvnet.Scan.open(path, net=deconvnet.DeconvNet(model), pictures=images)
+    plate = opened.plate("1", [0])
+    for one, other in zip(*(panels(each)[0].examples for each in (made.plate("1", [0]), plate)), strict=True):
+        assert (one.projection == other.projection).all()
+    assert plate.changed == []
+
+
+def test_weights_from_a_file_are_found_from_anywhere(shared, tmp_path, monkeypatch):
+    """The file's whole path is kept: a scan opens in another folder too."""
+    monkeypatch.chdir(shared / "weights")
+    loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights="squeezenet1_0.safetensors")
+    pictures = sorted((shared / "images/imagenet-sample").glob("*.jpg"))[:3]
+    deconvnet.scan(deconvnet.DeconvNet(loaded), pictures, tmp_path / "a.scan", layers=["features.1"])
+    monkeypatch.chdir(tmp_path)
+    assert deconvnet.Scan.open("a.scan").net.name == "torchvision:squeezenet1_0"
+
+
+# Asked wrongly
+
+WRONG = [
+    ({"layer": "features.5", "channels": [64]}, UnitError, "layer 'features.5' has no channel 64: it has 64, numbered from 0."),
+    ({"layer": "features.5", "channels": [-1]}, UnitError, "layer 'features.5' has no channel -1: it has 64, numbered from 0."),
+    ({"layer": "features.5", "channels": []}, OptionError, "a plate shows one channel or more. Give at least one."),
+    ({"layer": "features.5", "rule": "guide"}, OptionError, "rule cannot be 'guide': it is one of deconvnet, guided, gradient, or three bits such as FTT. Did you mean 'guided'?"),
+    ({"layer": "features.5", "tone": "loud"}, OptionError, "tone cannot be 'loud': it is one of symmetric, shared, grey, minmax, positive, magnitude, sigmoid."),
+    ({"layer": "features.5", "memory": 0}, OptionError, "memory cannot be 0: it is a number of bytes, 1 or more."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "kind", "text"), WRONG, ids=[str(asked) for asked, _, _ in WRONG])
+def test_what_a_plate_cannot_show(scan, asked, kind, text):
+    """Channels, rules, tones and memory that there are not are refused at once, in one line."""
+    with pytest.raises(kind) as error:
+        scan.plate(**asked)
+    assert str(error.value) == text
