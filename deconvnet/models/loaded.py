@@ -26,9 +26,9 @@ class Loaded:
     preprocess: Preprocessing | None
     name: str
     weights: str = ""  # "sha256:..." of the weights' file, or "random"; empty: computed from the tensors
-    weights_from: str = ""  # what `load_model` was given: "DEFAULT", "none", or a file's path
     classes: tuple[str, ...] = ()
     input_size: tuple[int, int, int] = (3, 224, 224)  # (C, H, W)
+    weights_from: str = ""  # what `load_model` was given: "DEFAULT", "none", or a file's path
     _hashed: dict[Any, str] = field(default_factory=dict, repr=False)
 
     @classmethod
