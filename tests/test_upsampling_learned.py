@@ -179,6 +179,12 @@ def test_only_the_unpooling_differs(labelled):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_any_number_of_steps(labelled):
+    """A training may be as short as one step."""
+    for steps in (1, 2, 3, 4, 9):
+        assert len(segment.train("nearest", *labelled, steps=steps)[1]) == steps
+
+
 def test_label_weights(labelled):
     """A label's weight falls with the root of its share, and the weights of all pixels average 1."""
     weights = segment.label_weights(labelled[1])

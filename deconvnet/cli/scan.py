@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -84,8 +85,8 @@ def _say_how_to_go_on(out: str) -> None:
 
 
 def _what_next(found: Scan) -> str:
-    layer = found.layers[-1]
+    path, layer = shlex.quote(found.path), shlex.quote(found.layers[-1])
     return (
-        f"Try next:\n  deconvnet plate {found.path} --layer {layer} --random 12 --out plate.png\n"
-        f"  deconvnet top {found.path} --layer {layer} --channel 0\n  deconvnet report {found.path}"
+        f"Try next:\n  deconvnet plate {path} --layer {layer} --random 12 --out plate.png\n"
+        f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}"
     )

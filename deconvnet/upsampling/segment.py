@@ -206,7 +206,8 @@ def train(
         flips = torch.rand(steps) < 0.5
     weight = label_weights(labels)
     optimiser = torch.optim.Adam(model.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps + 1, pct_start=0.2)
+    rising = max(0.2, 2 / (steps + 1))  # of a few steps at least the first: torch 2.6 divides by how many they are, less one
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps + 1, pct_start=rising)
     losses = []
     for flip, chosen in zip(flips.tolist(), torch.split(order, BATCH), strict=False):
         picture, label = pictures[chosen], labels[chosen]
