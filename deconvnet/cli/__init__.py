@@ -24,7 +24,10 @@ GROUPS = {
         "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
         "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
     },
-    "Look around": {"layers": ("layers", "List a model's layers: size, receptive field, stride, rule status.")},
+    "Look around": {
+        "explore": ("explore", "Explore a picture in a browser: click a layer's maps and units."),
+        "layers": ("layers", "List a model's layers: size, receptive field, stride, rule status."),
+    },
 }
 
 COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}

@@ -5,10 +5,10 @@ No widget of theirs tells where a picture was clicked; so each map and each plac
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from ..errors import DeconvnetError, PictureError
 from ..images import Picture, open_picture
 from ..project import Projection
+from ..render.html import data_uri
 from ..render.tile import value_text
 from . import pictures, style
 from .state import ORDERS, PAGE, RULES, TONES_OF_ONE, Explorer
@@ -62,7 +63,10 @@ class Board:
 
     def _make_controls(self) -> None:
         state, make = self.explorer, self._widgets
-        names = [(f"{row.name} · {row.kind} · {row.channels} maps of {row.height}x{row.width}", row.name) for row in state.layers.values()]
+        names = [
+            (f"{row.name} · {row.kind} · {row.channels} maps of {row.height}x{row.width}", row.name)
+            for row in state.layers.values()
+        ]
         rules = [rule if rule in RULES[:3] else f"bits {rule}" for rule in RULES]
         extra = [] if state.rule in RULES else [(f"bits {state.rule}", state.rule)]
         self.layer = self._field(make.Dropdown(options=names, value=state.layer, description="Layer"), "310px")
@@ -72,21 +76,25 @@ class Board:
         self.tone = self._field(make.Dropdown(options=TONES_OF_ONE, value=state.tone, description="Tone"), "120px")
         self.place = self._field(
             make.Dropdown(
-                options=[("strongest place", "max"), ("whole map", "map"), ("one place", "one")], value="max", description="Unit"
+                options=[("strongest place", "max"), ("whole map", "map"), ("one place", "one")],
+                value="max",
+                description="Unit",
             ),
             "140px",
         )
         self.upload = make.FileUpload(accept="image/*", multiple=False, description="Another picture")
         self.trouble = make.HTML()
-        self._on(self.layer, lambda layer: self.explorer.choose_layer(layer), self._show_all)
-        self._on(self.rule, lambda rule: self.explorer.choose_rule(rule), self._show_unit)
-        self._on(self.tone, lambda tone: self.explorer.choose_tone(tone), self._show_unit)
+        self._on(self.layer, self.explorer.choose_layer, self._show_all)
+        self._on(self.rule, self.explorer.choose_rule, self._show_unit)
+        self._on(self.tone, self.explorer.choose_tone, self._show_unit)
         self._on(self.place, self._choose_kind, self._show_unit)
         self._on(self.upload, self._take_upload, self._show_all)
 
     def _make_maps(self) -> None:
         make = self._widgets
-        self.order = self._field(make.Dropdown(options=[("strongest first", ORDERS[0]), ("by number", ORDERS[1])], description="Order"), "130px")
+        self.order = self._field(
+            make.Dropdown(options=[("strongest first", ORDERS[0]), ("by number", ORDERS[1])], description="Order"), "130px"
+        )
         self.channel = self._field(make.BoundedIntText(description="Channel", min=0), "80px")
         self.back = make.Button(description="Back", tooltip="The page before", layout={"width": "64px"})
         self.forth = make.Button(description="Next", tooltip="The next page", layout={"width": "64px"})
@@ -94,12 +102,12 @@ class Board:
         self.maps = [make.Button(layout=make.Layout()) for _ in range(PAGE)]
         for number, button in enumerate(self.maps):
             button.add_class(f"dn-map-{number}")
-            button.on_click(self._clicked(lambda number=number: self.explorer.choose_channel(self.explorer.shown[number]), self._show_channel))
+            button.on_click(self._clicked(partial(self._choose_map, number), self._show_channel))
         self.mosaic = make.Box()
         self.mosaic.add_class("dn-mosaic")
         self.maps_style, self.chosen_style = make.HTML(), make.HTML()
-        self._on(self.order, lambda order: self.explorer.choose_order(order), self._show_maps)
-        self._on(self.channel, lambda channel: self.explorer.choose_channel(channel), self._show_maps_and_channel)
+        self._on(self.order, self.explorer.choose_order, self._show_maps)
+        self._on(self.channel, self.explorer.choose_channel, self._show_all)
         self.back.on_click(self._clicked(lambda: self.explorer.turn(-1), self._show_maps))
         self.forth.on_click(self._clicked(lambda: self.explorer.turn(1), self._show_maps))
 
@@ -107,7 +115,8 @@ class Board:
         make = self._widgets
         self.picture, self.patch, self.projected, self.facts = make.HTML(), make.HTML(), make.HTML(), make.HTML()
         self.map_title, self.places_style = make.HTML(), make.HTML()
-        self.places, self._cells = make.Box(), []
+        self.places = make.Box()
+        self._cells: list[Any] = []
         self.places.add_class("dn-places")
         self._grid: tuple[int, int] = (0, 0)
         self.row = make.IntSlider(description="Row", continuous_update=False)
@@ -156,7 +165,7 @@ class Board:
         return lambda button: self._do(choose, show)
 
     def _do(self, choose: Callable[[], Any], show: Callable[[], Any]) -> None:
-        """Carry out a choice; what cannot be done is said on the board, and nothing else changes."""
+        """Carry out a choice; what cannot be done is said on the board."""
         said = ""
         try:
             choose()
@@ -164,6 +173,12 @@ class Board:
         except DeconvnetError as error:
             said = f'<span class="dn-trouble" role="alert">{escape(f"{type(error).__name__}: {error}")}</span>'
         self.trouble.value = said
+
+    def _choose_map(self, number: int) -> None:
+        self.explorer.choose_channel(self.explorer.shown[number])
+
+    def _choose_cell(self, number: int) -> None:
+        self.explorer.choose_cell(*divmod(number, self._grid[1]))
 
     def _choose_kind(self, kind: str) -> None:
         unit = self.explorer.unit
@@ -176,10 +191,12 @@ class Board:
         self.explorer.choose_place((self.row.value, self.col.value))
 
     def _take_upload(self, files: Any) -> None:
-        if files:
-            self.explorer.open(uploaded(files[0]))
+        try:
+            if files:
+                self.explorer.open(uploaded(files[0]))
+        finally:
             with self._quietly():
-                self.upload.value = ()
+                self.upload.value = ()  # so that the same file can be chosen again
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -195,10 +212,6 @@ class Board:
         self._show_maps()
         self._show_unit()
 
-    def _show_maps_and_channel(self) -> None:
-        self._show_maps()
-        self._show_unit()
-
     def _show_channel(self) -> None:
         self._mark_chosen()
         self._show_unit()
@@ -206,10 +219,10 @@ class Board:
     def _show_maps(self) -> None:
         state = self.explorer
         shown = state.shown
-        self.maps_style.value = style.maps_style(self._scope, data_uri(pictures.mosaic(state)), state.size, len(shown))
+        self.maps_style.value = style.maps_style(self._scope, _packed(pictures.mosaic(state)), state.size, len(shown))
         for button, channel in zip(self.maps, shown, strict=False):
             strongest = float(state.maps[channel].max())
-            button.description = f"{channel}" if strongest <= 0 else f"{channel} · {value_text(strongest)}"
+            button.description = f"#{channel}" if strongest <= 0 else f"#{channel} {value_text(strongest)}"
         if len(self.mosaic.children) != len(shown):
             self.mosaic.children = self.maps[: len(shown)]
         self.page.value = f"page {state.page + 1} of {state.pages}"
@@ -230,7 +243,9 @@ class Board:
         name = f"channel {unit.channel}, {where}"
         self.projected.value = figure("projection", projected, f"the projection of {name}")
         self.patch.value = figure("patch", patch, f"the part of the picture that {name} depends on")
-        self.picture.value = figure("the picture, as the net sees it", pictures.picture(state), f"the picture with the window of {name}")
+        self.picture.value = figure(
+            "the picture, as the net sees it", pictures.picture(state), f"the picture with the window of {name}"
+        )
         self.facts.value = pictures.facts_table(state)
         self._show_map(unit.channel)
         self._follow()
@@ -242,7 +257,9 @@ class Board:
             self._set_cells(rows, cols)
         large = "" if state.cells == state.size else ": a click takes the strongest unit there"
         self.map_title.value = f"<h4>map {channel}{large}</h4>"
-        self.places_style.value = style.places_style(self._scope, data_uri(pictures.one_map(state)), state.size, state.cells, state.cell)
+        self.places_style.value = style.places_style(
+            self._scope, _packed(pictures.one_map(state)), state.size, state.cells, state.cell
+        )
 
     def _set_cells(self, rows: int, cols: int) -> None:
         """Lay out one button for each place; those made before are used again."""
@@ -252,7 +269,7 @@ class Board:
             number = len(self._cells)
             shared = {"layout": self._cells[0].layout, "style": self._cells[0].style} if self._cells else {}
             button = make.Button(tabbable=False, **shared)  # by keyboard, the sliders are quicker than 196 stops
-            button.on_click(self._clicked(lambda number=number: self.explorer.choose_cell(*divmod(number, self._grid[1])), self._show_unit))
+            button.on_click(self._clicked(partial(self._choose_cell, number), self._show_unit))
             self._cells.append(button)
         for number, button in enumerate(self._cells[: rows * cols]):
             row, col = divmod(number, cols)
@@ -276,9 +293,8 @@ def uploaded(file: Any) -> Image.Image:
     """Open a file that the browser sent: bounded in bytes here, and in pixels as every picture is."""
     name, content = str(file["name"]), bytes(file["content"])
     if len(content) > LARGEST_UPLOAD:
-        raise PictureError(
-            f"cannot take {name!r}: it has {len(content) / 2**20:.1f} MiB, more than {LARGEST_UPLOAD // 2**20}. Shrink it first."
-        )
+        found, most = len(content) / 2**20, LARGEST_UPLOAD / 2**20
+        raise PictureError(f"cannot take {name!r}: it has {found:.1f} MiB, more than {most:.0f}. Shrink it first.")
     if not content:
         raise PictureError(f"cannot open {name!r}: the file is empty. Get a fresh copy.")
     picture = open_picture(name, data=BytesIO(content))
@@ -288,11 +304,9 @@ def uploaded(file: Any) -> Image.Image:
 
 def figure(title: str, image: Image.Image, alt: str) -> str:
     """Return a picture with its heading, as HTML."""
-    return f'<h4>{escape(title)}</h4><figure><img src="{data_uri(image)}" alt="{escape(alt)}"></figure>'
+    return f'<h4>{escape(title)}</h4><figure><img src="{_packed(image)}" alt="{escape(alt)}"></figure>'
 
 
-def data_uri(image: Image.Image) -> str:
-    """Return a picture as a URI that holds it; packed lightly, for it travels no further than the browser."""
-    buffer = BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _packed(image: Image.Image) -> str:
+    """Return a picture for the browser: packed lightly, for it travels no further."""
+    return data_uri(image, compress_level=1)

@@ -66,7 +66,9 @@ def patch_and_projection(explorer: Explorer) -> tuple[Image.Image, Image.Image]:
     pixels = np.asarray(tile.pixels)
     (shown,) = apply_tone([pixels], explorer.tone, inside=[tile.reached or tile.inside])
     colour = None if tile.window is None or tile.window.covers(*projection.frame[1:]) else COLOURS[0]
-    return draw_tile(_patch(projection, pixels.shape[1:]), tile.inside, SIDE, colour), draw_tile(shown, tile.inside, SIDE, colour)
+    return draw_tile(_patch(projection, pixels.shape[1:]), tile.inside, SIDE, colour), draw_tile(
+        shown, tile.inside, SIDE, colour
+    )
 
 
 def _patch(projection: Projection, size: Any) -> Greys:
@@ -97,8 +99,8 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("window", f"{size_text((window.height, window.width))} pixels{', the whole picture' if whole else ''}"),
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
     ]
-    answers = projection.seen[0].answers
-    return [*rows, ("the net says", ", ".join(f"{name} {share:.0%}" for name, share in answers))] if answers else rows
+    answers = ", ".join(f"{name} {share:.0%}" for name, share in projection.seen[0].answers if share >= 0.005)
+    return [*rows, ("the net says", answers)] if answers else rows
 
 
 def facts_table(explorer: Explorer) -> str:

@@ -59,10 +59,12 @@ class Explorer:
         check_option("tone", tone, TONES_OF_ONE)
         self.net, self.rule, self.tone, self.order = net, rule, tone, "strongest"
         self.recording = self._record(picture)
-        size = tuple(self.recording.images.shape[1:])
-        self.layers = {row.name: row for row in net.layers(size) if row.receptive_field != (0, 0)}
+        channels, height, width = self.recording.images.shape[1:]
+        self.layers = {row.name: row for row in net.layers((channels, height, width)) if row.receptive_field != (0, 0)}
         if not self.layers:
-            raise NoRuleError(f"{net.name} has no layer from which the rules lead to the pixels. See: deconvnet layers {net.name}")
+            raise NoRuleError(
+                f"{net.name} has no layer from which the rules lead to the pixels. See: deconvnet layers {net.name}"
+            )
         found = layer or default_layer(self.recording)
         self.layer = found if layer or found in self.layers else next(reversed(self.layers))
         self.choose_layer(self.layer)
@@ -79,7 +81,9 @@ class Explorer:
         """Look at another layer, at its strongest channel."""
         if layer not in self.layers:
             hint = did_you_mean(layer, self.layers)
-            raise UnknownLayerError(f"{self.net.name} has no layer {layer!r} to explore.{hint} See: deconvnet layers {self.net.name}")
+            raise UnknownLayerError(
+                f"{self.net.name} has no layer {layer!r} to explore.{hint} See: deconvnet layers {self.net.name}"
+            )
         self.layer = layer
         self._take_maps()
         self.choose_channel(int(self.by_strength[0]))
@@ -105,7 +109,9 @@ class Explorer:
         rows, cols = self.cells
         if not (0 <= row < rows and 0 <= col < cols):
             raise OptionError(f"there is no cell {row},{col}: they are {rows}x{cols}, from 0,0.")
-        down, across = (span(number, count, side) for number, count, side in zip((row, col), self.cells, self.size, strict=True))
+        down, across = (
+            span(number, count, side) for number, count, side in zip((row, col), self.cells, self.size, strict=True)
+        )
         inside = self.map[down, across]
         top, left = divmod(int(inside.argmax()), inside.shape[1])
         self.choose_place((down.start + top, across.start + left))

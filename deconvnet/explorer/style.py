@@ -24,15 +24,18 @@ _SHEET = """
 .dn .dn-pair { display: flex; flex-flow: row wrap; gap: 14px; margin: 0 0 12px; overflow: visible; }
 .dn .dn-pair > * { flex: 1 1 260px; max-width: 303px; min-width: 0; margin: 0; }
 .dn h4 { margin: 0 0 4px; font-size: 13px; font-weight: 600; }
+.dn .dn-pair .widget-html { margin: 0; }
 .dn figure { margin: 0; }
 .dn figure img { display: block; width: 100%; max-width: 303px; }
 .dn .dn-mosaic { display: grid; grid-template-columns: repeat(COLUMNS, 1fr); gap: 5px; overflow: visible; }
 .dn .dn-mosaic button { display: block; width: auto; height: auto; margin: 0; padding: 2px; line-height: 17px; font-size: 11px;
-  overflow: hidden; text-overflow: clip; box-shadow: none; background: transparent; color: inherit; border: 2px solid transparent; }
+  overflow: hidden; white-space: normal; box-shadow: none; background: transparent; color: inherit;
+  border: 2px solid transparent; }
 .dn .dn-mosaic button::before { content: ""; display: block; width: 100%; image-rendering: pixelated; }
 .dn .dn-mosaic button:hover { border-color: #86b6da; }
 .dn button:focus-visible { outline: 3px solid #0072b2; outline-offset: 1px; z-index: 1; }
-.dn .dn-places { display: grid; gap: 0; width: 100%; background-size: 100% 100%; image-rendering: pixelated; overflow: visible; }
+.dn .dn-places { display: grid; gap: 0; width: 100%; overflow: visible;
+  background-size: 100% 100%; image-rendering: pixelated; }
 .dn .dn-places button { width: auto; height: auto; min-width: 0; margin: 0; padding: 0; background: transparent; border: 0;
   border-radius: 0; box-shadow: none; line-height: 0; min-height: 0; overflow: hidden; }
 .dn .dn-places button:hover { box-shadow: inset 0 0 0 2px #56b4e9; }
@@ -46,11 +49,12 @@ _SHEET = """
 
 def sheet() -> str:
     """Return the style of every explorer: also which part of a mosaic each of its buttons shows."""
-    places = "".join(
-        f".dn .dn-map-{number}::before{{background-position:{number % COLUMNS / (COLUMNS - 1):.2%} var(--row-{number // COLUMNS})}}\n"
-        for number in range(PAGE)
-    )
-    return f"<style>{_SHEET}{places}</style>"
+    return f"<style>{_SHEET}{''.join(map(_part, range(PAGE)))}</style>"
+
+
+def _part(number: int) -> str:
+    row, col = divmod(number, COLUMNS)
+    return f".dn .dn-map-{number}::before{{background-position:{col / (COLUMNS - 1):.2%} var(--row-{row})}}\n"
 
 
 def maps_style(scope: str, image: str, size: tuple[int, int], shown: int) -> str:
@@ -66,7 +70,9 @@ def maps_style(scope: str, image: str, size: tuple[int, int], shown: int) -> str
 
 def chosen_style(scope: str, number: int | None) -> str:
     """Return what marks the chosen map among the buttons."""
-    return "" if number is None else f"<style>.{scope} .dn-map-{number}{{border-color:#d55e00 !important;font-weight:700}}</style>"
+    return (
+        "" if number is None else f"<style>.{scope} .dn-map-{number}{{border-color:#d55e00 !important;font-weight:700}}</style>"
+    )
 
 
 def places_style(scope: str, image: str, size: tuple[int, int], cells: tuple[int, int], cell: tuple[int, int] | None) -> str:
@@ -76,5 +82,7 @@ def places_style(scope: str, image: str, size: tuple[int, int], cells: tuple[int
         f"grid-template:repeat({cells[0]},1fr)/repeat({cells[1]},1fr)}}"
     )
     number = None if cell is None else cell[0] * cells[1] + cell[1] + 1
-    mark = f".{scope} .dn-places button:nth-child({number}){{box-shadow:inset 0 0 0 2px #d55e00,0 0 0 1px #fff}}" if number else ""
+    mark = (
+        f".{scope} .dn-places button:nth-child({number}){{box-shadow:inset 0 0 0 2px #d55e00,0 0 0 1px #fff}}" if number else ""
+    )
     return f"<style>{grid}{mark}</style>"

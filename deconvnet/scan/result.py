@@ -224,3 +224,8 @@ class Scan:
     def __repr__(self) -> str:
         done, total = self.progress()
         return f"Scan({self.path!r}, {done} of {total} pictures, {len(self.sizes)} layers)"
+
+    def _repr_html_(self) -> str:
+        from ..render.html import scan_html
+
+        return scan_html(self)
