@@ -19,7 +19,9 @@ nbclient = pytest.importorskip("nbclient", reason="the notebooks need the extra 
 pytest.importorskip("ipykernel", reason="the notebooks need the extra `notebook`")
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NOTEBOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if not path.name.startswith("04"))  # tests/test_upsampling.py has that
+NOTEBOOKS = sorted(
+    path for path in FOLDER.glob("*.ipynb") if not path.name.startswith("04")
+)  # tests/test_upsampling.py has that
 ACCEPT = "DECONVNET_ACCEPT_NOTEBOOKS" in os.environ
 LARGEST = 600_000  # bytes of a notebook
 
@@ -84,7 +86,7 @@ def test_first_cell_switches_the_net(path):
 
 
 def slim(notebook: Any) -> Any:
-    """Drop what does not last - times, a widget's view - and pack pictures into 64 colours."""
+    """Drop what does not last - times, a widget's view - and pack pictures into 192 colours."""
     for cell in notebook.cells:
         cell.metadata = {}
         for output in cell.get("outputs", ()):
@@ -100,7 +102,7 @@ def slim(notebook: Any) -> Any:
 def packed(png: str) -> str:
     import base64
 
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(64)
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(192, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
