@@ -30,6 +30,13 @@ JOB = "DECONVNET_EXPLORE"  # the environment variable that names the job's file
 PATIENCE = 60  # seconds for Voilà to come up
 GRACE = 10  # seconds for it to end
 
+#: Voilà's own template asks a server far away for an icon font: here that becomes an empty style sheet.
+TEMPLATE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
+{%- block notebook_css -%}
+{{ super() | replace('https://cdn.jsdelivr.net/', 'data:text/css,') }}
+{%- endblock notebook_css -%}
+"""
+
 
 def serve(job: dict[str, Any], *, port: int = 0, browser: bool = True, tell: Callable[[str], Any] = print) -> None:
     """Serve the explorer until it is interrupted; `tell` is told the page's address.
@@ -120,13 +127,17 @@ def _last_words(folder: Path) -> str:
 
 
 def write_files(folder: Path, job: dict[str, Any], port: int, token: str) -> None:
-    """Write what Voilà reads: the notebook, the job, a kernel that is this very Python, and the settings with the token."""
+    """Write what Voilà reads: notebook, job, template, a kernel that is this very Python, the settings with the token."""
     shutil.copyfile(Path(__file__).with_name("explore.ipynb"), folder / "explore.ipynb")
     (folder / "job.json").write_text(json.dumps(job))
     kernel = folder / "data" / "kernels" / "deconvnet"
     kernel.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "deconvnet", "language": "python"}))
+    template = folder / "data" / "voila" / "templates" / "deconvnet"
+    template.mkdir(parents=True)
+    (template / "conf.json").write_text(json.dumps({"base_template": "lab"}))
+    (template / "index.html.j2").write_text(TEMPLATE)
     (folder / "voila.json").write_text(json.dumps(settings(folder, port, token)))  # not in the command: everybody reads that
 
 
@@ -142,7 +153,13 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
             "root_dir": str(folder),
             "connection_dir_root": str(folder),
         },
-        "VoilaConfiguration": {"strip_sources": True, "show_tracebacks": False, "file_allowlist": [], "file_denylist": [".*"]},
+        "VoilaConfiguration": {
+            "template": "deconvnet",
+            "strip_sources": True,
+            "show_tracebacks": False,
+            "file_allowlist": [],
+            "file_denylist": [".*"],
+        },
     }
 
 

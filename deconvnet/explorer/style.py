@@ -12,7 +12,7 @@ from .state import PAGE
 _SHEET = """
 .dn { max-width: 1180px; }
 .dn .widget-html, .dn .widget-html-content { height: auto; line-height: 1.35; }
-.dn .dn-row { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: end; }
+.dn .dn-row { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: end; overflow: visible; padding-bottom: 4px; }
 .dn .dn-row > * { margin: 0; }
 .dn .dn-field { flex-direction: column; height: auto; align-items: start; }
 .dn .dn-field .widget-label { text-align: left; width: auto; height: 20px; line-height: 20px; font-size: 12px; opacity: .8; }
