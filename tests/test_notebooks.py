@@ -28,7 +28,7 @@ LARGEST = 600_000  # bytes of a notebook
 
 @pytest.fixture
 def quiet_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that takes whatever Jupyter and IPython write; the kernels see no network settings of the user."""
+    """A folder that takes whatever Jupyter and IPython write."""
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")]))
@@ -86,7 +86,7 @@ def test_first_cell_switches_the_net(path):
 
 
 def slim(notebook: Any) -> Any:
-    """Drop what does not last - times, a widget's view - and pack pictures into 192 colours."""
+    """Drop what does not last - times, a widget's view - and make pictures narrow and of 192 colours."""
     for cell in notebook.cells:
         cell.metadata = {}
         for output in cell.get("outputs", ()):
@@ -102,7 +102,9 @@ def slim(notebook: Any) -> Any:
 def packed(png: str) -> str:
     import base64
 
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(192, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    picture.thumbnail((960, 2000))
+    picture = picture.quantize(192, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
