@@ -103,7 +103,7 @@ def packed(png: str) -> str:
     import base64
 
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    picture.thumbnail((960, 2000))
+    picture.thumbnail((1200, 2000))
     picture = picture.quantize(192, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)

@@ -7,6 +7,7 @@ that folder, never as code.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +189,8 @@ def handed_over() -> Any:
     try:
         return explore(loaded_net(job), job["picture"], **job["choices"])
     except DeconvnetError as error:
-        from html import escape
-
-        from IPython.display import HTML
-
-        return HTML(f'<p role="alert">{escape(f"{type(error).__name__}: {error}")}</p>')  # type: ignore[no-untyped-call]
+        display = importlib.import_module("IPython.display")
+        return display.HTML(f'<p role="alert">{escape(f"{type(error).__name__}: {error}")}</p>')
 
 
 def loaded_net(job: dict[str, Any]) -> Any:
