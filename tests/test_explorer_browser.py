@@ -224,6 +224,9 @@ def test_in_a_browser(browser, served, width):
     upload.write_text("no picture")
     choose_file(page, upload)
     page.get_by_role("alert").get_by_text("cannot open 'cat.png'").wait_for()
+    upload.write_bytes(bytes(12 * 2**20))
+    choose_file(page, upload)
+    page.get_by_role("alert").get_by_text("it has 12.0 MiB, more than 9").wait_for()
     upload.unlink()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     tab.shoot(f"explore-{width}")

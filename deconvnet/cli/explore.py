@@ -62,19 +62,15 @@ def explore(
     deconvnet explore
     deconvnet explore cat.jpg --model torchvision:alexnet
     """
-    from ..explorer import drawing, need_notebook
+    from ..explorer import need_notebook
 
     for package in ("voila", "ipywidgets", "ipykernel"):
         need_notebook(package, "deconvnet explore")
     from ..explorer.serve import free_port, serve
-    from ..explorer.state import Explorer
-    from ..models import load_model
-    from ..net import DeconvNet
 
     free_port(port)
     choices: dict[str, Any] = {"layer": layer, "rule": rule, "tone": tone}
-    loaded = prepared(load_model(model, weights=weights, device=device), mean, std, size)
-    Explorer(DeconvNet(loaded), picture or drawing(), **choices)  # what is wrong is said here, before a page opens
+    _check(picture, {"name": model, "weights": weights, "device": device}, (mean, std, size), choices)
     job = {
         "cwd": os.getcwd(),
         "picture": picture,
@@ -90,3 +86,13 @@ def explore(
         serve(job, port=port, browser=browser, tell=click.echo)
     except KeyboardInterrupt:
         say("ended.")
+
+
+def _check(picture: str | None, model: dict[str, Any], preprocess: tuple[Any, Any, Any], choices: dict[str, Any]) -> None:
+    """Do once what the page will do: what is wrong, or has to be downloaded, is told here before the page opens."""
+    from ..explorer import drawing
+    from ..explorer.state import Explorer
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    Explorer(DeconvNet(prepared(load_model(**model), *preprocess)), picture or drawing(), **choices)

@@ -23,7 +23,7 @@ from ..render.tile import value_text
 from . import pictures, style
 from .state import ORDERS, PAGE, RULES, TONES_OF_ONE, Explorer
 
-#: The largest file that is taken from the browser, in bytes: Jupyter's server drops a connection over 10 MiB.
+#: The largest file that is taken from the browser, in bytes: Jupyter's server drops a connection that sends over 10 MiB.
 LARGEST_UPLOAD = 9 * 2**20
 
 

@@ -29,6 +29,7 @@ from ..errors import DeconvnetError, OptionError
 
 HOST = "127.0.0.1"
 JOB = "DECONVNET_EXPLORE"  # the environment variable that names the job's file
+LARGEST_MESSAGE = 64 * 2**20  # bytes: an upload that is too large is refused in words up to here, beyond by the server
 PATIENCE = 60  # seconds for Voilà to come up
 GRACE = 10  # seconds for it to end
 
@@ -154,6 +155,7 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
             "open_browser": False,
             "root_dir": str(folder),
             "connection_dir_root": str(folder),
+            "tornado_settings": {"websocket_max_message_size": LARGEST_MESSAGE},
         },
         "VoilaConfiguration": {
             "template": "deconvnet",
