@@ -20,6 +20,9 @@ GROUPS = {
         "top": ("top", "Print the pictures that excite a channel most."),
         "report": ("report", "Tell of dead and rare channels, and how strong they are."),
     },
+    "The paper's experiments": {
+        "occlude": ("occlude", "Slide a square over a picture: what becomes of a map, and of the class? (Fig. 7)"),
+    },
     "Ways of going up": {
         "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
         "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
