@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
-from .study import check_results, draw_several, drawn, figure_name, finish, load_net, with_model, with_results
+from .study import check_results, draw_several, drawn, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
 class Fill(click.ParamType):
@@ -47,6 +48,7 @@ class Fill(click.ParamType):
     type=click.Path(),
     help="Pictures in which the same map's strongest units are shown. [default: none; drawings where no picture is given]",
 )
+@with_tone
 @with_results
 def occlude(
     picture: str | None,
@@ -58,6 +60,7 @@ def occlude(
     stride: int | None,
     fill: Any,
     others: str | None,
+    tone: str,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,
@@ -83,7 +86,7 @@ def occlude(
         beside = [] if picture else draw_several(60, first=1000)
     result = study.run(
         net,
-        picture or drawn("face", 7),
+        picture or drawn("fish", 5),
         layer=layer,
         channel=channel,
         strongest_by=strongest_by,
@@ -93,4 +96,4 @@ def occlude(
         fill=fill,
         others=beside,
     )
-    finish(result, study.plot, out or figure_name("occlude", model["model"]), json_to, npz_to)
+    finish(result, partial(study.plot, tone=tone), out or figure_name("occlude", model["model"]), json_to, npz_to)

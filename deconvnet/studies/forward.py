@@ -1,9 +1,10 @@
-"""Forward passes of many images: each layer's activations are handed over where they are made, and reduced while they are hot."""
+"""Forward passes of many images: each layer's activations are handed over where they are made, to be reduced there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,14 @@ class Features:
 def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[Features]:
     """Yield the activations of layers, whole, and the answer, batch by batch of images (N, C, H, W)."""
     forward = Forward(net, layers)
-    for some in images.split(forward.batch):
+    for some in torch.split(images, forward.batch):
         found: dict[str, Tensor] = {}
-        output = forward(some, lambda name, values, found=found: found.update({name: values.detach().clone()}))  # type: ignore[misc]
+        output = forward(some, partial(_keep, found))
         yield Features(found, output)
+
+
+def _keep(found: dict[str, Tensor], layer: str, activations: Tensor) -> None:
+    found[layer] = activations.detach().clone()  # a later call in place may write over them
 
 
 def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]) -> dict[str, tuple[Number, Number]]:
@@ -82,7 +87,7 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
         values, places = as_maps(activations, recording.layout(name), name).flatten(2).max(2)
         found[name].append((values.float().cpu(), places.cpu()))
 
-    for some in images.split(forward.batch):
+    for some in torch.split(images, forward.batch):
         forward(some, keep)
     return {
         name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())

@@ -7,6 +7,7 @@ last of a row and of a column is flush with the edge, so that all pixels are cov
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,20 @@ from ..net import DeconvNet
 from ..project import SOON, as_maps, check_unit, default_layer
 from ..record import Recording
 from ..render.tone import apply_tone
-from ..units import Unit, Window
+from ..units import Unit
 from .forward import Forward, fill_colour, strongest
-from .study import PIXELS, as_images, class_shares, cut_window, new_figure, read_label, record_one, settings_of, shown_window, sign
+from .study import (
+    PIXELS,
+    as_images,
+    class_shares,
+    cut_window,
+    new_figure,
+    read_label,
+    record_one,
+    settings_of,
+    shown_window,
+    sign,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +111,7 @@ def run(
     number = None if before is None else _label(net, before, label)
     colour = fill_colour(net, recording.images[0], fill)
     totals, shares, answers = _slide(net, recording, layer, channel, number, (tops, lefts, square, colour), batch)
-    seen = set() if answers is None else set(np.unique(answers).tolist()) | {number}
+    seen = set() if answers is None or number is None else {number, *np.unique(answers).tolist()}
     projection = net.project(recording, layer, channels=[channel])
     settings = settings_of(net, "occlude", picture=recording.source(0), layer=layer, channel=channel, label=number)
     return Occlusion(
@@ -217,18 +229,16 @@ def _named(pictures: Tensor | Sequence[Picture], number: int) -> str:
     return f"image {number}" if isinstance(picture, Tensor) else str(getattr(picture, "filename", "") or picture)
 
 
-def plot(result: Occlusion) -> Figure:
+def plot(result: Occlusion, *, tone: str = "symmetric") -> Figure:
     """Draw the paper's row: the picture, the map's total activation, its projection, P(class), and the likeliest class."""
-    panels = 3 if result.shares is None else 5
-    figure = new_figure(3.1 * panels, 3.9 + (1.5 if result.others else 0))
-    rows = figure.subfigures(2, 1, height_ratios=(3.6, 1.5)) if result.others else [figure.subfigures(1, 1)]
-    axes = list(rows[0].subplots(1, panels))
-    settings = result.settings
+    panels, settings = 3 if result.shares is None else 5, result.settings
+    figure = new_figure(3.1 * panels, 4.6 + (1.9 if result.others else 0))
+    grid = figure.add_gridspec(1 + bool(result.others), 1, height_ratios=[4.4, 1.7][: 1 + bool(result.others)])
+    axes: Any = grid[0].subgridspec(1, panels).subplots()
     _draw_picture(axes[0], result)
     map_name = f"{settings['layer']}, channel {settings['channel']}"
     _draw_map(figure, axes[1], result, result.totals, f"total activation of\n{map_name} (whole: {result.total:.4g})")
-    [tone] = apply_tone([result.projection])
-    axes[2].imshow(tone)
+    axes[2].imshow(apply_tone([result.projection], tone)[0])
     axes[2].set_title(f"projection of\n{map_name}", fontsize=9)
     axes[2].add_patch(_square(result))
     if result.shares is not None:
@@ -238,7 +248,7 @@ def plot(result: Occlusion) -> Figure:
     for one in axes:
         one.set(xticks=[], yticks=[])
     if result.others:
-        _draw_others(rows[1], result)
+        _draw_others(grid[1].subgridspec(1, 2 * len(result.others)).subplots(), result, tone)
     step = f"square {settings['square']} px, stride {settings['stride']} px, fill {_fill_text(settings['fill'])}"
     sign(figure, settings, step)
     return figure
@@ -254,7 +264,9 @@ def _square(result: Occlusion) -> Any:
 
     row, col = np.unravel_index(result.totals.argmin(), result.totals.shape)
     side = result.settings["square"]
-    return Rectangle((result.lefts[col] - 0.5, result.tops[row] - 0.5), side, side, fill=False, edgecolor="black", linewidth=1.5)
+    return Rectangle(
+        (result.lefts[col] - 0.5, result.tops[row] - 0.5), side, side, fill=False, edgecolor="black", linewidth=1.5
+    )
 
 
 def _draw_picture(axes: Any, result: Occlusion) -> None:
@@ -290,26 +302,25 @@ def _draw_answers(axes: Any, result: Occlusion, most: int = 6) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    numbers, counts = np.unique(result.answers, return_counts=True)
-    order = [int(numbers[at]) for at in np.argsort(-counts, kind="stable")]
+    answers: Any = result.answers
+    order = [number for number, _ in Counter(answers.ravel().tolist()).most_common()]
     named = order[:most] if len(order) <= most else order[: most - 1]
     colours = [*(f"C{at}" for at in range(len(named))), "0.7"]
     places = {number: at for at, number in enumerate(named)}
-    indices = np.vectorize(lambda number: places.get(int(number), len(named)))(result.answers)
+    indices = [[places.get(number, len(named)) for number in row] for row in answers.tolist()]
     _cells(axes, result, indices, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
-    axes.set_title("likeliest class", fontsize=9)
+    axes.set_title("likeliest class\n", fontsize=9)
     keys = [Patch(color=colour, label=result.names[str(number)]) for number, colour in zip(named, colours, strict=False)]
     keys += [Patch(color="0.7", label=f"{len(order) - len(named)} others")] if len(order) > len(named) else []
     axes.legend(handles=keys, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
 
 
-def _draw_others(part: Any, result: Occlusion) -> None:
+def _draw_others(axes: Any, result: Occlusion, tone: str) -> None:
     """Draw the map's strongest units in other pictures: patch and projection, side by side."""
-    axes = part.subplots(1, 2 * len(result.others))
-    tones = apply_tone([other.projection for other in result.others])
-    for number, (other, tone) in enumerate(zip(result.others, tones, strict=True)):
-        for one, shown in zip(axes[2 * number : 2 * number + 2], (other.pixels, tone), strict=True):
+    tones = apply_tone([other.projection for other in result.others], tone)
+    for number, (other, toned) in enumerate(zip(result.others, tones, strict=True)):
+        for one, shown in zip(axes[2 * number : 2 * number + 2], (other.pixels, toned), strict=True):
             one.imshow(shown)
             one.set(xticks=[], yticks=[])
-        axes[2 * number].set_title(f"in {other.source[-24:]}", fontsize=7, loc="left")
-        axes[2 * number + 1].set_title(f"{other.activation:.4g}", fontsize=7, loc="right")
+        axes[2 * number].set_title(f"same map in {other.source[-22:]}", fontsize=7)
+        axes[2 * number + 1].set_title(f"activation {other.activation:.4g}", fontsize=7)
