@@ -20,6 +20,11 @@ GROUPS = {
         "top": ("top", "Print the pictures that excite a channel most."),
         "report": ("report", "Tell of dead and rare channels, and how strong they are."),
     },
+    "The paper's experiments": {
+        "occlude": ("occlude", "Slide a square over a picture: what becomes of a map, and of the class? (Fig. 7)"),
+        "invariance": ("invariance", "Translate, scale and rotate pictures: how far do features move? (Fig. 5)"),
+        "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
+    },
     "Ways of going up": {
         "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
         "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),

@@ -17,22 +17,26 @@ MODEL_HELP = (
 )
 
 
-def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --weights and --device."""
-    function = click.option(
+def with_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --device."""
+    return click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
         default="auto",
         show_default=True,
         help="Where to compute; auto takes a GPU if there is one.",
     )(function)
+
+
+def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --weights and --device."""
     return click.option(
         "--weights",
         default="DEFAULT",
         show_default=True,
         metavar="DEFAULT|none|FILE",
         help="The model's own weights, random ones, or a .safetensors or state-dict file.",
-    )(function)
+    )(with_device(function))
 
 
 class JsonFile(click.ParamType):

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from ..drawings import CLASSES
 
 WEIGHTS = Path(__file__).with_name("tiny.safetensors")
+EPOCHS = 64  # that it learned
+CHECKPOINTS = Path(__file__).with_name("tiny-epochs")  # what it was after some of them, by the same training
 INPUT_SIZE = 96
 MEAN = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: middle grey becomes 0, black and white -2 and 2
 STD = (0.25, 0.25, 0.25)
@@ -64,6 +66,12 @@ class Tiny(nn.Module):
         """Return class scores (N, classes) of images (N, 3, 96, 96), normalised with `MEAN` and `STD`."""
         scores: Tensor = self.classifier(self.features(image))
         return scores
+
+
+def checkpoints() -> dict[str, Path]:
+    """Return the weights files of tiny's training by epoch, the paper's: 1, 2, 5, 10, 20, 30, 40, and 64, the last."""
+    files = {str(int(path.stem.rpartition("-")[2])): path for path in sorted(CHECKPOINTS.glob("epoch-*.safetensors"))}
+    return {**files, str(EPOCHS): WEIGHTS}
 
 
 def _norm() -> nn.LocalResponseNorm:

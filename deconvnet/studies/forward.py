@@ -1,0 +1,122 @@
+"""Forward passes of many images: each layer's activations are handed over where they are made, to be reduced there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import OptionError, check_option
+from ..images import Preprocess
+from ..net import DeconvNet
+from ..project import as_maps
+from ..record import Recording, run_model
+
+#: Images a forward pass: on a CPU a few, which stay in the caches; a GPU wants more.
+BATCH = {"cpu": 8, "cuda": 64}
+
+Keep = Callable[[str, Tensor], None]
+Number = np.ndarray[Any, Any]
+
+#: What a pixel that is taken away can become, beside a colour.
+FILLS = ("mean", "picture", "black", "white")
+
+
+class Forward:
+    """Runs batches of images through a net to the end, and hands over the activations of some layers.
+
+    Nothing of the way down is kept, so this is faster than recording, and its memory is that of a plain forward pass.
+    """
+
+    def __init__(self, net: DeconvNet, layers: Sequence[str]) -> None:
+        self.net, self.layers = net, list(dict.fromkeys(layers))
+        parameter = next((p for p in net.model.parameters() if p.is_floating_point()), torch.zeros(1))
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.batch = BATCH.get(self.device.type, BATCH["cuda"])
+        self.order = torch.channels_last
+
+    def __call__(self, images: Tensor, keep: Keep) -> Any:
+        """Run one batch (B, C, H, W); `keep(layer, activations)` is called for each layer. Return the net's answer."""
+        images = images.to(self.device, self.dtype)
+        try:
+            return run_model(
+                self.net.model, images.contiguous(memory_format=self.order), {}, self.layers, stop=False, keep=keep
+            ).output
+        except RuntimeError as error:
+            if "view" not in str(error) or self.order is torch.contiguous_format:
+                raise
+            self.order = torch.contiguous_format  # a model that views its maps as rows needs them in that order
+            return self(images, keep)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a batch of images made of some layers, and the net's answer."""
+
+    layers: dict[str, Tensor]  # (B, ...) each, as they left the layer
+    output: Any
+
+
+def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[Features]:
+    """Yield the activations of layers, whole, and the answer, batch by batch of images (N, C, H, W)."""
+    forward = Forward(net, layers)
+    for some in torch.split(images, forward.batch):
+        found: dict[str, Tensor] = {}
+        output = forward(some, partial(_keep, found))
+        yield Features(found, output)
+
+
+def _keep(found: dict[str, Tensor], layer: str, activations: Tensor) -> None:
+    found[layer] = activations.detach().clone()  # a later call in place may write over them
+
+
+def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]) -> dict[str, tuple[Number, Number]]:
+    """Return for each layer every map's maximum, (N, C), and its place, row * W' + col; the first among equals.
+
+    `recording`: of any image of that size; it tells the layers' axes.
+    """
+    forward = Forward(net, layers)
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
+
+    def keep(name: str, activations: Tensor) -> None:
+        values, places = as_maps(activations, recording.layout(name), name).flatten(2).max(2)
+        found[name].append((values.float().cpu(), places.cpu()))
+
+    for some in torch.split(images, forward.batch):
+        forward(some, keep)
+    return {
+        name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
+        for name, parts in found.items()
+    }
+
+
+def fill_colour(net: DeconvNet, image: Tensor, fill: str | Sequence[float]) -> Tensor:
+    """Return the colour (C, 1, 1), in the net's own numbers, that stands where pixels of an image (C, H, W) are taken away.
+
+    `fill`: "mean", the mean that the preprocessing subtracts, so that it becomes 0 (the mean pixel of ImageNet is nearly
+    grey); "picture", this picture's own mean; "black", "white"; or a number for each channel, 0..1. Where the preprocessing
+    is not known, 0 is taken for "mean".
+    """
+    if not isinstance(fill, str):
+        return _normalised(net, image, tuple(map(float, fill)))
+    check_option("fill", fill, FILLS)
+    if fill == "picture":
+        return image.mean((1, 2), keepdim=True)
+    if fill == "mean":
+        return image.new_zeros((len(image), 1, 1))
+    return _normalised(net, image, (float(fill == "white"),) * len(image))
+
+
+def _normalised(net: DeconvNet, image: Tensor, colour: Sequence[float]) -> Tensor:
+    preprocess = net.preprocess
+    if not isinstance(preprocess, Preprocess) or preprocess.channels != len(image):
+        raise OptionError(f"{net.name} has no preprocessing that tells what a colour becomes. Use fill='mean' or 'picture'.")
+    if len(colour) != len(image) or not all(0 <= part <= 1 for part in colour):
+        raise OptionError(f"fill cannot be {tuple(colour)}: it is {len(image)} numbers, 0..1, one for each channel.")
+    scaled = [(part - mean) / std for part, mean, std in zip(colour, preprocess.mean, preprocess.std, strict=True)]
+    return image.new_tensor(scaled).view(-1, 1, 1)
