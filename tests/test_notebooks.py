@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_first_cell_switches_the_net(path):
 
 
 def slim(notebook: Any) -> Any:
-    """Drop what does not last - times, a widget's view - and make pictures narrow and of 192 colours."""
+    """Drop what does not last - times, temporary folders, a widget's view - and make pictures narrow and of 192 colours."""
     for cell in notebook.cells:
         cell.metadata = {}
         for output in cell.get("outputs", ()):
@@ -94,6 +95,9 @@ def slim(notebook: Any) -> Any:
             if "application/vnd.jupyter.widget-view+json" in data:
                 data.pop("application/vnd.jupyter.widget-view+json")
                 data["text/plain"] = "the explorer: run this cell to see it"
+            for kind in ("text/html", "text/plain"):
+                if kind in data:
+                    data[kind] = re.sub(re.escape(tempfile.gettempdir()) + r"/tmp\w+/", "", data[kind])
             if "image/png" in data:
                 data["image/png"] = packed(data["image/png"])
     return notebook
