@@ -34,7 +34,7 @@ for package in ("jupyterlab", "voila", "ipywidgets"):
     pytest.importorskip(package, reason='no JupyterLab or Voilà (pip install "deconvnet[notebook]")')
 
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
-SLOW = 60_000  # milliseconds for a page of Jupyter's to come up
+SLOW = 120_000  # milliseconds for a page of Jupyter's to come up
 
 
 @pytest.fixture(scope="module")
