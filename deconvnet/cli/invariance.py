@@ -23,9 +23,7 @@ DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
     multiple=True,
     help="A layer to measure in; may be repeated. [default: the first rectified one, and the last below the classifier]",
 )
-@click.option(
-    "--label", "labels", multiple=True, help="Each picture's class, by number or name. [default: what the net says]"
-)
+@click.option("--label", "labels", multiple=True, help="Each picture's class, by number or name. [default: what the net says]")
 @click.option(
     "--axis", type=click.Choice(["vertical", "horizontal"]), default="vertical", show_default=True, help="Of the translation."
 )

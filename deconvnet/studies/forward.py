@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..images import Preprocess
+from ..images import Picture, Preprocess
 from ..net import DeconvNet
 from ..project import as_maps
 from ..record import Recording, run_model
@@ -93,6 +94,14 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
         name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
         for name, parts in found.items()
     }
+
+
+def source_of(pictures: Tensor | Sequence[Picture], number: int) -> str:
+    """Return a picture's path, or what it is called."""
+    picture = pictures[number]
+    if isinstance(picture, Tensor):
+        return f"image {number}"
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else str(getattr(picture, "filename", "") or "picture")
 
 
 def fill_colour(net: DeconvNet, image: Tensor, fill: str | Sequence[float]) -> Tensor:

@@ -22,7 +22,7 @@ from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
 from ..project import SOON
-from .forward import FILLS, Features, features, fill_colour
+from .forward import FILLS, Features, features, fill_colour, source_of
 from .study import (
     PIXELS,
     as_images,
@@ -104,7 +104,7 @@ def run(
     swept = swept_values(images.shape[2:], values)
     whole = [next(features(net, image[None], layers)) for image in images]
     numbers = _labels(net, whole, labels)
-    sources = tuple(_named(pictures, at) for at in range(len(images)))
+    sources = tuple(source_of(pictures, at) for at in range(len(images)))
     tilt = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, swept.values()))
     with tqdm(total=total, desc="transforming", unit="picture", delay=SOON, leave=False, disable=None) as bar:
@@ -184,11 +184,6 @@ def _labels(net: DeconvNet, whole: Sequence[Features], labels: Sequence[int | st
     return [read_label(net, label, share.shape[1]) for label, share in zip(labels, shares, strict=True) if share is not None]
 
 
-def _named(pictures: Tensor | Sequence[Picture], number: int) -> str:
-    picture = pictures[number]
-    return f"image {number}" if isinstance(picture, Tensor) else str(getattr(picture, "filename", "") or picture)
-
-
 def _sweep(
     net: DeconvNet,
     images: Tensor,
@@ -244,7 +239,8 @@ def plot(result: Invariance) -> Figure:
         sweep: Sweep = getattr(result, kind)
         name = f"{axis} translation" if kind == "translation" else kind
         draw_tiles(row[0], list(sweep.shown), colours)
-        row[0].set_title(f"{name}, here {sweep.shown_at:g} {UNITS[kind]}", fontsize=9)
+        unit = "" if kind == "scale" else f" {UNITS[kind]}"
+        row[0].set_title(f"{name}, here {sweep.shown_at:g}{unit}", fontsize=9)
         lines = list(sweep.distances.items())
         for one, (layer, distances) in zip(row[1:], lines, strict=False):
             _draw_lines(one, sweep.values, distances, colours, f"{_DISTANCE[result.settings['distance']]}, {layer}")
