@@ -18,8 +18,8 @@ from ..net import DeconvNet
 from ..project import as_maps
 from ..record import Recording, run_model
 
-#: Images a forward pass: on a CPU a few, which stay in the caches; a GPU wants more.
-BATCH = {"cpu": 8, "cuda": 64}
+#: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
+BATCH, MOST_BYTES = 64, 32 * 2**20
 
 Keep = Callable[[str, Tensor], None]
 Number = np.ndarray[Any, Any]
@@ -32,13 +32,14 @@ class Forward:
     """Runs batches of images through a net to the end, and hands over the activations of some layers.
 
     Nothing of the way down is kept, so this is faster than recording, and its memory is that of a plain forward pass.
+    `recording`: of any image of that size; its maps tell how many images a batch should have.
     """
 
-    def __init__(self, net: DeconvNet, layers: Sequence[str]) -> None:
+    def __init__(self, net: DeconvNet, layers: Sequence[str], recording: Recording | None = None) -> None:
         self.net, self.layers = net, list(dict.fromkeys(layers))
         parameter = next((p for p in net.model.parameters() if p.is_floating_point()), torch.zeros(1))
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.batch = BATCH.get(self.device.type, BATCH["cuda"])
+        self.batch = BATCH if self.device.type == "cuda" else 8 if recording is None else _fitting(recording)
         self.order = torch.channels_last
 
     def __call__(self, images: Tensor, keep: Keep) -> Any:
@@ -53,6 +54,11 @@ class Forward:
                 raise
             self.order = torch.contiguous_format  # a model that views its maps as rows needs them in that order
             return self(images, keep)
+
+
+def _fitting(recording: Recording) -> int:
+    largest = max(shape[1:].numel() for shape in recording.tape.shapes) * recording.images.element_size()
+    return max(1, min(BATCH, MOST_BYTES // largest))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
 
     `recording`: of any image of that size; it tells the layers' axes.
     """
-    forward = Forward(net, layers)
+    forward = Forward(net, layers, recording)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
     def keep(name: str, activations: Tensor) -> None:

@@ -275,4 +275,4 @@ def _draw_key(axes: Any, result: Invariance, colours: Sequence[str], most: int =
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=colour, label=name) for colour, name in zip(colours, result.classes, strict=True)]
-    axes.legend(handles=keys, fontsize=7, loc="lower center", frameon=True, ncols=1)
+    axes.legend(handles=keys, fontsize=7, loc="best")

@@ -168,7 +168,7 @@ def _slide(
 ) -> tuple[np.ndarray[Any, Any], Any, Any]:
     """Run every position through the net, and keep three numbers of each."""
     tops, lefts, square, colour = squares
-    layout, forward = recording.layout(layer), Forward(net, [layer])
+    layout, forward = recording.layout(layer), Forward(net, [layer], recording)
     size = batch or forward.batch
     places = [(int(top), int(left)) for top in tops for left in lefts]
     totals: list[Tensor] = []
