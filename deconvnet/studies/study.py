@@ -81,8 +81,7 @@ def sign(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None:
     weights = f"weights {kind} {digest[:8]}" if digest else f"{kind} weights"
     text = " · ".join([*notes, str(settings["model"]), weights, f"deconvnet {settings['version']}"])
     figure.supxlabel(printable(text), fontsize=7, color=FAINT, x=0.01, ha="left")
-    for _ in range(2):  # the layout of axes of a fixed shape settles only when it starts from one that is nearly right
-        figure.draw_without_rendering()
+    figure.draw_without_rendering()  # axes of a fixed shape settle only when their layout starts from one that is nearly right
 
 
 def draw_tiles(axes: Any, tiles: Sequence[Any], colours: Sequence[Any], *, width: float = 2.0) -> None:
