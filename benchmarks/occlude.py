@@ -5,8 +5,8 @@
 
 All hide a square of 27 pixels in steps of 7 in one picture of 224x224, with 0. *Ours* gives the map's total, P(class) and the
 likeliest class of each position. The *plain loop* does the same as one would write it: batches of 32 (or the number given)
-occluded copies, `model(images)`, a hook on the layer. *Captum* gives one class's differences, averaged where squares overlap; its
-last squares are cut off at the edge, not moved. Weights are random: speed does not depend on them.
+occluded copies, `model(images)`, a hook on the layer. *Captum* gives one class's differences, averaged where squares overlap;
+its last squares are cut off at the edge, not moved. Weights are random: speed does not depend on them.
 """
 
 from __future__ import annotations
