@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import OptionError, PictureError, did_you_mean
 from ..images import Picture, Preprocess, open_picture
 from ..project import rectified_values
+from ..record import check_images
 from ..render.save import save_arrays, save_picture
 from ..render.text import printable
 from ..rules import Same
@@ -125,8 +126,10 @@ def read_label(net: DeconvNet, label: int | str, count: int) -> int:
 
 def as_images(net: DeconvNet, pictures: Tensor | Sequence[Picture]) -> Tensor:
     """Return pictures as the net expects them, (N, C, H, W); images stay as they are."""
+    if not len(pictures):
+        raise PictureError("no picture to look at: the list is empty.")
     if isinstance(pictures, Tensor):
-        return pictures
+        return check_images(pictures)
     preprocess = net.preprocess
     if preprocess is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
