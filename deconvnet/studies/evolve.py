@@ -94,8 +94,9 @@ def run(
     steps = tqdm(nets, total=len(files), desc="checkpoints", delay=SOON, leave=False, disable=None)
     found = [_at(one, images, recording, chosen) for one in steps]
     blocks = [_block(layer, chosen[layer], [each[layer] for each in found]) for layer in layers]
-    settings = settings_of(net, "evolve", layers=layers, pictures=len(images), seed=seed, checkpoints=list(files))
     weights = tuple(hash_file(path) for path in files.values())
+    series = dict(zip(files, weights, strict=True))
+    settings = settings_of(net, "evolve", layers=layers, pictures=len(images), seed=seed, checkpoints=series)
     return Evolution(tuple(files), weights, tuple(blocks), settings | {"weights": weights[-1]})
 
 

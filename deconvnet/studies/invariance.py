@@ -144,6 +144,7 @@ class Transform:
     def __call__(self, net: DeconvNet, image: Tensor, kind: str, values: Sequence[float]) -> Tensor:
         """Return an image (C, H, W), as the net expects it, transformed to each value: (S, C, H, W)."""
         places = torch.cat([self._places(kind, float(value), *image.shape[1:]) for value in values])
+        image, device = image.cpu(), image.device  # in double precision, which not every device has
         edge = self.fill == "edge"
         if isinstance(self.fill, str):
             check_option("fill", self.fill, (*FILLS, "edge"))
@@ -155,7 +156,7 @@ class Transform:
             padding_mode="border" if edge else "zeros",
             align_corners=False,
         )
-        return (moved + colour).to(image.dtype)
+        return (moved + colour).to(device, image.dtype)
 
     def _places(self, kind: str, value: float, height: int, width: int) -> Tensor:
         """Return where each pixel of the transform comes from, (1, H, W, 2) as `grid_sample` wants it, in double precision."""
@@ -220,10 +221,10 @@ def _sweep(
 
 def _distance(moved: Tensor, still: Tensor, how: str) -> Tensor:
     """Return the Euclidean distances (S,) of features (S, ...) to those of one picture (1, ...)."""
-    still = still.double().flatten(1)
-    plain = (moved.double().flatten(1) - still).norm(dim=1).cpu()
+    still = still.cpu().double().flatten(1)
+    plain = (moved.cpu().double().flatten(1) - still).norm(dim=1)
     if how == "relative":
-        return plain / still.norm().clamp(min=1e-12).cpu()
+        return plain / still.norm().clamp(min=1e-12)
     return plain / still.shape[1] ** 0.5 if how == "rms" else plain
 
 
