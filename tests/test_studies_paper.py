@@ -326,11 +326,11 @@ def test_tiny_brings_the_papers_epochs(tiny):
 
 
 def test_checkpoints_of_a_folder_go_by_number(tmp_path):
-    """A folder's files are ordered by the numbers in their names, and named by the last of them."""
-    for name in ("run2-epoch-10.pt", "run2-epoch-9.pt", "run2-epoch-100.safetensors", "notes.txt", ".epoch-1.pt"):
+    """A folder's files are ordered by the numbers in their names, and named by the last of them where all are named alike."""
+    for name in ("run2-epoch-10.pt", "run2-epoch-9.pt", "run2-epoch-100.safetensors", "notes.txt", ".run2-epoch-1.pt"):
         (tmp_path / name).touch()
     assert list(evolve.list_checkpoints(tmp_path)) == ["9", "10", "100"]
-    assert list(evolve.list_checkpoints([tmp_path / "best.pt", tmp_path / "run2-epoch-9.pt"])) == ["best", "9"]
+    assert list(evolve.list_checkpoints([tmp_path / "best.pt", tmp_path / "run2-epoch-9.pt"])) == ["best", "run2-epoch-9"]
 
 
 def test_random_channels_are_alive(net):
@@ -364,6 +364,7 @@ def test_random_channels_are_alive(net):
         (lambda net, images: correspond.run(net, images, [{"nose": [1, 2, 3, 4]}, {"ear": [1, 2, 3, 4]}]), "all pictures must have the same parts: 'ear' is not in all of them (image 1)."),
         (lambda net, images: correspond.run(net, images, [{"nose": [99, 2, 3, 4]}] * 2), "'nose' in image 0: its box [99, 2, 3, 4] is not in what the net sees."),
         (lambda net, images: correspond.boxes_of(draw("cup", seed=0), ["nose"]), "this cup shows no 'nose'. It shows body, drink, handle, rim, saucer."),
+        (lambda net, images: invariance.run(net, []), "no picture to look at: the list is empty."),
         (lambda net, images: evolve.run(net, images, checkpoints=[]), "checkpoints must be weights files, each one once. Give two or more, or a folder of them."),
     ],
 )  # fmt: skip

@@ -106,7 +106,8 @@ def list_checkpoints(given: PathLike | Sequence[PathLike] | Mapping[str, PathLik
         return {str(name): Path(path) for name, path in given.items()}
     paths = [Path(given)] if isinstance(given, (str, os.PathLike)) else [Path(path) for path in given]
     files = [file for path in paths for file in (_inside(path) if path.is_dir() else [path])]
-    names = [_epoch(file) for file in files]
+    alike = len({re.sub(r"\d+", "", file.stem) for file in files}) == 1  # "epoch-05", "epoch-10": their numbers tell
+    names = [_epoch(file) if alike else file.stem for file in files]
     if len(set(names)) < len(names):
         names = [file.stem for file in files]
     if len(set(names)) < len(names):
