@@ -6,13 +6,15 @@
 All hide a square of 27 pixels in steps of 7 in one picture of 224x224, with 0. *Ours* gives the map's total, P(class) and the
 likeliest class of each position. The *plain loop* does the same as one would write it: batches of 32 (or the number given)
 occluded copies, `model(images)`, a hook on the layer. *Captum* gives one class's differences, averaged where squares overlap;
-its last squares are cut off at the edge, not moved. Weights are random: speed does not depend on them.
+its last squares are cut off at the edge, not moved. Weights are random: speed does not depend on them. Times are seconds of CPU
+on one thread (`--wall`: of the clock), so that what else runs on the machine counts less.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -55,14 +57,14 @@ def captum(net: deconvnet.DeconvNet, image: torch.Tensor, label: int, batch: int
         )
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
     """Time one call."""
-    started = time.perf_counter()
+    started = clock()
     call()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def measure(name: str, rounds: int, batch: int) -> str:
+def measure(name: str, rounds: int, batch: int, clock: Callable[[], float]) -> str:
     """Return a row of the table: medians in seconds, ratios taken round by round."""
     torch.manual_seed(0)
     net = deconvnet.DeconvNet(torchvision.models.get_model(name, weights=None).eval())
@@ -76,9 +78,10 @@ def measure(name: str, rounds: int, batch: int) -> str:
         lambda: plain(net, image, layer, channel, label, batch),
         lambda: captum(net, image, label, batch),
     )
-    times = [[seconds(call) for call in calls] for _ in range(rounds)]
+    times = [[seconds(call, clock) for call in calls] for _ in range(rounds)]
     ours, loop, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = [statistics.median(row[other] / row[0] for row in times) for other in (1, 2)]
+    print(f"rounds: {times}", file=sys.stderr)
     return (
         f"| {name} `{layer}` | {result.totals.size} | {ours:.1f} | {loop:.1f} | {theirs:.1f} "
         f"| **{ratios[0]:.2f}x** | **{ratios[1]:.2f}x** | {deviation:.0e} |"
@@ -91,12 +94,15 @@ def main() -> None:
     parser.add_argument("--nets", default="alexnet,squeezenet1_0", help="of torchvision, with commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32, help="of the plain loop and of Captum")
+    parser.add_argument("--wall", action="store_true", help="measure the clock's time, on all threads")
     asked = parser.parse_args()
-    print(f"torch {torch.__version__}, CPU, {torch.get_num_threads()} threads, {asked.rounds} rounds, batch {asked.batch}\n")
+    if not asked.wall:
+        torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, CPU, threads {torch.get_num_threads()}, {asked.rounds} rounds, batch {asked.batch}\n")
     print("| layer | positions | ours, s | plain loop, s | Captum, s | plain / ours | Captum / ours | deviation |")
     print("|---|---|---|---|---|---|---|---|")
     for name in asked.nets.split(","):
-        print(measure(name, asked.rounds, asked.batch), flush=True)
+        print(measure(name, asked.rounds, asked.batch, time.perf_counter if asked.wall else time.process_time), flush=True)
 
 
 if __name__ == "__main__":

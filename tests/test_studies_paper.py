@@ -133,6 +133,33 @@ def test_occlude_without_classes(small):
     assert len(occlude.plot(result).axes) == 2 * 3  # panels, and below each what its colours mean
 
 
+class Viewing(nn.Module):
+    """Views its maps as rows, which fails where channels come last in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4 * 7 * 9, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = torch.relu(self.conv(images))
+        return self.linear(maps.view(len(maps), -1))
+
+
+def test_a_net_that_views_its_maps_is_run_again_and_counted_once():
+    """Where a batch fails in one order of memory it is run in the other, and nothing of the first try is kept."""
+    torch.manual_seed(1)
+    net = deconvnet.DeconvNet(Viewing().eval())
+    image = torch.randn(1, 3, 16, 20)
+    result = occlude.run(net, image, layer="relu", square=5, stride=4)
+    hidden = image[0].clone()
+    hidden[:, 4:9, 8:13] = 0
+    with torch.no_grad():
+        maps, output = torch.relu(net.model.conv(hidden[None]))[0], net.model(hidden[None])[0]
+    assert result.totals.shape == (4, 5)
+    assert result.totals[1, 2] == pytest.approx(float(maps[result.settings["channel"]].sum()), rel=1e-4)
+    assert result.shares[1, 2] == pytest.approx(float(output.softmax(0)[result.settings["label"]]), rel=1e-4)
+
+
 # invariance
 
 

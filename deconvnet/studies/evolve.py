@@ -159,7 +159,7 @@ def spread_layers(recording: Recording, most: int = 5) -> list[str]:
         if place.value in rectified and tape.layouts[place.value][1] is not None and (place.first or place.last == 1):
             maps = as_maps(recording.kept_activations(name), tape.layouts[place.value], name)
             if maps.shape[2] * maps.shape[3] > 1:
-                names.setdefault(place.value, name)
+                names[place.value] = min(names.get(place.value, name), name, key=len)  # a block, not the last call in it
     if not names:
         raise OptionError(f"{recording.name} has no rectified layer with maps. Name the layers: see deconvnet layers.")
     there = [names[value] for value in sorted(names)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..record import Recording, run_model
 #: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
 BATCH, MOST_BYTES = 64, 32 * 2**20
 
-Keep = Callable[[str, Tensor], None]
+Reduce = Callable[[str, Tensor], Any]
 Number = np.ndarray[Any, Any]
 
 #: What a pixel that is taken away can become, beside a colour.
@@ -42,18 +41,25 @@ class Forward:
         self.batch = BATCH if self.device.type == "cuda" else 8 if recording is None else _fitting(recording)
         self.order = torch.channels_last
 
-    def __call__(self, images: Tensor, keep: Keep) -> Any:
-        """Run one batch (B, C, H, W); `keep(layer, activations)` is called for each layer. Return the net's answer."""
+    def __call__(self, images: Tensor, reduce: Reduce) -> tuple[Any, dict[str, Any]]:
+        """Run one batch (B, C, H, W); return the net's answer, and of each layer `reduce(layer, activations)`."""
         images = images.to(self.device, self.dtype)
+        found: dict[str, Any] = {}
         try:
-            return run_model(
-                self.net.model, images.contiguous(memory_format=self.order), {}, self.layers, stop=False, keep=keep
-            ).output
+            run = run_model(
+                self.net.model,
+                images.contiguous(memory_format=self.order),
+                {},
+                self.layers,
+                stop=False,
+                keep=lambda layer, activations: found.update({layer: reduce(layer, activations)}),
+            )
         except RuntimeError as error:
             if "view" not in str(error) or self.order is torch.contiguous_format:
                 raise
             self.order = torch.contiguous_format  # a model that views its maps as rows needs them in that order
-            return self(images, keep)
+            return self(images, reduce)
+        return run.output, found
 
 
 def _fitting(recording: Recording) -> int:
@@ -73,13 +79,12 @@ def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[
     """Yield the activations of layers, whole, and the answer, batch by batch of images (N, C, H, W)."""
     forward = Forward(net, layers)
     for some in torch.split(images, forward.batch):
-        found: dict[str, Tensor] = {}
-        output = forward(some, partial(_keep, found))
+        output, found = forward(some, _whole)
         yield Features(found, output)
 
 
-def _keep(found: dict[str, Tensor], layer: str, activations: Tensor) -> None:
-    found[layer] = activations.detach().clone()  # a later call in place may write over them
+def _whole(layer: str, activations: Tensor) -> Tensor:
+    return activations.detach().clone()  # a later call in place may write over them
 
 
 def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]) -> dict[str, tuple[Number, Number]]:
@@ -90,12 +95,13 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
     forward = Forward(net, layers, recording)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def keep(name: str, activations: Tensor) -> None:
-        values, places = as_maps(activations, recording.layout(name), name).flatten(2).max(2)
-        found[name].append((values.float().cpu(), places.cpu()))
+    def maxima(layer: str, activations: Tensor) -> tuple[Tensor, Tensor]:
+        values, places = as_maps(activations, recording.layout(layer), layer).flatten(2).max(2)
+        return values.float().cpu(), places.cpu()
 
     for some in torch.split(images, forward.batch):
-        forward(some, keep)
+        for name, pair in forward(some, maxima)[1].items():
+            found[name].append(pair)
     return {
         name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
         for name, parts in found.items()

@@ -175,9 +175,8 @@ def _slide(
     shares: list[Tensor] = []
     answers: list[Tensor] = []
 
-    def keep(name: str, activations: Tensor) -> None:
-        own = as_maps(activations, layout, name)[:, channel]
-        totals.append(own.sum((1, 2), dtype=torch.float32).cpu())
+    def total(name: str, activations: Tensor) -> Tensor:
+        return as_maps(activations, layout, name)[:, channel].sum((1, 2), dtype=torch.float32).cpu()
 
     image = recording.images.contiguous(memory_format=forward.order)
     with tqdm(total=len(places), desc="occluding", unit="square", delay=SOON, leave=False, disable=None) as bar:
@@ -186,7 +185,9 @@ def _slide(
             images = image.repeat(len(some), 1, 1, 1)
             for number, (top, left) in enumerate(some):
                 images[number, :, top : top + square, left : left + square] = colour
-            likely = class_shares(forward(images, keep))
+            output, found = forward(images, total)
+            totals.append(found[layer])
+            likely = class_shares(output)
             if likely is not None and label is not None:
                 shares.append(likely[:, label])
                 answers.append(likely.argmax(1))
