@@ -23,6 +23,7 @@ GROUPS = {
     "The paper's experiments": {
         "occlude": ("occlude", "Slide a square over a picture: what becomes of a map, and of the class? (Fig. 7)"),
         "invariance": ("invariance", "Translate, scale and rotate pictures: how far do features move? (Fig. 5)"),
+        "correspond": ("correspond", "Mask the same part in several pictures: do features move alike? (Table 1)"),
         "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
     },
     "Ways of going up": {

@@ -27,7 +27,7 @@ from ..project import SOON, as_maps, check_unit, rectified_values
 from ..record import Recording
 from ..render.tone import apply_tone
 from ..units import Unit, Window
-from .forward import strongest
+from .forward import check_layers, strongest
 from .study import PIXELS, as_images, cut_window, new_figure, settings_of, shown_window, sign
 
 if TYPE_CHECKING:
@@ -89,13 +89,15 @@ def run(
     nets = _nets(net, list(files.values()))
     last = next(_nets(net, list(files.values())[-1:]))
     recording = last.record(images[:1], stop=False)
-    layers = list(layers) if layers else spread_layers(recording)
+    layers = list(dict.fromkeys(layers)) if layers else spread_layers(recording)
+    check_layers(recording, layers)
     chosen = _choose(last, images, recording, layers, channels, count, seed)
     steps = tqdm(nets, total=len(files), desc="checkpoints", delay=SOON, leave=False, disable=None)
     found = [_at(one, images, recording, chosen) for one in steps]
     blocks = [_block(layer, chosen[layer], [each[layer] for each in found]) for layer in layers]
-    settings = settings_of(net, "evolve", layers=layers, pictures=len(images), seed=seed, checkpoints=list(files))
     weights = tuple(hash_file(path) for path in files.values())
+    series = dict(zip(files, weights, strict=True))
+    settings = settings_of(net, "evolve", layers=layers, pictures=len(images), seed=seed, checkpoints=series)
     return Evolution(tuple(files), weights, tuple(blocks), settings | {"weights": weights[-1]})
 
 
@@ -105,7 +107,8 @@ def list_checkpoints(given: PathLike | Sequence[PathLike] | Mapping[str, PathLik
         return {str(name): Path(path) for name, path in given.items()}
     paths = [Path(given)] if isinstance(given, (str, os.PathLike)) else [Path(path) for path in given]
     files = [file for path in paths for file in (_inside(path) if path.is_dir() else [path])]
-    names = [_epoch(file) for file in files]
+    alike = len({re.sub(r"\d+", "", file.stem) for file in files}) == 1  # "epoch-05", "epoch-10": their numbers tell
+    names = [_epoch(file) if alike else file.stem for file in files]
     if len(set(names)) < len(names):
         names = [file.stem for file in files]
     if len(set(names)) < len(names):
@@ -157,7 +160,7 @@ def spread_layers(recording: Recording, most: int = 5) -> list[str]:
         if place.value in rectified and tape.layouts[place.value][1] is not None and (place.first or place.last == 1):
             maps = as_maps(recording.kept_activations(name), tape.layouts[place.value], name)
             if maps.shape[2] * maps.shape[3] > 1:
-                names.setdefault(place.value, name)
+                names[place.value] = min(names.get(place.value, name), name, key=len)  # a block, not the last call in it
     if not names:
         raise OptionError(f"{recording.name} has no rectified layer with maps. Name the layers: see deconvnet layers.")
     there = [names[value] for value in sorted(names)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..images import Preprocess
+from ..images import Picture, Preprocess, to_rgb
 from ..net import DeconvNet
 from ..project import as_maps
 from ..record import Recording, run_model
 
-#: Images a forward pass: on a CPU a few, which stay in the caches; a GPU wants more.
-BATCH = {"cpu": 8, "cuda": 64}
+#: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
+BATCH, MOST_BYTES = 64, 32 * 2**20
 
-Keep = Callable[[str, Tensor], None]
+Reduce = Callable[[str, Tensor], Any]
 Number = np.ndarray[Any, Any]
 
 #: What a pixel that is taken away can become, beside a colour.
@@ -31,27 +31,40 @@ class Forward:
     """Runs batches of images through a net to the end, and hands over the activations of some layers.
 
     Nothing of the way down is kept, so this is faster than recording, and its memory is that of a plain forward pass.
+    `recording`: of any image of that size; its maps tell how many images a batch should have.
     """
 
-    def __init__(self, net: DeconvNet, layers: Sequence[str]) -> None:
+    def __init__(self, net: DeconvNet, layers: Sequence[str], recording: Recording | None = None) -> None:
         self.net, self.layers = net, list(dict.fromkeys(layers))
         parameter = next((p for p in net.model.parameters() if p.is_floating_point()), torch.zeros(1))
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.batch = BATCH.get(self.device.type, BATCH["cuda"])
+        self.batch = BATCH if self.device.type == "cuda" else 8 if recording is None else _fitting(recording)
         self.order = torch.channels_last
 
-    def __call__(self, images: Tensor, keep: Keep) -> Any:
-        """Run one batch (B, C, H, W); `keep(layer, activations)` is called for each layer. Return the net's answer."""
+    def __call__(self, images: Tensor, reduce: Reduce) -> tuple[Any, dict[str, Any]]:
+        """Run one batch (B, C, H, W); return the net's answer, and of each layer `reduce(layer, activations)`."""
         images = images.to(self.device, self.dtype)
+        found: dict[str, Any] = {}
         try:
-            return run_model(
-                self.net.model, images.contiguous(memory_format=self.order), {}, self.layers, stop=False, keep=keep
-            ).output
+            run = run_model(
+                self.net.model,
+                images.contiguous(memory_format=self.order),
+                {},
+                self.layers,
+                stop=False,
+                keep=lambda layer, activations: found.update({layer: reduce(layer, activations)}),
+            )
         except RuntimeError as error:
             if "view" not in str(error) or self.order is torch.contiguous_format:
                 raise
             self.order = torch.contiguous_format  # a model that views its maps as rows needs them in that order
-            return self(images, keep)
+            return self(images, reduce)
+        return run.output, found
+
+
+def _fitting(recording: Recording) -> int:
+    largest = max(shape[1:].numel() for shape in recording.tape.shapes) * recording.images.element_size()
+    return max(1, min(BATCH, MOST_BYTES // largest))
 
 
 @dataclass(frozen=True)
@@ -66,13 +79,23 @@ def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[
     """Yield the activations of layers, whole, and the answer, batch by batch of images (N, C, H, W)."""
     forward = Forward(net, layers)
     for some in torch.split(images, forward.batch):
-        found: dict[str, Tensor] = {}
-        output = forward(some, partial(_keep, found))
+        output, found = forward(some, _whole)
         yield Features(found, output)
 
 
-def _keep(found: dict[str, Tensor], layer: str, activations: Tensor) -> None:
-    found[layer] = activations.detach().clone()  # a later call in place may write over them
+def check_layers(recording: Recording, layers: Sequence[str]) -> None:
+    """Refuse layers that a recording does not know: a forward pass would hand over nothing of them, and not say so."""
+    for layer in layers:
+        recording.value(layer)
+
+
+def seen_pixels(net: DeconvNet, image: Tensor) -> Number:
+    """Return what the net saw as pixels that can be shown: (C, H, W) as the net expects it -> (H, W, 3) uint8."""
+    return to_rgb(net.loaded.undo(image, net.preprocess))
+
+
+def _whole(layer: str, activations: Tensor) -> Tensor:
+    return activations.detach().clone()  # a later call in place may write over them
 
 
 def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]) -> dict[str, tuple[Number, Number]]:
@@ -80,19 +103,28 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
 
     `recording`: of any image of that size; it tells the layers' axes.
     """
-    forward = Forward(net, layers)
+    forward = Forward(net, layers, recording)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def keep(name: str, activations: Tensor) -> None:
-        values, places = as_maps(activations, recording.layout(name), name).flatten(2).max(2)
-        found[name].append((values.float().cpu(), places.cpu()))
+    def maxima(layer: str, activations: Tensor) -> tuple[Tensor, Tensor]:
+        values, places = as_maps(activations, recording.layout(layer), layer).flatten(2).max(2)
+        return values.float().cpu(), places.cpu()
 
     for some in torch.split(images, forward.batch):
-        forward(some, keep)
+        for name, pair in forward(some, maxima)[1].items():
+            found[name].append(pair)
     return {
         name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
         for name, parts in found.items()
     }
+
+
+def source_of(pictures: Tensor | Sequence[Picture], number: int) -> str:
+    """Return a picture's path, or what it is called."""
+    picture = pictures[number]
+    if isinstance(picture, Tensor):
+        return f"image {number}"
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else str(getattr(picture, "filename", "") or "picture")
 
 
 def fill_colour(net: DeconvNet, image: Tensor, fill: str | Sequence[float]) -> Tensor:

@@ -22,7 +22,7 @@ from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
 from ..project import SOON
-from .forward import FILLS, Features, features, fill_colour
+from .forward import FILLS, Features, check_layers, features, fill_colour, seen_pixels, source_of
 from .study import (
     PIXELS,
     as_images,
@@ -98,13 +98,13 @@ def run(
     check_option("distance", distance, DISTANCES)
     check_option("interpolation", interpolation, ("bilinear", "bicubic", "nearest"))
     images = as_images(net, pictures)
-    if layers is None:
-        recording = net.record(images[:1], stop=False)
-        layers = list(dict.fromkeys([first_layer(recording), top_layer(recording)]))
+    recording = net.record(images[:1], stop=False)
+    layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
+    check_layers(recording, layers)
     swept = swept_values(images.shape[2:], values)
     whole = [next(features(net, image[None], layers)) for image in images]
     numbers = _labels(net, whole, labels)
-    sources = tuple(_named(pictures, at) for at in range(len(images)))
+    sources = tuple(source_of(pictures, at) for at in range(len(images)))
     tilt = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, swept.values()))
     with tqdm(total=total, desc="transforming", unit="picture", delay=SOON, leave=False, disable=None) as bar:
@@ -144,6 +144,7 @@ class Transform:
     def __call__(self, net: DeconvNet, image: Tensor, kind: str, values: Sequence[float]) -> Tensor:
         """Return an image (C, H, W), as the net expects it, transformed to each value: (S, C, H, W)."""
         places = torch.cat([self._places(kind, float(value), *image.shape[1:]) for value in values])
+        image, device = image.cpu(), image.device  # in double precision, which not every device has
         edge = self.fill == "edge"
         if isinstance(self.fill, str):
             check_option("fill", self.fill, (*FILLS, "edge"))
@@ -155,7 +156,7 @@ class Transform:
             padding_mode="border" if edge else "zeros",
             align_corners=False,
         )
-        return (moved + colour).to(image.dtype)
+        return (moved + colour).to(device, image.dtype)
 
     def _places(self, kind: str, value: float, height: int, width: int) -> Tensor:
         """Return where each pixel of the transform comes from, (1, H, W, 2) as `grid_sample` wants it, in double precision."""
@@ -184,11 +185,6 @@ def _labels(net: DeconvNet, whole: Sequence[Features], labels: Sequence[int | st
     return [read_label(net, label, share.shape[1]) for label, share in zip(labels, shares, strict=True) if share is not None]
 
 
-def _named(pictures: Tensor | Sequence[Picture], number: int) -> str:
-    picture = pictures[number]
-    return f"image {number}" if isinstance(picture, Tensor) else str(getattr(picture, "filename", "") or picture)
-
-
 def _sweep(
     net: DeconvNet,
     images: Tensor,
@@ -212,7 +208,7 @@ def _sweep(
         if labels:
             likely = [class_shares(part.output) for part in parts]
             shares.append(torch.cat([share[:, labels[number]] for share in likely if share is not None]))
-        shown.append(net.loaded.undo(transform(net, image, kind, [example])[0], net.preprocess))
+        shown.append(seen_pixels(net, transform(net, image, kind, [example])[0]))
         bar.update(len(values))
     return Sweep(
         values=values,
@@ -225,10 +221,10 @@ def _sweep(
 
 def _distance(moved: Tensor, still: Tensor, how: str) -> Tensor:
     """Return the Euclidean distances (S,) of features (S, ...) to those of one picture (1, ...)."""
-    still = still.double().flatten(1)
-    plain = (moved.double().flatten(1) - still).norm(dim=1).cpu()
+    still = still.cpu().double().flatten(1)
+    plain = (moved.cpu().double().flatten(1) - still).norm(dim=1)
     if how == "relative":
-        return plain / still.norm().clamp(min=1e-12).cpu()
+        return plain / still.norm().clamp(min=1e-12)
     return plain / still.shape[1] ** 0.5 if how == "rms" else plain
 
 
@@ -244,7 +240,8 @@ def plot(result: Invariance) -> Figure:
         sweep: Sweep = getattr(result, kind)
         name = f"{axis} translation" if kind == "translation" else kind
         draw_tiles(row[0], list(sweep.shown), colours)
-        row[0].set_title(f"{name}, here {sweep.shown_at:g} {UNITS[kind]}", fontsize=9)
+        unit = "" if kind == "scale" else f" {UNITS[kind]}"
+        row[0].set_title(f"{name}, here {sweep.shown_at:g}{unit}", fontsize=9)
         lines = list(sweep.distances.items())
         for one, (layer, distances) in zip(row[1:], lines, strict=False):
             _draw_lines(one, sweep.values, distances, colours, f"{_DISTANCE[result.settings['distance']]}, {layer}")
@@ -279,4 +276,4 @@ def _draw_key(axes: Any, result: Invariance, colours: Sequence[str], most: int =
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=colour, label=name) for colour, name in zip(colours, result.classes, strict=True)]
-    axes.legend(handles=keys, fontsize=7, loc="lower center", frameon=True, ncols=1)
+    axes.legend(handles=keys, fontsize=7, loc="best")

@@ -24,7 +24,7 @@ from ..project import SOON, as_maps, check_unit, default_layer
 from ..record import Recording
 from ..render.tone import apply_tone
 from ..units import Unit
-from .forward import Forward, fill_colour, strongest
+from .forward import Forward, fill_colour, seen_pixels, source_of, strongest
 from .study import (
     PIXELS,
     as_images,
@@ -99,6 +99,8 @@ def run(
         (30, 30)
     """
     check_option("strongest_by", strongest_by, ("total", "max"))
+    if batch is not None and batch < 1:
+        raise OptionError(f"batch cannot be {batch}: it is squares a forward pass, 1 or more.")
     recording = record_one(net, picture)
     layer = layer or default_layer(recording)
     maps = as_maps(recording.kept_activations(layer), recording.layout(layer), layer)[0].float().cpu()
@@ -115,7 +117,7 @@ def run(
     projection = net.project(recording, layer, channels=[channel])
     settings = settings_of(net, "occlude", picture=recording.source(0), layer=layer, channel=channel, label=number)
     return Occlusion(
-        picture=_seen(net, recording),
+        picture=seen_pixels(net, recording.images[0]),
         tops=tops,
         lefts=lefts,
         totals=totals,
@@ -159,25 +161,20 @@ def _label(net: DeconvNet, shares: Tensor, label: int | str | None) -> int:
     return int(shares[0].argmax()) if label is None else read_label(net, label, shares.shape[1])
 
 
-def _seen(net: DeconvNet, recording: Recording) -> np.ndarray[Any, Any]:
-    return net.loaded.undo(recording.images[0], net.preprocess)
-
-
 def _slide(
     net: DeconvNet, recording: Recording, layer: str, channel: int, label: int | None, squares: Any, batch: int | None
 ) -> tuple[np.ndarray[Any, Any], Any, Any]:
     """Run every position through the net, and keep three numbers of each."""
     tops, lefts, square, colour = squares
-    layout, forward = recording.layout(layer), Forward(net, [layer])
+    layout, forward = recording.layout(layer), Forward(net, [layer], recording)
     size = batch or forward.batch
     places = [(int(top), int(left)) for top in tops for left in lefts]
     totals: list[Tensor] = []
     shares: list[Tensor] = []
     answers: list[Tensor] = []
 
-    def keep(name: str, activations: Tensor) -> None:
-        own = as_maps(activations, layout, name)[:, channel]
-        totals.append(own.sum((1, 2), dtype=torch.float32).cpu())
+    def total(name: str, activations: Tensor) -> Tensor:
+        return as_maps(activations, layout, name)[:, channel].sum((1, 2), dtype=torch.float32).cpu()
 
     image = recording.images.contiguous(memory_format=forward.order)
     with tqdm(total=len(places), desc="occluding", unit="square", delay=SOON, leave=False, disable=None) as bar:
@@ -186,7 +183,9 @@ def _slide(
             images = image.repeat(len(some), 1, 1, 1)
             for number, (top, left) in enumerate(some):
                 images[number, :, top : top + square, left : left + square] = colour
-            likely = class_shares(forward(images, keep))
+            output, found = forward(images, total)
+            totals.append(found[layer])
+            likely = class_shares(output)
             if likely is not None and label is not None:
                 shares.append(likely[:, label])
                 answers.append(likely.argmax(1))
@@ -211,8 +210,8 @@ def _others(
         unit = (channel, *divmod(int(places[number, channel]), width))
         projection = net.project(one, layer, units=[unit])
         window = shown_window(projection.windows[0], projection.frame)
-        seen = np.moveaxis(_seen(net, one), 2, 0)
-        source = _named(pictures, number)
+        seen = np.moveaxis(seen_pixels(net, one.images[0]), 2, 0)
+        source = source_of(pictures, number)
         found.append(
             Other(
                 source,
@@ -224,31 +223,29 @@ def _others(
     return tuple(found)
 
 
-def _named(pictures: Tensor | Sequence[Picture], number: int) -> str:
-    picture = pictures[number]
-    return f"image {number}" if isinstance(picture, Tensor) else str(getattr(picture, "filename", "") or picture)
-
-
 def plot(result: Occlusion, *, tone: str = "symmetric") -> Figure:
     """Draw the paper's row: the picture, the map's total activation, its projection, P(class), and the likeliest class."""
     panels, settings = 3 if result.shares is None else 5, result.settings
-    figure = new_figure(3.1 * panels, 4.6 + (1.9 if result.others else 0))
-    grid = figure.add_gridspec(1 + bool(result.others), 1, height_ratios=[4.4, 1.7][: 1 + bool(result.others)])
+    heights = [3.1, 0.42, 1.9] if result.others else [3.1, 0.42]
+    figure = new_figure(3.1 * panels, sum(heights) + 1.1)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     axes: Any = grid[0].subgridspec(1, panels).subplots()
+    keys: Any = grid[1].subgridspec(1, panels).subplots()  # below each panel: what its colours mean
+    for one, key in zip(axes, keys, strict=True):
+        one.set(xticks=[], yticks=[])
+        key.set_axis_off()
     _draw_picture(axes[0], result)
     map_name = f"{settings['layer']}, channel {settings['channel']}"
-    _draw_map(figure, axes[1], result, result.totals, f"total activation of\n{map_name} (whole: {result.total:.4g})")
+    _draw_map(axes[1], keys[1], result, result.totals, f"total activation of\n{map_name} (whole: {result.total:.4g})")
     axes[2].imshow(apply_tone([result.projection], tone)[0])
     axes[2].set_title(f"projection of\n{map_name}", fontsize=9)
     axes[2].add_patch(_square(result))
     if result.shares is not None:
         name = result.names[str(settings["label"])]
-        _draw_map(figure, axes[3], result, result.shares, f"P({name})\n(whole: {result.share:.1%})", most=1)
-        _draw_answers(axes[4], result)
-    for one in axes:
-        one.set(xticks=[], yticks=[])
+        _draw_map(axes[3], keys[3], result, result.shares, f"P({name})\n(whole: {result.share:.1%})", most=1)
+        _draw_answers(axes[4], keys[4], result)
     if result.others:
-        _draw_others(grid[1].subgridspec(1, 2 * len(result.others)).subplots(), result, tone)
+        _draw_others(grid[2].subgridspec(1, 2 * len(result.others)).subplots(), result, tone)
     step = f"square {settings['square']} px, stride {settings['stride']} px, fill {_fill_text(settings['fill'])}"
     sign(figure, settings, step)
     return figure
@@ -291,13 +288,14 @@ def _cells(axes: Any, result: Occlusion, values: Any, **how: Any) -> Any:
     return mesh
 
 
-def _draw_map(figure: Figure, axes: Any, result: Occlusion, values: Any, title: str, most: float | None = None) -> None:
+def _draw_map(axes: Any, key: Any, result: Occlusion, values: Any, title: str, most: float | None = None) -> None:
     mesh = _cells(axes, result, values, cmap="viridis", vmin=0 if most else None, vmax=most)
     axes.set_title(title, fontsize=9)
-    figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.8, pad=0.02).ax.tick_params(labelsize=7)
+    inner = key.inset_axes((0.1, 0.6, 0.8, 0.35))
+    axes.figure.colorbar(mesh, cax=inner, orientation="horizontal").ax.tick_params(labelsize=7)
 
 
-def _draw_answers(axes: Any, result: Occlusion, most: int = 6) -> None:
+def _draw_answers(axes: Any, key: Any, result: Occlusion, most: int = 6) -> None:
     """Draw the likeliest class of each position; the rarest share one grey."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -312,7 +310,7 @@ def _draw_answers(axes: Any, result: Occlusion, most: int = 6) -> None:
     axes.set_title("likeliest class\n", fontsize=9)
     keys = [Patch(color=colour, label=result.names[str(number)]) for number, colour in zip(named, colours, strict=False)]
     keys += [Patch(color="0.7", label=f"{len(order) - len(named)} others")] if len(order) > len(named) else []
-    axes.legend(handles=keys, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
+    key.legend(handles=keys, fontsize=7, loc="upper center", ncols=3, frameon=False, borderpad=0)
 
 
 def _draw_others(axes: Any, result: Occlusion, tone: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import OptionError, PictureError, did_you_mean
 from ..images import Picture, Preprocess, open_picture
 from ..project import rectified_values
+from ..record import check_images
 from ..render.save import save_arrays, save_picture
 from ..render.text import printable
 from ..rules import Same
@@ -81,6 +82,7 @@ def sign(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None:
     weights = f"weights {kind} {digest[:8]}" if digest else f"{kind} weights"
     text = " · ".join([*notes, str(settings["model"]), weights, f"deconvnet {settings['version']}"])
     figure.supxlabel(printable(text), fontsize=7, color=FAINT, x=0.01, ha="left")
+    figure.draw_without_rendering()  # axes of a fixed shape settle only when their layout starts from one that is nearly right
 
 
 def draw_tiles(axes: Any, tiles: Sequence[Any], colours: Sequence[Any], *, width: float = 2.0) -> None:
@@ -105,7 +107,7 @@ def class_shares(output: Any) -> Tensor | None:
     """
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < 2:
         return None
-    scores = output.detach().double().cpu()
+    scores = output.detach().cpu().double()  # in this order: Apple's GPUs have no double precision
     already = (scores >= 0).all() and ((scores.sum(1) - 1).abs() < 1e-3).all()
     return scores if already else scores.softmax(1)
 
@@ -124,8 +126,10 @@ def read_label(net: DeconvNet, label: int | str, count: int) -> int:
 
 def as_images(net: DeconvNet, pictures: Tensor | Sequence[Picture]) -> Tensor:
     """Return pictures as the net expects them, (N, C, H, W); images stay as they are."""
+    if not len(pictures):
+        raise PictureError("no picture to look at: the list is empty.")
     if isinstance(pictures, Tensor):
-        return pictures
+        return check_images(pictures)
     preprocess = net.preprocess
     if preprocess is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")

@@ -1,0 +1,84 @@
+"""`deconvnet correspond`: the paper's Table 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .occlude import Fill
+from .options import say
+from .study import check_results, figure_name, finish, load_net, with_model, with_results
+
+#: The parts of a drawn face that are masked by default.
+FACE = ("left eye", "right eye", "nose", "mouth")
+
+
+@click.command()
+@click.argument("boxes", required=False, metavar="[BOXES.json]", type=click.Path())
+@with_model
+@click.option(
+    "--layer",
+    "-l",
+    "layers",
+    multiple=True,
+    help="A layer; may be repeated. [default: the last rectified one with maps, and the last below the classifier]",
+)
+@click.option("--drawing", default="face", show_default=True, help="Without BOXES.json: the class of the drawings.")
+@click.option("--part", "parts", multiple=True, help="Their parts; may be repeated. [default: of a face eyes, nose, mouth]")
+@click.option(
+    "--count", type=click.IntRange(min=2), default=5, show_default=True, help="How many drawings; the paper took 5 pictures."
+)
+@click.option("--fill", type=Fill(), default="mean", show_default=True, help="What stands in a mask; the mean is nearly grey.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=12, show_default=True, help="Random masks of each picture: the control."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Places the random masks.")
+@with_results
+def correspond(
+    boxes: str | None,
+    layers: tuple[str, ...],
+    drawing: str,
+    parts: tuple[str, ...],
+    count: int,
+    fill: Any,
+    trials: int,
+    seed: int,
+    out: str | None,
+    json_to: str | None,
+    npz_to: str | None,
+    **model: Any,
+) -> None:
+    """Mask the same part in several pictures: do the features move alike? (Zeiler & Fergus, Table 1)
+
+    Prints the table: of each part and layer the mean Hamming distance of the signs of change, as a share of the features, and
+    its standard deviation over pairs; the last row is the control. BOXES.json holds
+    {"picture.jpg": {"part": [top, left, height, width]}}, in pixels; without it drawings are taken, which know their parts.
+
+    \b
+    deconvnet correspond
+    deconvnet correspond dogs.json --model torchvision:alexnet --layer features.11 --layer classifier.5
+    deconvnet correspond --drawing cat --part "left ear" --part "right ear" --json
+    """
+    from ..studies import correspond as study
+
+    check_results(out, json_to, npz_to)
+    net = load_net(**model)
+    pictures, found = study.read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
+    result = study.run(net, pictures, found, layers=layers or None, fill=fill, trials=trials, seed=seed)
+    (say if json_to == "-" else click.echo)(study.table(result))
+    finish(result, study.plot, out or figure_name("correspond", model["model"]), json_to, npz_to)
+
+
+def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[list[Any], list[Any]]:
+    """Draw a class several times, with the boxes of its parts; of other classes than faces the parts that all show."""
+    from ..drawings import draw
+    from ..studies.correspond import boxes_of
+
+    drawings = [draw(name, seed=seed) for seed in range(count)]
+    shown = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
+    names = parts or (FACE if name == "face" else tuple(shown))
+    pictures: list[Any] = [drawing.picture for drawing in drawings]
+    for seed, picture in enumerate(pictures):
+        picture.filename = f"drawing {seed} of a {name}"
+    return pictures, [boxes_of(drawing, names) for drawing in drawings]
