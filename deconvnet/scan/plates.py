@@ -65,7 +65,7 @@ class Plate:
     memory: int | None = None
     progress: bool = False
     changed: list[str] = field(default_factory=list)  # pictures that no longer give the recorded activation, or are gone
-    _named: set[str] = field(default_factory=set, repr=False)
+    named: set[str] = field(default_factory=set, repr=False)  # their paths
 
     def __post_init__(self) -> None:
         from ..render.tone import TONES
@@ -156,36 +156,12 @@ class Plate:
         for channel, hit in hits:
             by_picture[hit.picture].append((channel, hit))
         parts: dict[tuple[int, int], tuple[Any, ...]] = {}
-        for some, images in self._recorded(sorted(by_picture)):
+        for some, images in read_pictures(self.scan, sorted(by_picture), self._notice):
             wanted = [(number, *pair) for number, picture in enumerate(some) for pair in by_picture[picture]]
             for key, part in self._parts(images, wanted):
                 parts[key] = part
             tell(len(channels) * len(some) / max(len(by_picture), 1))
         return {channel: _examples([parts[key] for key in sorted(parts) if key[0] == channel]) for channel in channels}
-
-    def _recorded(self, pictures: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield the pictures that can still be read, some at a time, as the net gets them."""
-        names = dict(self.scan.paths())
-        net, source = self.scan.net, self.scan.pictures
-        places = {name: place for place, name in enumerate(source.names)}
-
-        def see(picture: int) -> tuple[int, Seen]:
-            return picture, source.see(places.get(names[picture], picture), names[picture], net.preprocess)
-
-        some: list[int] = []
-        pixels: list[Any] = []
-        with ThreadPoolExecutor(default_workers()) as pool:
-            for picture, seen in ahead(pool, see, pictures, 2 * TOGETHER):
-                if seen.pixels is None:
-                    self._notice(names[picture], f"is gone or cannot be read: {seen.problem}")
-                    continue
-                some.append(picture)
-                pixels.append(seen.pixels)
-                if len(some) == TOGETHER:
-                    yield some, batch_of(pixels, net.preprocess)
-                    some, pixels = [], []
-        if some:
-            yield some, batch_of(pixels, net.preprocess)
 
     def _parts(
         self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]
@@ -208,9 +184,37 @@ class Plate:
             yield (channel, hit.rank), (part.float().cpu().numpy(), window, seen[number], hit)
 
     def _notice(self, path: str, what: str) -> None:
-        if path not in self._named:
-            self._named.add(path)
+        if path not in self.named:
+            self.named.add(path)
             self.changed.append(f"{path} {what}")
+
+
+def read_pictures(scan: Scan, pictures: Sequence[int], tell: Callable[[str, str], Any]) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield the pictures of these numbers that can still be read, some at a time, as the net gets them.
+
+    `tell` is told the path of each of the others, and what is the matter with it.
+    """
+    names = dict(scan.paths())
+    net, source = scan.net, scan.pictures
+    places = {name: place for place, name in enumerate(source.names)}
+
+    def see(picture: int) -> tuple[int, Seen]:
+        return picture, source.see(places.get(names[picture], picture), names[picture], net.preprocess)
+
+    some: list[int] = []
+    pixels: list[Any] = []
+    with ThreadPoolExecutor(default_workers()) as pool:
+        for picture, seen in ahead(pool, see, pictures, 2 * TOGETHER):
+            if seen.pixels is None:
+                tell(names[picture], f"is gone or cannot be read: {seen.problem}")
+                continue
+            some.append(picture)
+            pixels.append(seen.pixels)
+            if len(some) == TOGETHER:
+                yield some, batch_of(pixels, net.preprocess)
+                some, pixels = [], []
+    if some:
+        yield some, batch_of(pixels, net.preprocess)
 
 
 def frame_of(scan: Scan) -> tuple[int, int]:
