@@ -77,7 +77,7 @@ def write_atlas(
     changed: dict[str, None] = {}
     tell = changed.setdefault
     try:
-        hashes = {picture: digest for picture, digest in scan.store.rows("select picture, sha256 from pictures")}
+        hashes = dict(scan.store.rows("select picture, sha256 from pictures"))
         sheets = [(place.name, place.sheet) for place in places]
         troubled = draw_sheets(scan, folder, sheets, look, hashes, tell, progress)
         draw_pictures(scan, folder, picture_name, {picture: hashes[picture] for picture in used}, troubled, tell)
@@ -123,8 +123,8 @@ def _write_pages(folder: Folder, pages: Pages, tops: Tops, names: dict[int, str]
     folder.write("find.js", find_script(tops, names))
     similar = _similar(tops)
     for place, _ in tops:
-        for channel, page in pages.channels(place, similar):
-            folder.write(place.channel_page(channel), page)
+        for channel in range(place.channels):
+            folder.write(place.channel_page(channel), pages.channel(place, channel, next(similar)))
         folder.write(place.page(), pages.layer(place))
     folder.write("index.html", pages.first())
 

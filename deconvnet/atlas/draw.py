@@ -55,12 +55,16 @@ def draw_sheets(
                 bar.set_description_str(f"{layer}, {len(todo):,} channels: ")
                 plate = Plate(scan, layer, tuple(channel for channel, _ in todo), look.rule, look.tone, look.memory)
                 share = work[layer] / len(todo)
-                _draw_layer(plate, folder, name_of, dict(todo), look, lambda channels, share=share: bar.update(channels * share))
+                _draw_layer(plate, folder, name_of, dict(todo), look, partial(_advance, bar, share))
                 troubled |= plate.named
                 for line in plate.changed:
                     tell(line)
     folder.save()
     return troubled
+
+
+def _advance(bar: Any, share: float, channels: float) -> None:
+    bar.update(channels * share)
 
 
 def _waiting(
@@ -138,8 +142,7 @@ def draw_pictures(
     names = dict(scan.paths())
     keys = {one: digest(from_settings, [STYLE, PHOTO_QUALITY, __version__], names[one], hashes[one]) for one in sorted(hashes)}
     waiting = [one for one in keys if not folder.is_current(name_of(one), keys[one])]
-    for one in keys.keys() - set(waiting):
-        folder.keep()
+    folder.keep(len(keys) - len(waiting))
     if not waiting:
         return
     found = set()

@@ -1,8 +1,8 @@
 """The atlas's folder: which files in it are ours, and what each stands on; nothing else is ever written over or removed.
 
-`atlas.json` is written first, before any file that it names, and lists them all: what stands in the folder and not in the list is
-somebody else's. A file's *key* is a digest of all it was made from. A key is noted once its file stands, so a killed
-run loses at most the work since the list was last saved, and never takes half a file for a whole one.
+`atlas.json` is written first, before any file that it names, and lists them all: what stands in the folder and not in the
+list is somebody else's. A file's *key* is a digest of all it was made from. A key is noted once its file stands, so a
+killed run loses at most the work since the list was last saved, and never takes half a file for a whole one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT = 1  # of atlas.json; a folder with another is refused
 LIST = "atlas.json"
 
 #: What an atlas may be made of, so that a list that somebody edited cannot name files elsewhere.
-_OURS = re.compile(r"(index\.html|atlas\.css|atlas\.js|find\.js|(pictures|\d+-[\w.-]*)/(index\.html|\d+\.(html|webp)))", re.ASCII)
+_OURS = re.compile(r"index\.html|atlas\.css|(atlas|find)\.js|(pictures|\d+-[\w.-]*)/(index\.html|\d+\.(html|webp))", re.A)
 _LEFT_OVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what `write_atomic` was killed over
 
 
@@ -104,9 +104,9 @@ class Folder:
         self._files[name] = notes
         self.written += 1
 
-    def keep(self) -> None:
-        """Count a file that stands there as it should."""
-        self.kept += 1
+    def keep(self, files: int = 1) -> None:
+        """Count files that stand there as they should."""
+        self.kept += files
 
     def drop(self, name: str, **notes: Any) -> None:
         """Take a file away that cannot be made: what it showed is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._counted: tuple[str, dict[str, Any]] = ("", {})
         done, _ = scan.progress()
         self._common = {
             "model": scan.settings["model"],
@@ -82,15 +83,15 @@ class Pages:
         """Make the first page: the layers."""
         rows = []
         for place in self.places:
-            sample = self.scan.sample(place.name, SAMPLES) if place.channels else []
-            rows.append({"place": place, "sample": [one for one in sample if self._has_sheet(place, one)], **self._layer(place)})
+            sample = [one for one in self.scan.sample(place.name, SAMPLES) if self._has_sheet(place, one)]
+            rows.append({"place": place, "sample": sample, **self._layer(place)})
         return self._render("first.html", layers=rows, up="")
 
     def layer(self, place: LayerPlace) -> bytes:
         """Make a layer's page: all its channels."""
         at = self.places.index(place)
         around = [self.places[near] if 0 <= near < len(self.places) else None for near in (at - 1, at + 1)]
-        counted = self.scan.statistics(place.name)
+        counted = self._statistics(place)
         channels = [
             {
                 "number": channel,
@@ -105,27 +106,32 @@ class Pages:
         row = self._layer(place)
         return self._render("layer.html", place=place, channels=channels, around=around, up="../", **row)
 
-    def channels(self, place: LayerPlace, similar: Iterator[Sequence[tuple[LayerPlace, int, int]]]) -> Iterator[tuple[int, bytes]]:
-        """Make the page of each channel of a layer."""
-        counted = self.scan.statistics(place.name)
-        for channel in range(place.channels):
-            hits, notes = self.scan.top(place.name, channel), self.folder.notes(place.sheet(channel))
-            examples = [self._example(hit, notes) for hit in hits]
-            yield channel, self._render(
-                "channel.html",
-                place=place,
-                channel=channel,
-                has_sheet=self._has_sheet(place, channel),
-                fires=_fires(counted["fired"][channel], counted["pictures"][channel]),
-                mean=f"{counted['mean'][channel]:.4g}",
-                strongest=f"{hits[0].activation:.4g}" if hits else "-",
-                weakest=f"{hits[-1].activation:.4g}" if hits else "-",
-                examples=examples,
-                padded=any(example["padded"] for example in examples),
-                cut=any(example["cut"] for example in examples),
-                similar=[{"place": other, "channel": number, "shared": shared} for other, number, shared in next(similar)],
-                up="../",
-            )
+    def channel(self, place: LayerPlace, channel: int, similar: Sequence[tuple[LayerPlace, int, int]]) -> bytes:
+        """Make a channel's page; `similar` are (layer, channel, pictures shared)."""
+        counted = self._statistics(place)
+        hits, notes = self.scan.top(place.name, channel), self.folder.notes(place.sheet(channel))
+        examples = [self._example(hit, notes) for hit in hits]
+        return self._render(
+            "channel.html",
+            place=place,
+            channel=channel,
+            has_sheet=self._has_sheet(place, channel),
+            fires=_fires(counted["fired"][channel], counted["pictures"][channel]),
+            mean=f"{counted['mean'][channel]:.4g}",
+            strongest=f"{hits[0].activation:.4g}" if hits else "-",
+            weakest=f"{hits[-1].activation:.4g}" if hits else "-",
+            examples=examples,
+            padded=any(example["padded"] for example in examples),
+            cut=any(example["cut"] for example in examples),
+            similar=[{"place": other, "channel": number, "shared": shared} for other, number, shared in similar],
+            up="../",
+        )
+
+    def _statistics(self, place: LayerPlace) -> dict[str, Any]:
+        """Return a layer's statistics, those of the last one asked for being kept."""
+        if self._counted[0] != place.name:
+            self._counted = (place.name, self.scan.statistics(place.name))
+        return self._counted[1]
 
     def _layer(self, place: LayerPlace) -> dict[str, Any]:
         """Return what is said of a layer."""

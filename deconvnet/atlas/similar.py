@@ -12,9 +12,7 @@ import numpy.typing as npt
 LEAST = 2
 
 
-def similar_channels(
-    tops: Sequence[Sequence[int]], most: int = 8, *, least: int = LEAST
-) -> Iterator[list[tuple[int, int]]]:
+def similar_channels(tops: Sequence[Sequence[int]], most: int = 8, *, least: int = LEAST) -> Iterator[list[tuple[int, int]]]:
     """Yield for each channel those that share most pictures with it, as (channel, shared), most first, then by number.
 
     `tops`: the numbers of each channel's top pictures.

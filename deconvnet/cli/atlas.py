@@ -11,13 +11,13 @@ from .project import TONES, RuleType
 
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
-@click.option("--out", "-o", required=True, metavar="FOLDER", help="Where the pages go: a new folder, or that of a former call.")
+@click.option("--out", "-o", required=True, metavar="FOLDER", help="A new folder, or that of a former call.")
 @click.option("--layer", "-l", "layers", multiple=True, help="A scanned layer; may be repeated. [default: all]")
 @click.option("--rule", type=RuleType(), default="deconvnet", show_default=True, help="Or the bits mask, switches, rectify.")
 @click.option(
     "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
 )
-@click.option("--tile", type=click.IntRange(8, 512), default=96, show_default=True, metavar="PIXELS", help="The side of a tile.")
+@click.option("--tile", type=click.IntRange(8, 512), default=96, show_default=True, metavar="PIXELS", help="A tile's side.")
 @click.option("--root", type=click.Path(), help="Where the pictures lie now, if they were moved.")
 @click.option("--model", "-m", metavar="MODEL", help="The model, if not by the scan's name for it. [default: the scan's]")
 @click.option("--weights", metavar="FILE", help="The weights, if they were moved. [default: the scan's]")
