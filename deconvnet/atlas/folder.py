@@ -52,7 +52,7 @@ class Folder:
             found = json.loads((self.path / LIST).read_bytes())
             files, made, scanned = dict(found["files"]), found["atlas"], found["scan"]
         except FileNotFoundError:
-            if any(not _LEFT_OVER.fullmatch(entry.name) for entry in os.scandir(self.path)):
+            if any(not _LEFT_OVER.fullmatch(name) for name in os.listdir(self.path)):
                 raise self._not_ours(f"{name!r} has files in it and no atlas") from None
             return {}
         except (ValueError, KeyError, TypeError, OSError) as error:

@@ -139,8 +139,8 @@ class Pages:
         _, height, width = self.scan.size(place.name)
         window = next((hits[0].window for hits in [self.scan.top(place.name, 0) if place.channels else []] if hits), None)
         return {
-            "size": f"{height} x {width}",
-            "window": f"{window.height} x {window.width}" if window else "-",
+            "size": f"{height} × {width}",
+            "window": f"{window.height} × {window.width}" if window else "-",
             "whole": bool(window and window.covers(*self.frame)),
             "dead": report.dead,
             "rare": len(report.rare),

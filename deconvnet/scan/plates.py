@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,7 @@ class Plate:
         for block in self._blocks():
             found = self._project(block, tell)
             yield from ((channel, found[channel]) for channel in block)
+            found.clear()  # before the next block takes as much again
 
     def pages(self, *, per_page: int = PAGE) -> Iterator[Image]:
         """Yield the pages, `per_page` channels each."""
@@ -155,13 +157,14 @@ class Plate:
         by_picture: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
         for channel, hit in hits:
             by_picture[hit.picture].append((channel, hit))
-        parts: dict[tuple[int, int], tuple[Any, ...]] = {}
+        parts: dict[int, list[tuple[int, tuple[Any, ...]]]] = defaultdict(list)
         for some, images in read_pictures(self.scan, sorted(by_picture), self._notice):
             wanted = [(number, *pair) for number, picture in enumerate(some) for pair in by_picture[picture]]
-            for key, part in self._parts(images, wanted):
-                parts[key] = part
+            for (channel, rank), part in self._parts(images, wanted):
+                parts[channel].append((rank, part))
             tell(len(channels) * len(some) / max(len(by_picture), 1))
-        return {channel: _examples([parts[key] for key in sorted(parts) if key[0] == channel]) for channel in channels}
+        ranked = {channel: sorted(parts.pop(channel, []), key=itemgetter(0)) for channel in dict.fromkeys(channels)}
+        return {channel: _examples([part for _, part in ranked.pop(channel)]) for channel in list(ranked)}  # whole windows go
 
     def _parts(
         self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]
