@@ -55,13 +55,10 @@
     next.scrollIntoView({ block: "nearest" });
   });
 
-  // --- a layer's page: the channel that one came from has the focus; the order ---
+  // --- the order on a layer's page ---
 
   const channels = document.querySelector(".channels");
   if (channels) {
-    const focusTarget = () => document.getElementById(location.hash.slice(1))?.querySelector("a")?.focus();
-    window.addEventListener("hashchange", focusTarget);
-    focusTarget();
     const order = document.getElementById("order");
     document.querySelector(".order").hidden = false;
     const rows = [...channels.children];
