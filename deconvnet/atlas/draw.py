@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..images import to_rgb
 from ..scan.engine import ahead, default_workers
-from ..scan.plates import Plate, Shown, frame_of, read_pictures
+from ..scan.plates import Plate, Shown, frame_of, plate_blocks, read_pictures
 from ..scan.result import Hit, Scan
 from ..version import __version__
 from .folder import Folder, digest
@@ -32,6 +32,15 @@ class Look:
     memory: int | None = None
 
 
+@dataclass(frozen=True)
+class Block:
+    """Channels of a layer that are projected together, and the keys that their sheets will have."""
+
+    layer: str
+    name_of: Callable[[int], str]
+    keys: dict[int, str]
+
+
 def draw_sheets(
     scan: Scan,
     folder: Folder,
@@ -46,19 +55,17 @@ def draw_sheets(
     `tell` is told of pictures that are gone or have changed; their paths are returned.
     """
     troubled: set[str] = set()
-    waiting = [(layer, name_of, list(_waiting(scan, folder, layer, name_of, look, hashes))) for layer, name_of in layers]
-    work = {layer: _work(scan, layer, [channel for channel, _ in todo]) for layer, _, todo in waiting}
-    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=sum(work.values()), bar_format=form, disable=None if progress else True) as bar:
-        for layer, name_of, todo in waiting:
-            if todo:
-                bar.set_description_str(f"{layer}, {len(todo):,} channels: ")
-                plate = Plate(scan, layer, tuple(channel for channel, _ in todo), look.rule, look.tone, look.memory)
-                share = work[layer] / len(todo)
-                _draw_layer(plate, folder, name_of, dict(todo), look, partial(_advance, bar, share))
-                troubled |= plate.named
-                for line in plate.changed:
-                    tell(line)
+    blocks = [block for layer, name_of in layers for block in _blocks(scan, folder, layer, name_of, look, hashes)]
+    work = [_work(scan, block) for block in blocks]
+    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=sum(work), bar_format=form, disable=None if progress else True) as bar:
+        for block, share in zip(blocks, work, strict=True):
+            bar.set_description_str(f"{block.layer}, channels {min(block.keys)}-{max(block.keys)} ")
+            plate = Plate(scan, block.layer, tuple(block.keys), look.rule, look.tone, look.memory)
+            _draw_block(plate, folder, block, look, partial(_advance, bar, share / len(block.keys)))
+            troubled |= plate.named
+            for line in plate.changed:
+                tell(line)
     folder.save()
     return troubled
 
@@ -67,49 +74,50 @@ def _advance(bar: Any, share: float, channels: float) -> None:
     bar.update(channels * share)
 
 
-def _waiting(
+def _blocks(
     scan: Scan, folder: Folder, layer: str, name_of: Callable[[int], str], look: Look, hashes: dict[int, str | None]
-) -> Iterator[tuple[int, str]]:
-    """Yield the channels whose sheets are not current, with the keys that they will have."""
+) -> Iterator[Block]:
+    """Yield what is to be drawn of a layer.
+
+    Sheets that were drawn from something else are drawn by themselves. Where some of a block were never drawn, the whole block
+    is: what is projected beside a unit may change its last digit, and a killed atlas that goes on has the bytes of one go.
+    """
     from_settings = [scan.settings[name] for name in ("model", "weights", "preprocess", "size")]
     drawn = [STYLE, QUALITY, __version__, look.rule, look.tone, look.layout.tile, look.layout.top]
+    keys = {}
     for channel in range(scan.size(layer)[0]):
-        hits = scan.top(layer, channel)
-        stands_on = [[hit.to_json(), hashes.get(hit.picture)] for hit in hits]
-        key = digest(from_settings, drawn, layer, channel, stands_on)
-        if hits and folder.is_current(name_of(channel), key):
-            folder.keep()
-        elif hits:
-            yield channel, key
+        stands_on = [[hit.to_json(), hashes.get(hit.picture)] for hit in scan.top(layer, channel)]
+        if stands_on:
+            keys[channel] = digest(from_settings, drawn, layer, channel, stands_on)
+    for block in plate_blocks(scan, layer, list(keys), look.memory):
+        waiting = [channel for channel in block if not folder.is_current(name_of(channel), keys[channel])]
+        if any(not folder.notes(name_of(channel)) for channel in waiting):
+            waiting = list(block)
+        folder.keep(len(block) - len(waiting))
+        if waiting:
+            yield Block(layer, name_of, {channel: keys[channel] for channel in waiting})
 
 
-def _work(scan: Scan, layer: str, channels: Sequence[int]) -> float:
-    """Return about how long channels take, as what a channel of the smallest windows takes: 5 where they are whole frames."""
+def _work(scan: Scan, block: Block) -> float:
+    """Return about how long a block takes; a channel of the smallest windows takes 1, one of whole frames 5."""
     height, width = frame_of(scan)
     work = 0.0
-    for channel in channels:
-        inside = [hit.window.clip(height, width) for hit in scan.top(layer, channel)]
+    for channel in block.keys:
+        inside = [hit.window.clip(height, width) for hit in scan.top(block.layer, channel)]
         work += 1 + 4 * sum(window.height * window.width for window in inside) / max(len(inside) * height * width, 1)
     return work
 
 
-def _draw_layer(
-    plate: Plate,
-    folder: Folder,
-    name_of: Callable[[int], str],
-    keys: dict[int, str],
-    look: Look,
-    tell: Callable[[float], Any],
-) -> None:
+def _draw_block(plate: Plate, folder: Folder, block: Block, look: Look, tell: Callable[[float], Any]) -> None:
     with ThreadPoolExecutor(default_workers()) as pool:
         draw = partial(_sheet, look=look)
         for number, (channel, shown, data) in enumerate(ahead(pool, draw, plate.examples(tell), 2 * default_workers()), 1):
-            hits = plate.scan.top(plate.layer, channel)
-            notes = _notes(hits, shown, plate.named, keys[channel])
-            name = name_of(channel)
+            notes = _notes(plate.scan.top(plate.layer, channel), shown, plate.named, block.keys[channel])
+            name = block.name_of(channel)
             folder.write(name, data, **notes) if data else folder.drop(name, **notes)
             if number % SAVE_EVERY == 0:
                 folder.save()
+    folder.save()
 
 
 def _sheet(one: tuple[int, list[Shown]], look: Look) -> tuple[int, list[Shown], bytes]:

@@ -149,7 +149,7 @@ class Plate:
 
     def _blocks(self) -> Iterator[Sequence[int]]:
         """Yield channels that are projected together: as many as a fair share of the memory holds."""
-        yield from blocks_within(self.scan, self.layer, self.channels, 32 * batch_bytes(torch.device("cpu"), self.memory))
+        yield from plate_blocks(self.scan, self.layer, self.channels, self.memory)
 
     def _project(self, channels: Sequence[int], tell: Callable[[float], Any]) -> dict[int, list[Shown]]:
         """Return each channel's examples, strongest first."""
@@ -224,6 +224,11 @@ def frame_of(scan: Scan) -> tuple[int, int]:
     """Return the height and width of the pictures as the net sees them."""
     _, height, width = scan.settings["size"]
     return height, width
+
+
+def plate_blocks(scan: Scan, layer: str, channels: Sequence[int], memory: int | None = None) -> Iterator[Sequence[int]]:
+    """Yield runs of channels that a plate projects together: the same picture in another run may differ in the last digit."""
+    yield from blocks_within(scan, layer, channels, 32 * batch_bytes(torch.device("cpu"), memory))
 
 
 def blocks_within(scan: Scan, layer: str, channels: Sequence[int], most: int) -> Iterator[Sequence[int]]:
