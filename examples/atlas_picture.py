@@ -12,13 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 import deconvnet
 from deconvnet.drawings import CLASSES, draw
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def main(folder: str = "docs/pictures", page: str = "2-features.13/24.html", each: int = 10) -> None:
+def main(folder: str = "docs/pictures", page: str = "2-features.13/28.html", each: int = 10) -> None:
     """Save atlas.png: `page` of the atlas, on `each` drawings of each class."""
     from playwright.sync_api import sync_playwright
 
@@ -35,8 +37,10 @@ def main(folder: str = "docs/pictures", page: str = "2-features.13/24.html", eac
             browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             shown = browser.new_page(viewport={"width": 1280, "height": 1150})
             shown.goto((site / page).as_uri(), wait_until="networkidle")
-            shown.screenshot(path=Path(folder, "atlas.png"))
+            shown.screenshot(path=Path(work, "shown.png"))
             browser.close()
+        with Image.open(Path(work, "shown.png")) as picture:
+            picture.convert("RGB").quantize(256).save(Path(folder, "atlas.png"), optimize=True)
 
 
 if __name__ == "__main__":
