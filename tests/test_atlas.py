@@ -26,6 +26,7 @@ from deconvnet.atlas.sheet import MIDDLE, Layout, draw_sheet
 from deconvnet.atlas.similar import similar_channels
 from deconvnet.cli.atlas import atlas as command
 from deconvnet.errors import OptionError, StoreError, UnknownLayerError
+from deconvnet.images import Preprocess
 from deconvnet.render import draw_examples
 from deconvnet.scan.plates import Plate
 
@@ -316,7 +317,7 @@ def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
     shutil.copy(photos / other, tmp_path / "other")
     drawing(40).save(photos / other)
     built = scan.atlas(tmp_path / "site", **SMALL)
-    assert len(built.changed) == 2
+    assert len(built.changed) == 2  # each once, however many channels it excites
     assert {line.split()[0] for line in built.changed} == {gone, other}
     assert "this picture is gone" in Read(tmp_path / "site" / "1-features.13" / f"{one}.html").text
     assert "changed since the scan" in Read(tmp_path / "site" / "1-features.13" / f"{two}.html").text
@@ -423,6 +424,26 @@ def test_layers_get_folders_of_their_own(net, tmp_path):
     assert [place.name for place in places] == ["<b>", "A", "a", "aux"]
     assert all(folder._OURS.fullmatch(place.sheet(0)) for place in places)
     assert [place.folder for place in build.layer_places(scan, ["a"])] == ["3-a"]
+
+
+def test_a_data_set_of_grey_pictures_that_are_not_square(tmp_path, jinja):
+    """One channel, a low frame and no files: pictures have the frame's size, grey, and windows lie within it."""
+    made = [Image.fromarray(np.asarray(drawing(seed).convert("L"))) for seed in range(4)]
+    mean, std = (0.5,), (0.25,)
+    net = deconvnet.DeconvNet(
+        nn.Sequential(nn.Conv2d(1, 3, 9, stride=2), nn.ReLU()).eval(), preprocess=Preprocess(96, (40, 96), mean, std)
+    )
+    scan = deconvnet.scan(net, made, tmp_path / "a.scan", layers=["1"], top=2)
+    site = scan.atlas(tmp_path / "site", **SMALL).index.parent
+    assert scan.settings["size"] == [1, 40, 96]
+    with Image.open(next((site / "pictures").iterdir())) as picture:
+        assert picture.size == (96, 40)
+    with Image.open(site / "1-1" / "0.webp") as sheet:
+        assert sheet.size == (Layout(16, 2).width, Layout(16, 2).half)
+    text = Read(site / "1-1" / "0.html").text
+    hit = scan.top("1", 0)[0]
+    assert f"rows {hit.window.top} to {hit.window.bottom - 1}" in text
+    assert "item " in text
 
 
 def test_the_command(scan, tmp_path, site):

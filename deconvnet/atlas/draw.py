@@ -61,9 +61,8 @@ def draw_sheets(
     with tqdm(total=sum(work), bar_format=form, disable=None if progress else True) as bar:
         for block, share in zip(blocks, work, strict=True):
             bar.set_description_str(f"{block.layer}, channels {min(block.keys)}-{max(block.keys)} ")
-            plate = Plate(scan, block.layer, tuple(block.keys), look.rule, look.tone, look.memory)
+            plate = Plate(scan, block.layer, tuple(block.keys), look.rule, look.tone, look.memory, named=troubled)
             _draw_block(plate, folder, block, look, partial(_advance, bar, share / len(block.keys)))
-            troubled |= plate.named
             for line in plate.changed:
                 tell(line)
     folder.save()

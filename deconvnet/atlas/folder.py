@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Folder:
         self.path, self.scan = Path(path), json.loads(json.dumps(scan))
         self.written = self.kept = self.removed = 0
         self._files: dict[str, dict[str, Any]] = self._read()
+        self._leaving: list[str] = []
 
     def _read(self) -> dict[str, dict[str, Any]]:
         name = os.fspath(self.path)
@@ -122,7 +123,7 @@ class Folder:
     def finish(self) -> None:
         """Remove what is ours and no longer named, and folders that this leaves empty; write the list."""
         for name in self._leaving:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with _told(self.path / name), suppress(FileNotFoundError, NotADirectoryError):
                 (self.path / name).unlink()
                 self.removed += 1
             del self._files[name]
@@ -137,18 +138,13 @@ class Folder:
         return sum((self.path / name).stat().st_size for name in self._files if (self.path / name).is_file())
 
 
-class _told:
-    """Turns a failure of the disk into one line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            raise OptionError(f"cannot write {os.fspath(self.path)!r}: {error.strerror}. Choose another place.") from error
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a failure of the disk into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(f"cannot write {os.fspath(path)!r}: {error.strerror}. Choose another place.") from error
 
 
 def _of(scan: Any) -> str:
