@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,21 @@ AIMS = dict(zip([case[:2] for case in SEVERAL], (20, 60, 350, 4.5, 250, 2000, 45
 MAPS = [("alexnet", "features.11"), ("vgg16", "features.29"), ("resnet50", "layer3")]
 
 
+DEVICE = torch.device("cpu")  # benchmarks/speed_gpu.py measures on another
+
+
+def wait() -> None:
+    """Wait for what a GPU still has to do."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Time one call."""
+    wait()
     started = time.perf_counter()
     call()
+    wait()
     return time.perf_counter() - started
 
 
@@ -60,7 +72,12 @@ def load(name: str) -> nn.Module:
     """Return a net with random weights; speed does not depend on them."""
     options = {"init_weights": False} if name == "googlenet" else {}
     torch.manual_seed(0)
-    return torchvision.models.get_model(name, weights=None, **options).eval()
+    return torchvision.models.get_model(name, weights=None, **options).eval().to(DEVICE)
+
+
+def picture() -> torch.Tensor:
+    """Return one image, (1, 3, 224, 224)."""
+    return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
 
 
 def random_units(maps: torch.Tensor, count: int) -> list[tuple[int, int, int]]:
@@ -86,8 +103,8 @@ def captum_batched(
 ) -> Callable[[], object]:
     """Return Captum's call for several units at once: a copy of the picture for each, and a selector that tells them apart."""
     captum = captum_calls(model, layer)
-    channels, rows, cols = (torch.tensor(column) for column in zip(*units, strict=True))
-    copies, each = images.expand(len(units), -1, -1, -1), torch.arange(len(units))
+    channels, rows, cols = (torch.tensor(column, device=DEVICE) for column in zip(*units, strict=True))
+    copies, each = images.expand(len(units), -1, -1, -1), torch.arange(len(units), device=DEVICE)
     return lambda: captum(copies, lambda output: output[each, channels, rows, cols])  # type: ignore[arg-type]
 
 
@@ -122,22 +139,23 @@ def autograd_call(model: nn.Module, layer: str, images: torch.Tensor, unit: tupl
     return lambda: torch.autograd.grad(found[0][(0, *unit)], images, retain_graph=True)
 
 
-def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[str, dict[str, Any]]:
-    """Measure one row: ours, Captum's and autograd's time for one unit, our full frame's, and the exactness."""
+def time_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[dict[str, list[float]], float]:
+    """Time one unit by each way, in seconds, round by round; and return how far windowed is from full frame."""
     model = load(name)
-    images = torch.randn(1, 3, 224, 224)
+    images = picture()
     net = deconvnet.DeconvNet(model)
     recording = net.record(images, layers=[layer])
     units = random_units(recording.activations(layer)[0], count)
     captum, autograd = captum_calls(model, layer), autograd_call(model, layer, images, units[0])
     batched, zennit = captum_batched(model, layer, images, units[:8]), zennit_call(model, layer, images, units[0])
     complete = net.project(recording, layer, units=units, start="one").units
+    some = complete if DEVICE.type == "cuda" else complete[:8]
 
     def ours() -> None:
         net.project(recording, layer, units=units, start="one")
 
     def full() -> None:
-        project_units(recording, layer, complete[:8], net.rules, "one", windowed=False)
+        project_units(recording, layer, some, net.rules, "one", windowed=False)
 
     def theirs() -> None:
         for unit in units[:calls]:
@@ -148,17 +166,23 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     times: dict[str, list[float]] = {"ours": [], "full": [], "captum": [], "batched": [], "zennit": [], "autograd": []}
     for _ in range(rounds):
         times["ours"].append(seconds(ours) / count)
-        times["full"].append(seconds(full) / min(count, 8))
+        times["full"].append(seconds(full) / len(some))
         times["captum"].append(seconds(theirs) / calls)
         times["batched"].append(seconds(batched) / 8)
         times["zennit"].append(seconds(zennit))
         times["autograd"].append(seconds(autograd))
-    ratios = [theirs / ours for theirs, ours in zip(times["captum"], times["ours"], strict=True)]
     with torch.no_grad():
         parts = project_units(recording, layer, complete[:8], net.rules, "one")[1]
         wholes = project_units(recording, layer, complete[:8], net.rules, "one", windowed=False)[1]
     largest = max(float(part.abs().max()) for part in wholes)
     deviation = max(float((part - whole).abs().max()) for part, whole in zip(parts, wholes, strict=True)) / largest
+    return times, deviation
+
+
+def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[str, dict[str, Any]]:
+    """Measure one row: ours, Captum's and autograd's time for one unit, our full frame's, and the exactness."""
+    times, deviation = time_units(name, layer, count, calls, rounds)
+    ratios = [theirs / ours for theirs, ours in zip(times["captum"], times["ours"], strict=True)]
     ms = {key: 1000 * statistics.median(values) for key, values in times.items()}
     row = f"| {name} `{layer}` | {count} | {ms['ours']:.2f} | {ms['full']:.2f} | {ms['autograd']:.1f} | {ms['zennit']:.1f} | "
     row += f"{ms['batched']:.1f} | {ms['captum']:.1f} | **{statistics.median(ratios):.3g}x** "
@@ -166,14 +190,8 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     return row, {"case": f"{name} {layer}", **ms}
 
 
-def measure_map(name: str, layer: str, rounds: int) -> str:
-    """Measure one whole map's projection against the forward pass to that layer, in channels_last."""
-    model = load(name)
-    images = torch.randn(1, 3, 224, 224)
-    last = images.to(memory_format=torch.channels_last)
-    fast = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    net = deconvnet.DeconvNet(model)
-    recording = net.record(images, layers=[layer])
+def forward_to(model: nn.Module, layer: str, images: torch.Tensor) -> Callable[[], None]:
+    """Return the plain forward pass that stops at a layer."""
 
     class Stop(Exception):
         pass
@@ -181,21 +199,34 @@ def measure_map(name: str, layer: str, rounds: int) -> str:
     def stop(*_: object) -> None:
         raise Stop
 
-    fast.get_submodule(layer).register_forward_hook(stop)
+    model.get_submodule(layer).register_forward_hook(stop)
 
     def forward() -> None:
-        try:
-            with torch.no_grad():
-                fast(last)
-        except Stop:
-            pass
+        with suppress(Stop), torch.no_grad():
+            model(images)
+
+    return forward
+
+
+def time_map(name: str, layer: str, rounds: int) -> list[tuple[float, float]]:
+    """Time one whole map's projection and the forward pass to that layer, in the device's fastest memory format; seconds."""
+    model, images = load(name), picture()
+    order = torch.channels_last if DEVICE.type == "cpu" else torch.contiguous_format
+    forward = forward_to(copy.deepcopy(model).to(memory_format=order), layer, images.to(memory_format=order))
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images, layers=[layer])
 
     def project() -> None:
         net.project(recording, layer, channels=[5], unit="map")
 
     for _ in range(3):
         forward(), project()
-    pairs = [(seconds(project), seconds(forward)) for _ in range(3 * rounds)]
+    return [(seconds(project), seconds(forward)) for _ in range(3 * rounds)]
+
+
+def measure_map(name: str, layer: str, rounds: int) -> str:
+    """Measure one whole map's projection against the forward pass to that layer."""
+    pairs = time_map(name, layer, rounds)
     ours, theirs = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     return f"| {name} `{layer}` | {ours:.1f} | {theirs:.1f} | **{ratio:.2f}** |"
@@ -203,7 +234,7 @@ def measure_map(name: str, layer: str, rounds: int) -> str:
 
 def measure_end_to_end(rounds: int) -> str:
     """Measure nine channels of one picture, our forward pass included, against Captum's nine calls."""
-    model, images, layer = load("alexnet"), torch.randn(1, 3, 224, 224), "features.11"
+    model, images, layer = load("alexnet"), picture(), "features.11"
     captum, net = captum_calls(model, layer), deconvnet.DeconvNet(model)
     units = [(unit.channel, unit.row, unit.col) for unit in net.project(net.record(images, layers=[layer]), layer).units]
 
@@ -223,7 +254,7 @@ def measure_end_to_end(rounds: int) -> str:
 
 def measure_recording(name: str, batch: int, rounds: int) -> str:
     """Measure recording against the plain forward pass, and what the tape keeps against the activations it does not."""
-    model, images = load(name), torch.randn(batch, 3, 224, 224)
+    model, images = load(name), picture().expand(batch, -1, -1, -1).contiguous()
     net = deconvnet.DeconvNet(model)
 
     def plain() -> None:

@@ -112,6 +112,8 @@ def windows_below(tape: Tape, value: int, window: Window) -> dict[int, Window]:
 def pixel_window(tape: Tape, value: int, window: Window) -> Window:
     """Return the pixels that `window` of a value on the tape depends on, unclipped.
 
-    Empty (height and width 0) where no path leads to the pixels.
+    Empty (height and width 0) where no path leads to the pixels. Worked out once for a tape.
     """
-    return windows_below(tape, value, window).get(0, NOTHING)
+    if (value, window) not in tape.windows:
+        tape.windows[value, window] = windows_below(tape, value, window).get(0, NOTHING)
+    return tape.windows[value, window]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,8 +13,28 @@ from torch import Tensor
 from .plan import busy_channels, carry, keeps_channels, makes_new, plan, thinned
 from .tape import Call, Tape
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def same_each_time(way_down: Callable[P, R]) -> Callable[P, R]:
+    """Make a function use cuDNN's deterministic algorithms: the same call is to give the same bytes on a GPU too."""
+
+    @functools.wraps(way_down)
+    def deterministic(*args: P.args, **kwargs: P.kwargs) -> R:
+        cudnn = torch.backends.cudnn
+        before = cudnn.deterministic, cudnn.benchmark
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            return way_down(*args, **kwargs)
+        finally:
+            cudnn.deterministic, cudnn.benchmark = before
+
+    return deterministic
+
 
 @torch.no_grad()
+@same_each_time
 def project_value(
     tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
 ) -> Tensor:
@@ -22,7 +43,7 @@ def project_value(
     `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
     k to image k (None). Where a value was read by several calls, what comes back from them adds up.
     """
-    signals, owned, busy = {value: channels_last(signal)}, set(), busy_channels(signal)
+    signals, owned, busy = {value: fast_order(signal)}, set(), busy_channels(signal)
     for call in plan(tape, value, table, len(signal)):
         above = [signals.pop(number, None) for number in call.outputs]
         if all(part is None for part in above):
@@ -50,9 +71,14 @@ def project_value(
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
 
 
-def channels_last(signal: Tensor) -> Tensor:
-    """Return a signal (K, C, H, W) in the memory format in which convolutions and pools on the CPU are fastest."""
-    return signal.contiguous(memory_format=torch.channels_last) if signal.dim() == 4 else signal
+def order_of(device: torch.device) -> torch.memory_format:
+    """Return the memory format in which a device's convolutions and pools are fastest: on a GPU, in float32, torch's own."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def fast_order(signal: Tensor) -> Tensor:
+    """Return a signal (K, C, H, W) in its device's fastest memory format."""
+    return signal.contiguous(memory_format=order_of(signal.device)) if signal.dim() == 4 else signal
 
 
 def calls_below(tape: Tape, value: int) -> list[Call]:

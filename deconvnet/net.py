@@ -191,7 +191,7 @@ class DeconvNet:
                 settings=self._settings(recording, layer, chosen, unit, rule, start),
                 seen=seen,
                 note=self._note(recording, layer, maps),
-                _parts=[part.cpu() for part in parts],
+                _parts=parts,
             )
 
     def mirror(self, recording: Recording, layer: str | None = None) -> Mirror:
@@ -245,7 +245,8 @@ class DeconvNet:
     def _settings(
         self, recording: Recording, layer: str, units: Sequence[Any], unit: str | tuple[int, int], rule: str, start: str
     ) -> dict[str, Any]:
-        mirror = describe(recording.tape, layer, recording.value(layer), self.rules)
+        if (self, layer) not in recording.memo:
+            recording.memo[self, layer] = self.mirror(recording, layer).statuses()
         return {
             "model": self.name,
             "weights": self.loaded.weights_hash(recording.weights),
@@ -259,7 +260,7 @@ class DeconvNet:
             "overlap": self.overlap,
             "lrn": self.lrn,
             "start": start,
-            "statuses": mirror.statuses(),
+            "statuses": recording.memo[self, layer],
             "version": __version__,
         }
 

@@ -1,6 +1,7 @@
-"""The way down as the fewest exact steps: batch norms folded into convolutions, rectifiers in place where nobody else looks.
+"""The way down as the fewest exact steps: batch norms folded into convolutions, rectifiers done by the convolution above them,
+or in place where nobody else looks.
 
-Both change nothing in what is computed but the order of a few factors. They matter because a signal's way down is
+All change nothing in what is computed but the order of a few factors. They matter because a signal's way down is
 limited by memory: each pass over it that is saved is a good part of the time (docs/speed.md).
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from .rules.conv import Conv, ConvTranspose
 from .rules.norm import AtenBatchNorm, BatchNorm
+from .rules.onednn import Layout
 from .rules.pool import AvgPool2d, MaxPool2d
 from .rules.relu import ReLU
 from .rules.rule import Same
@@ -26,25 +28,27 @@ Table = Mapping[Callable[..., Any], Any]
 #: Rules that make a new tensor for the signal they return. Others may return the very signal they were given.
 MAKERS = (Conv, ConvTranspose, MaxPool2d, AvgPool2d, BatchNorm, AtenBatchNorm, ReLU)
 
-#: How many signals make folding pay: it reads and writes the filters once.
+#: How many signals make folding pay at once: it reads and writes the filters. Fewer get it the second time.
 ENOUGH = 4
 
 
 def plan(tape: Tape, value: int, table: Table, signals: int) -> list[Call]:
-    """Return the calls from the one that made `value` down to the first; for enough signals, batch norms are folded.
+    """Return the calls from the one that made `value` down to the first; where it pays, norms and rectifiers are folded.
 
-    A folded norm is no longer there, and its convolution makes the norm's output. Kept on the tape for the next time.
+    A folded call is no longer there, and its convolution does its work. Kept on the tape for the next time.
     """
-    if signals < ENOUGH and (value, id(table)) not in tape.plans:
+    key = (value, id(table))
+    if signals < ENOUGH and key not in tape.plans:
+        tape.plans[key] = (table, None)  # the table lives as long as its id is used
         return list(tape.down_from(value))
-    if (value, id(table)) not in tape.plans:
-        tape.plans[value, id(table)] = (table, _folded(tape, value, table))  # the table lives as long as its id is used
-    calls: list[Call] = tape.plans[value, id(table)][1]
-    return calls
+    if tape.plans.get(key, (table, None))[1] is None:
+        calls = _folded(tape, list(tape.down_from(value)), table)
+        tape.plans[key] = (table, _rectified(tape, calls, table))
+    planned: list[Call] = tape.plans[key][1]
+    return planned
 
 
-def _folded(tape: Tape, value: int, table: Table) -> list[Call]:
-    calls = list(tape.down_from(value))
+def _folded(tape: Tape, calls: list[Call], table: Table) -> list[Call]:
     readers = Counter(number for call in calls for number in call.inputs)
     norms = {
         call.inputs[0]: call
@@ -73,8 +77,61 @@ def _with_norm(conv: Call, norm: Call) -> Call:
     """Return a convolution with the norm's scale in its filters: the sums are the same."""
     kept = Kept(**{name: value for name, value in vars(conv.kept).items() if name != "per_image"})
     scale = BatchNorm.scale(norm.kept).to(kept.weight.dtype)
-    kept.weight, kept.phases = kept.weight.detach() * scale.view(-1, *[1] * (kept.weight.dim() - 1)), {}
+    _set_weight(kept, kept.weight.detach() * scale.view(-1, *[1] * (kept.weight.dim() - 1)))
     return replace(conv, outputs=norm.outputs, kept=kept)
+
+
+def _set_weight(kept: Kept, weight: Tensor) -> None:
+    """Give a convolution other filters, and forget how the old ones were laid out."""
+    kept.weight, kept.phases, kept.laid_out = weight, {}, Layout()
+
+
+def _rectified(tape: Tape, calls: list[Call], table: Table) -> list[Call]:
+    """Let a convolution rectify what it sends to a rectifier and to nobody else, itself or through what only moves values."""
+    readers = Counter(number for call in calls for number in call.inputs)
+    makers = {number: call for call in calls for number in call.outputs}
+    gone: set[int] = set()
+    rectifying: set[int] = set()
+    inputs: dict[int, tuple[int, ...]] = {}  # of calls that reach past a rectifier which is gone
+    for conv in calls:
+        if type(table.get(conv.func)) is not Conv or conv.problem:
+            continue
+        last, value = conv, conv.inputs[0]
+        while readers[value] == 1 and value in makers and _lets_through(makers[value], table):
+            last, value = makers[value], makers[value].inputs[0]
+        below = makers.get(value)
+        if readers[value] == 1 and below is not None and _is_rectifier(below, table):
+            gone.add(id(below))
+            rectifying.add(id(conv))
+            inputs[id(last)] = below.inputs
+    return [_with_rectifier(call, id(call) in rectifying, inputs.get(id(call))) for call in calls if id(call) not in gone]
+
+
+def _with_rectifier(call: Call, rectify: bool, inputs: tuple[int, ...] | None) -> Call:
+    if rectify:
+        kept = Kept(**{name: value for name, value in vars(call.kept).items() if name != "per_image"})
+        kept.rectify = True
+        call = replace(call, kept=kept)
+    return call if inputs is None else replace(call, inputs=inputs)
+
+
+def _is_rectifier(call: Call, table: Table) -> bool:
+    rule = table.get(call.func)
+    return type(rule) is ReLU and rule.rectify and not rule.mask and not call.problem
+
+
+def _lets_through(call: Call, table: Table) -> bool:
+    """Say whether rectifying above a call is the same as below it: it moves each value to a place of its own."""
+    rule, kept = table.get(call.func), call.kept
+    if call.problem or len(call.inputs) != 1 or len(call.outputs) != 1:
+        return False
+    apart = (
+        type(rule) is MaxPool2d
+        and kept.dilation == (1, 1)
+        and kept.kernel[0] <= kept.stride[0]
+        and kept.kernel[1] <= kept.stride[1]
+    )
+    return apart or type(rule) is Same
 
 
 def carry(rule: Any, kept: Kept, signal: Tensor, owned: bool) -> Any:
@@ -103,7 +160,7 @@ def thinned(rule: Any, kept: Kept, signal: Tensor, busy: Tensor) -> tuple[Kept, 
     if type(rule) is not Conv or kept.groups != 1 or signal.dim() != 4:
         return kept, signal
     thin = Kept(**{name: value for name, value in vars(kept).items() if name != "per_image"})
-    thin.weight, thin.phases = kept.weight[busy], {}
+    _set_weight(thin, kept.weight[busy])
     return thin, signal[:, busy].contiguous(memory_format=torch.channels_last)
 
 

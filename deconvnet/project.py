@@ -25,7 +25,7 @@ from .rules.join import GATES, Cat
 from .rules.relu import Activation
 from .tape import Call, Tape
 from .units import Unit, Window
-from .window import batch_size, can_start, project_patches, unit_windows
+from .window import batch_size, can_start, pays, project_patches, sent, unit_windows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,7 +56,7 @@ class Projection:
     settings: dict[str, Any]  # model, weights, rule, ...: all that is needed to make it again
     seen: dict[int, Seen]  # by image, of those that have units
     note: str = ""  # of the layer: maps, receptive field
-    _parts: list[Tensor] = field(repr=False, default_factory=list)  # (C, h, w) inside window and frame
+    _parts: list[Tensor] = field(repr=False, default_factory=list)  # (C, h, w) inside window and frame, where they were made
 
     @property
     def activations(self) -> Tensor:
@@ -65,20 +65,20 @@ class Projection:
 
     @property
     def pixels(self) -> Tensor:
-        """(K, C, H, W), signed: the projections in the whole frame, built anew at each call."""
+        """(K, C, H, W), signed, on the CPU: the projections in the whole frame, built anew at each call."""
         frame = self._parts[0].new_zeros((len(self.units), *self.frame)) if self._parts else torch.zeros((0, *self.frame))
         for number, part in enumerate(self._parts):
             inside = self.windows[number].clip(*self.frame[1:])
             frame[number, :, inside.top : inside.bottom, inside.left : inside.right] = part
-        return frame
+        return frame.cpu()
 
     def crops(self) -> list[Tensor]:
-        """Return each projection within its window, (C, h, w), zero where the window leaves the frame."""
+        """Return each projection within its window, (C, h, w), on the CPU, zero where the window leaves the frame."""
         return [self._crop(part, window) for part, window in zip(self._parts, self.windows, strict=True)]
 
     def _crop(self, part: Tensor, window: Window) -> Tensor:
         inside = window.clip(*self.frame[1:])
-        crop = part.new_zeros((self.frame[0], window.height, window.width))
+        crop = torch.zeros((self.frame[0], window.height, window.width), dtype=part.dtype)
         top, left = inside.top - window.top, inside.left - window.left
         crop[:, top : top + inside.height, left : left + inside.width] = part
         return crop
@@ -170,21 +170,27 @@ def choose_units(
 
 def named_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: int) -> list[Unit]:
     """Complete units given by the user - Unit or (channel, row, col) - with their activations; maps: (N, C, H', W')."""
-    complete = []
-    for given in units:
-        unit = given if isinstance(given, Unit) else _unit(layer, given, image)
+    named = [given if isinstance(given, Unit) else _unit(layer, given, image) for given in units]
+    for unit in named:
         if unit.layer != layer:
             raise UnitError(f"unit {unit} is not of layer {layer!r}. Project each layer by itself.")
         check_unit(unit, maps.shape[1:], images=len(maps))
-        own = maps[unit.image, unit.channel]
-        value = own.max() if unit.row is None else own[unit.row, unit.col]
-        complete.append(replace(unit, activation=float(value)))
-    return complete
+    values = [
+        float(maps[unit.image, unit.channel].max()) if unit.row is None else value
+        for unit, value in zip(named, values_at(maps, named).tolist(), strict=True)
+    ]
+    return [replace(unit, activation=value) for unit, value in zip(named, values, strict=True)]
 
 
 def _unit(layer: str, place: tuple[int, int, int], image: int) -> Unit:
     channel, row, col = place
     return Unit(layer, channel, row, col, image=image)
+
+
+def values_at(maps: Tensor, units: Sequence[Unit]) -> Tensor:
+    """Return the activations (K,) at units of maps (N, C, H', W'), read at once; of a whole map, that of its first place."""
+    places = [(unit.image, unit.channel, unit.row or 0, unit.col or 0) for unit in units]
+    return maps[sent(torch.tensor(places, dtype=torch.int64).view(-1, 4).T, maps.device).unbind(0)]
 
 
 def check_unit(unit: Unit, size: Sequence[int], images: int = 1) -> None:
@@ -216,26 +222,15 @@ def from_maps(maps: Tensor, layout: Layout) -> Tensor:
 def start_signal(maps: Tensor, units: Sequence[Unit], start: str) -> Tensor:
     """Return the signal (K, C, H', W') that starts each projection: the unit's activation, or 1, and zero elsewhere."""
     signal = torch.zeros((len(units), *maps.shape[1:]), dtype=mirror_type(maps), device=maps.device)
+    single = [(number, unit.channel, unit.row, unit.col) for number, unit in enumerate(units) if unit.row is not None]
+    values = values_at(maps, [unit for unit in units if unit.row is not None]).to(signal.dtype)
+    places = sent(torch.tensor(single, dtype=torch.int64).view(-1, 4).T, maps.device)
+    signal[places.unbind(0)] = values if start == "activation" else torch.ones_like(values)
     for number, unit in enumerate(units):
-        own = maps[unit.image, unit.channel]
         if unit.row is None:
+            own = maps[unit.image, unit.channel]
             signal[number, unit.channel] = own if start == "activation" else (own > 0)
-        else:
-            signal[number, unit.channel, unit.row, unit.col] = own[unit.row, unit.col] if start == "activation" else 1
     return signal
-
-
-def start_places(maps: Tensor, units: Sequence[Unit], start: str) -> list[tuple[int, int, int, float]]:
-    """Return (channel, row, col, signal) of single units."""
-    return [
-        (
-            unit.channel,
-            unit.row or 0,
-            unit.col or 0,
-            float(maps[unit.image, unit.channel, unit.row, unit.col]) if start == "activation" else 1.0,
-        )
-        for unit in units
-    ]
 
 
 def project_units(
@@ -259,6 +254,7 @@ def project_units(
     windows = _windows(tape, value, units)
     inner = [window.clip(*recording.images.shape[2:]) for window in windows]
     single = windowed and can_start(tape, value) and all(unit.row is not None for unit in units)
+    single = single and pays(tape, value, len(units))
     most = batch_bytes(tape.device, memory)
     size = batch_size(tape, value, most) if single else _full_batch_size(tape, value, most)
     parts: list[Tensor] = []
@@ -267,29 +263,32 @@ def project_units(
         some, inside = units[first : first + size], inner[first : first + size]
         rows = _shared(torch.tensor([unit.image for unit in some]))
         if single:
-            patch = project_patches(tape, value, start_places(maps, some, start), table, rows, mirror_type(maps))
-            corners = zip(patch.tops.tolist(), patch.lefts.tolist(), strict=True)
-            parts += [
-                _part(*pair, *corner) for pair, corner in zip(zip(patch.signal, inside, strict=True), corners, strict=True)
-            ]
+            places = [(unit.channel, unit.row or 0, unit.col or 0) for unit in some]
+            values = values_at(maps, some).to(mirror_type(maps))
+            starts = values if start == "activation" else torch.ones_like(values)
+            patch = project_patches(tape, value, places, starts, table, rows)
+            pixels, tops, lefts = patch.signal, patch.tops.tolist(), patch.lefts.tolist()
         else:
             signal = from_maps(start_signal(maps, some, start), tape.layouts[value])
-            pixels = project_value(tape, value, signal, table, rows)
-            parts += [_part(part, window) for part, window in zip(pixels, inside, strict=True)]
+            pixels, tops, lefts = project_value(tape, value, signal, table, rows), [0] * len(some), [0] * len(some)
+        if len(units) > size:  # one batch may stay where it is; all together would not be bounded by a GPU's memory
+            pixels = pixels.cpu()
+        parts += [_part(*each) for each in zip(pixels, inside, tops, lefts, strict=True)]
         bar.update(len(some))
     bar.close()
     return windows, parts
 
 
-def _part(pixels: Tensor, inside: Window, top: int = 0, left: int = 0) -> Tensor:
-    """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them; a copy keeps nothing else alive."""
-    there = Window(top, left, *pixels.shape[1:])
+def _part(pixels: Tensor, inside: Window, top: int, left: int) -> Tensor:
+    """Cut a window out of pixels (C, h, w) that begin at top, left, zero beyond them: a view where it lies within them."""
+    there, wanted = Window(0, 0, *pixels.shape[1:]), Window(inside.top - top, inside.left - left, inside.height, inside.width)
+    shared = wanted.clip(there.height, there.width)
+    part = pixels[:, shared.top : shared.bottom, shared.left : shared.right]
+    if shared == wanted:
+        return part
     result = pixels.new_zeros((pixels.shape[0], inside.height, inside.width))
-    shared = Window(inside.top - top, inside.left - left, inside.height, inside.width).clip(there.height, there.width)
-    down, right = shared.top + top - inside.top, shared.left + left - inside.left
-    result[:, down : down + shared.height, right : right + shared.width] = pixels[
-        :, shared.top : shared.bottom, shared.left : shared.right
-    ]
+    down, right = shared.top - wanted.top, shared.left - wanted.left
+    result[:, down : down + shared.height, right : right + shared.width] = part
     return result
 
 

@@ -25,6 +25,7 @@ from .field import Layout
 from .tape import Call, Strangers, Tape, Writer, unwatched
 
 Fingerprint = tuple[tuple[tuple[int, int], ...], tuple[bytes, ...]]
+Samples = list[list[Tensor]]  # views of some values of all weights, by type and device
 
 
 @dataclass
@@ -223,22 +224,36 @@ def named_tensors(tree: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def fingerprint(model: nn.Module) -> Fingerprint:
+def fingerprint(model: nn.Module, known: dict[Any, Samples] | None = None) -> Fingerprint:
     """Return what changes when a parameter or buffer is written to or replaced.
 
     Its place and version tell of most changes; a write through `.data` leaves both, so eight values of each tensor are looked
-    at too. One single value changed through `.data` can escape.
+    at too. One single value changed through `.data` can escape. `known`: where the values lie, from the last time.
     """
-    tensors = [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.layout == torch.strided]
+    tensors = [
+        tensor
+        for module in model.modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None and tensor.layout == torch.strided
+    ]
     marks = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+    known = {} if known is None else known
+    if marks not in known:
+        known.clear()
+        known[marks] = _samples(tensors)
+    values = tuple(torch.cat(some).view(torch.uint8).cpu().numpy().tobytes() for some in known[marks])
+    return marks, values
+
+
+def _samples(tensors: Sequence[Tensor]) -> Samples:
+    """Return views of eight values of each tensor, those of one type and device together."""
     samples: dict[Any, list[Tensor]] = {}
     for tensor in tensors:
         count = tensor.numel() if tensor.is_contiguous() else min(tensor.numel(), tensor.untyped_storage().nbytes() // 8)
         if count:
             some = tensor.as_strided((min(8, count),), (max(1, count // 8),))  # in memory's order: no copy
             samples.setdefault((tensor.dtype, tensor.device), []).append(some)
-    values = tuple(torch.cat(some).view(torch.uint8).cpu().numpy().tobytes() for some in samples.values())
-    return marks, values
+    return list(samples.values())
 
 
 class Recording:
@@ -261,6 +276,7 @@ class Recording:
         self.model, self.images, self.name, self.sources = model, images, name, tuple(sources)
         self._table = table
         self._weights: Fingerprint | None = None
+        self._samples: dict[Any, Samples] = {}
         self._run = self._pass(table, layers or (), stop)
         self._with_values: dict[tuple[Any, ...], Run] = {}
         self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
@@ -340,11 +356,11 @@ class Recording:
         """Run the model over the images, with the weights of the recording."""
         self._check_weights()
         run = run_model(self.model, self.images, table, layers, stop)
-        self._weights = fingerprint(self.model)  # after the pass: a model may write to its own buffers
+        self._weights = fingerprint(self.model, self._samples)  # after the pass: a model may write to its own buffers
         return run
 
     def _check_weights(self) -> None:
-        if self._weights is not None and fingerprint(self.model) != self._weights:
+        if self._weights is not None and fingerprint(self.model, self._samples) != self._weights:
             raise StaleRecordingError(f"the weights of {self.name} changed after this recording was made. Record again.")
 
     def _again(self) -> None:

@@ -31,6 +31,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .errors import NoRuleError
 from .field import Layout, default_layout
+from .units import Window
 
 CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
 UNSEEN = "it reads a tensor that no recorded call made: a scripted function or other compiled code did"
@@ -61,7 +62,9 @@ class Kept(SimpleNamespace):
 def _rows(tensor: Tensor, rows: int | Tensor) -> Tensor:
     if tensor.shape[0] == 1:
         return tensor
-    return tensor[rows : rows + 1] if isinstance(rows, int) else tensor.index_select(0, rows.to(tensor.device))
+    return (
+        tensor[rows : rows + 1] if isinstance(rows, int) else tensor.index_select(0, rows.to(tensor.device, non_blocking=True))
+    )
 
 
 @dataclass
@@ -89,6 +92,7 @@ class Tape:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)  # ways down that were prepared: see plan.py
+    windows: dict[tuple[int, Window], Window] = field(default_factory=dict, repr=False)  # of pixels, by (value, window of it)
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .field import pixel_window, windows_below
-from .mirror import channels_last
+from .mirror import fast_order, same_each_time
 from .plan import carry, makes_new, plan
 from .rules.conv import Conv
 from .rules.join import Add, Cat, Mul, Pairwise
@@ -62,9 +62,7 @@ class Patch:
 
     def moved(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> Patch:
         """Return a patch of another size at other places, zero where this one did not reach."""
-        below = _zeros(self.signal, height, width)
-        for target, source in _overlaps(below, self.signal, self.tops - tops, self.lefts - lefts):
-            target.copy_(source)
+        below = _placed(self.signal, self.tops - tops, self.lefts - lefts, height, width)
         return Patch(below, tops, lefts, self.height, self.width, owned=True)
 
     def plus(self, other: Patch) -> Patch:
@@ -77,8 +75,11 @@ class Patch:
         if not large.lies_at(tops, lefts, height, width):
             large = large.moved(tops, lefts, height, width)
         total = large.signal if large.owned else large.signal.clone()
-        for target, source in _overlaps(total, small.signal, small.tops - tops, small.lefts - lefts):
-            target += source
+        if on_gpu(total):
+            total += _placed(small.signal, small.tops - tops, small.lefts - lefts, height, width)
+        else:
+            for target, source in _overlaps(total, small.signal, small.tops - tops, small.lefts - lefts):
+                target += source
         return replace(large, signal=total, owned=True)
 
     def lies_at(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> bool:
@@ -92,21 +93,24 @@ def can_start(tape: Tape, value: int) -> bool:
 
 
 @torch.no_grad()
+@same_each_time
 def project_patches(
     tape: Tape,
     value: int,
-    places: Sequence[tuple[int, int, int, float]],
+    places: Sequence[tuple[int, int, int]],
+    starts: Tensor,
     table: Mapping[Callable[..., Any], Any],
     rows: int | Tensor,
-    dtype: torch.dtype,
 ) -> Patch:
-    """Carry units - (channel, row, col, signal) each - down to the pixels; `rows` says which image each belongs to."""
-    shape, device = tape.shapes[value], tape.device
-    signal = channels_last(torch.zeros((len(places), shape[1], 1, 1), dtype=dtype, device=device))
-    for number, (channel, _, _, start) in enumerate(places):
-        signal[number, channel] = start
-    tops = torch.tensor([row for _, row, _, _ in places])
-    lefts = torch.tensor([col for _, _, col, _ in places])
+    """Carry units - (channel, row, col) each, with the signals `starts` (K,) - down to the pixels.
+
+    `rows` says which image of the recording each belongs to.
+    """
+    shape, dtype, device = tape.shapes[value], starts.dtype, tape.device
+    channels, tops, lefts = torch.tensor(places).unbind(1)
+    signal = starts.new_zeros((len(places), shape[1]))
+    signal.scatter_(1, sent(channels, device)[:, None], starts[:, None])
+    signal = fast_order(signal[:, :, None, None])
     arrived = _Arrived({value: Patch(signal, tops, lefts, shape[2], shape[3], owned=True)})
     images = torch.full((len(places),), rows) if isinstance(rows, int) else rows
     for call in plan(tape, value, table, len(places)):
@@ -217,15 +221,17 @@ def _one_frame(tape: Tape, call: Call) -> bool:
 def _conv(rule: Conv, kept: Kept, patch: Patch, frame: torch.Size) -> Patch:
     if patch.signal.shape[2:] == (1, 1) and kept.groups == 1:
         result = _filters(patch.signal[:, :, 0, 0], kept.weight.to(patch.signal.dtype))
+        if getattr(kept, "rectify", False):
+            result = result.clamp_(min=0)
         if kept.dilation == (1, 1):
             tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
-            return _settled(result.contiguous(memory_format=torch.channels_last), tops, lefts, frame, owned=True)
+            return _settled(fast_order(result), tops, lefts, frame, owned=True)
     return _sliding(rule, kept, patch, frame)
 
 
 def _filters(signal: Tensor, weight: Tensor) -> Tensor:
     """Return what one place sends down, (K, C') -> (K, C, h, w): a sum of filters; of a single unit, its own filter."""
-    if int((signal != 0).sum(1).max()) > 1:
+    if on_gpu(signal) or int((signal != 0).sum(1).max()) > 1:  # a GPU would have to be waited for
         return torch.tensordot(signal, weight, 1)
     channels = (signal != 0).to(torch.uint8).argmax(1)
     return weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
@@ -255,7 +261,7 @@ def _settled(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Size, own
     if signal.shape[2:] != (height, width):
         return patch.moved(inner_tops, inner_lefts, height, width)
     strays = ((tops != inner_tops) | (lefts != inner_lefts)).nonzero()[:, 0]
-    if len(strays) and not owned:
+    if len(strays) and (not owned or on_gpu(signal)):
         return patch.moved(inner_tops, inner_lefts, height, width)
     for unit in strays.tolist():  # only those near a border
         own = signal[unit : unit + 1]
@@ -272,8 +278,8 @@ def _cut(tensor: Tensor, images: Tensor, patch: Patch) -> Tensor:
     height, width = patch.signal.shape[2:]
     windows = tensor.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, H - h + 1, W - w + 1, h, w)
     rows = images if tensor.shape[0] > 1 else torch.zeros_like(images)
-    device = tensor.device
-    return windows[rows.to(device), :, patch.tops.to(device), patch.lefts.to(device)]
+    rows, tops, lefts = sent(torch.stack((rows, patch.tops, patch.lefts)), tensor.device)
+    return windows[rows, :, tops, lefts]
 
 
 def _cut_all(kept: Kept, images: Tensor, patch: Patch) -> Kept | None:
@@ -282,7 +288,7 @@ def _cut_all(kept: Kept, images: Tensor, patch: Patch) -> Kept | None:
     for name, value in vars(kept).items():
         if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[-2:] == (1, 1):
             if name in kept.per_image and isinstance(value, Tensor):
-                setattr(local, name, value if value.shape[0] == 1 else value[images.to(value.device)])
+                setattr(local, name, value if value.shape[0] == 1 else value[sent(images, value.device)])
         elif name in kept.per_image and value.dim() == 4 and value.shape[2:] == (patch.height, patch.width):
             setattr(local, name, _cut(value, images, patch))
         else:
@@ -290,9 +296,38 @@ def _cut_all(kept: Kept, images: Tensor, patch: Patch) -> Kept | None:
     return local
 
 
-def _zeros(like: Tensor, height: int, width: int) -> Tensor:
-    shape = (*like.shape[:2], height, width)
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last).zero_()
+def on_gpu(signal: Tensor) -> bool:
+    """Say whether a signal lives where one large call is better than a small one for each unit."""
+    return signal.device.type != "cpu"
+
+
+def _placed(source: Tensor, downs: Tensor, rights: Tensor, height: int, width: int) -> Tensor:
+    """Return patches of height x width that hold the source, each moved down and right by its own; zero elsewhere."""
+    if on_gpu(source):
+        return _gathered(_gathered(source, downs, height, 2), rights, width, 3)
+    shape = (*source.shape[:2], height, width)
+    target = torch.empty(shape, dtype=source.dtype, memory_format=torch.channels_last).zero_()
+    for part, moved in _overlaps(target, source, downs, rights):
+        part.copy_(moved)
+    return target
+
+
+def _gathered(source: Tensor, moves: Tensor, length: int, axis: int) -> Tensor:
+    """Move each patch (K, C, h, w) along one axis, to a new length, in one call for all; itself where nothing changes."""
+    if source.shape[axis] == length and not moves.any():
+        return source
+    wanted = torch.arange(length) - moves[:, None]  # (K, length): the place in the source that each place comes from
+    there = (wanted >= 0) & (wanted < source.shape[axis])
+    size, shape = [len(moves), 1, 1, 1], list(source.shape)
+    size[axis] = shape[axis] = length
+    places = sent(wanted.clamp(0, source.shape[axis] - 1).view(size), source.device)
+    moved = source.gather(axis, places.expand(shape))
+    return moved if there.all() else moved.mul_(sent(there.view(size), source.device))
+
+
+def sent(small: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor on another device, without waiting for what that has to do."""
+    return small.to(device, non_blocking=True)
 
 
 def _overlaps(target: Tensor, source: Tensor, downs: Tensor, rights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -333,13 +368,35 @@ def _shifted(window: Window, down: int, right: int) -> Window:
     return Window(window.top + down, window.left + right, window.height, window.width)
 
 
+#: How many numbers of signals a GPU must be spared before patches pay for the calls that they need besides.
+WORTH = 10**8
+
+
+def pays(tape: Tape, value: int, count: int) -> bool:
+    """Say whether patches of so many units are worth their trouble: on a CPU always, on a GPU where they leave out much.
+
+    There the calls are what takes time, and a patch needs more of them than a frame, most where branches meet
+    (docs/speed-gpu.md).
+    """
+    if tape.device.type == "cpu":
+        return True
+    sizes = _patch_sizes(tape, value)
+    patches, frames = sum(sizes.values()), sum(tape.shapes[number][1:].numel() for number in sizes)
+    return 2 * patches < frames and count * (frames - patches) > WORTH
+
+
 def batch_size(tape: Tape, value: int, most: int) -> int:
     """Return how many units' patches make a batch whose largest takes at most so many bytes."""
-    height, width = tape.shapes[value][2:]
-    reached = windows_below(tape, value, Window(height // 2, width // 2, 1, 1))
-    largest = 1
-    for number, window in reached.items():
-        shape = tape.shapes[number]
-        part = min(window.height, shape[2]) * min(window.width, shape[3]) * shape[1] if len(shape) == 4 else shape[1:].numel()
-        largest = max(largest, part)
-    return max(1, most // (4 * largest))
+    return max(1, most // (4 * max(_patch_sizes(tape, value).values())))
+
+
+def _patch_sizes(tape: Tape, value: int) -> dict[int, int]:
+    """Return how many numbers a middle unit's patch has in each value on the way down; worked out once for a tape."""
+    if ("patches", value) not in tape.plans:
+        height, width = tape.shapes[value][2:]
+        sizes = tape.plans["patches", value] = {}
+        for number, window in windows_below(tape, value, Window(height // 2, width // 2, 1, 1)).items():
+            shape = tape.shapes[number]
+            inside = min(window.height, shape[2]) * min(window.width, shape[3]) * shape[1] if len(shape) == 4 else 0
+            sizes[number] = max(1, inside or shape[1:].numel())
+    return tape.plans["patches", value]

@@ -48,6 +48,50 @@ def test_folded_norms_change_nothing(name, layer, rule):
         assert relative(other, one[0]) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("alexnet", "features.11"), ("vgg11", "features.19"), ("resnet50", "layer3"), ("mobilenet_v2", "features.7")],
+)
+@pytest.mark.parametrize("rule", ["deconvnet", "guided", "FFT"])
+def test_the_second_and_third_time_give_the_same(name, layer, rule):
+    """Rectifiers folded and filters laid out, as is done for what is asked for again, give what the plain way down gave."""
+    net = deconvnet.DeconvNet(stirred(name))
+    recording = net.record(torch.randn(1, 3, 96, 107))
+    for unit in ("map", "max"):
+        first, *others = [net.project(recording, layer, channels=[3, 1], unit=unit, rule=rule).pixels for _ in range(4)]
+        assert all(relative(other, first) < 1e-5 for other in others)
+        assert torch.equal(others[-1], others[-2])
+
+
+def test_rectifiers_go_into_the_convolution_above():
+    """Also through a pool whose windows lie apart; not through one whose windows overlap, and not where two read the value."""
+    apart, overlapping = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(size, 2), nn.Conv2d(4, 5, 3), nn.ReLU()) for size in (2, 3)
+    )
+    for model, expected in ((apart, 1), (overlapping, 2), (Forked(), 2)):
+        net = deconvnet.DeconvNet(model.eval())
+        channels = next(model.parameters()).shape[1]
+        recording = net.record(torch.randn(1, channels, 19, 21))
+        value = recording.value(list(recording.places())[-1])
+        calls = plan(recording.tape, value, net.rules, ENOUGH)
+        assert sum(isinstance(recording.tape.rule(call), ReLU) for call in calls) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": 2, "padding": 1}, {"dilation": 2}, {"groups": 4}, {"padding": "same"}, {"stride": 3, "groups": 2}],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_filters_laid_out_once(options, dtype):
+    """Filters laid out for oneDNN give the sums of the transposed convolution, rectified or not, whatever the geometry."""
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, **options), nn.ReLU(), nn.Conv2d(8, 8, 3, **options)).to(dtype)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(torch.randn(1, 8, 23, 25, dtype=dtype))
+    signal = torch.randn(recording.tape.shapes[recording.value("2")], dtype=dtype)
+    first, *others = [net.project_signal(recording, "2", signal) for _ in range(4)]
+    assert all(relative(other, first) < 1e-6 for other in others)
+
+
 class Forked(nn.Module):
     """A convolution that is read twice, once by its norm: the norm must not be folded."""
 

@@ -159,3 +159,20 @@ def test_a_single_unit_costs_no_full_frame(monkeypatch):
     monkeypatch.setattr(Conv, "mirror", watched)
     net.project(recording, "features.4", top=3)
     assert max(largest) < 32 * 32
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50"])
+def test_one_call_for_all(name, monkeypatch):
+    """On a GPU patches are moved by one call for all of them; the same sums, which the CPU can be asked for too."""
+    torch.manual_seed(0)
+    options = {"init_weights": False} if name == "googlenet" else {}
+    net = deconvnet.DeconvNet(stir(torchvision.models.get_model(name, weights=None, **options)))
+    recording = net.record(torch.randn(2, 3, 107, 128))
+    layer = LAYERS[name][2]
+    value = recording.value(layer)
+    units = places_of(as_maps(recording.activations(layer), recording.tape.layouts[value], layer))
+    _, one_by_one = project_units(recording, layer, units, net.rules, "one")
+    monkeypatch.setattr("deconvnet.window.on_gpu", lambda signal: True)
+    _, together = project_units(recording, layer, units, net.rules, "one")
+    for part, other in zip(together, one_by_one, strict=True):
+        assert relative(part, other) < 1e-5

@@ -49,8 +49,10 @@ class BatchNorm(Placewise):
 
     @staticmethod
     def scale(kept: Kept, like: Tensor | None = None) -> Tensor:
-        """Return each channel's factor, (C,); with a signal, in its type and as (1, C, 1, ...)."""
-        scale = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
+        """Return each channel's factor, (C,); with a signal, in its type and as (1, C, 1, ...). Worked out once."""
+        if not hasattr(kept, "factor"):
+            kept.factor = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
+        scale: Tensor = kept.factor
         return scale if like is None else scale.to(like.dtype).view(1, -1, *[1] * (like.dim() - 2))
 
 

@@ -58,7 +58,7 @@ class MaxPool2d(Rule):
             ceil_mode=ceil_mode,
         )
         output, indices = asked(F.max_pool2d_with_indices, return_indices=True)
-        kept.switches = to_offsets(indices, kept)
+        kept.switches, kept.indices = to_offsets(indices, kept), Indices()
         kept.per_image = ("switches",)
         return ((output, indices) if return_indices else output), kept
 
@@ -217,7 +217,8 @@ def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
     places = kept.kernel[0] * kept.kernel[1]
     offsets = torch.empty_like(indices, dtype=torch.uint8 if places <= 256 else torch.int32)
     planes, results = (indices.flatten(0, 1), offsets.flatten(0, 1)) if indices.is_contiguous() else (indices, offsets)
-    block = max(1, _BLOCK // planes[0].numel())  # indices are large: a block at a time stays in the cache
+    # indices are large: a block at a time stays in a CPU's cache
+    block = max(1, _BLOCK // planes[0].numel()) if indices.device.type == "cpu" else len(planes)
     for some, result in zip(torch.split(planes, block), torch.split(results, block), strict=True):
         result.copy_(_offsets(some, kept))
     return offsets
@@ -248,6 +249,29 @@ def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
     return indices.add_(offsets // wide, alpha=down * width - right * wide).add_(tops[:, None] * width + lefts)
 
 
+@dataclasses.dataclass
+class Indices:
+    """The pixel indices of switches that are used again and again: of one picture, at their second use, where they are few."""
+
+    switches: Tensor | None = None  # those asked for last
+    indices: Tensor | None = None  # theirs, in the order that CPU signals have
+
+    def of(self, offsets: Tensor, kept: Kept) -> Tensor:
+        """Return the flat pixel indices, int64, of offsets (1 or K, C, H', W')."""
+        if offsets is not self.switches:
+            self.switches, self.indices = offsets, None
+            return to_indices(offsets, kept)
+        if self.indices is None:
+            indices = to_indices(offsets, kept)
+            if indices.numel() > _FEW or indices.device.type != "cpu":
+                return indices
+            self.indices = indices.contiguous(memory_format=torch.channels_last)
+        return self.indices
+
+
+_FEW = 1 << 18  # int64 indices that a recording may hold on to for one pool: eight bytes each, where a switch takes one
+
+
 def middle_offsets(kept: Kept, shape: torch.Size, device: torch.device) -> Tensor:
     """Return the offset of each window's middle, or of the place nearest to it that lies inside the frame."""
     middles = []
@@ -269,21 +293,33 @@ def last_at_switch(indices: Tensor, size: torch.Size) -> Tensor:
 
 def unpool(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
     """Put each value back at its switch, adding where switches coincide: (K, C, H', W') -> (K, C, H, W)."""
-    if signal.device.type == "cpu":
-        return _unpool_cpu(signal, to_indices(offsets, kept).expand(signal.shape), kept)
+    if _aten_serves(signal.device):
+        indices = kept.indices.of(offsets, kept) if hasattr(kept, "indices") else to_indices(offsets, kept)
+        return _unpool_aten(signal, indices.expand(signal.shape), kept)
     return unpool_by_offsets(signal, offsets, kept)
 
 
-def _unpool_cpu(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
+def _aten_serves(device: torch.device) -> bool:
+    """Say whether ATen's own kernel gives the same bytes each time.
+
+    On CUDA it does: each pixel looks for the windows that chose it, and nothing is added atomically. But torch counts it among
+    its nondeterministic operations, so that it would raise where those are forbidden; and on ROCm it is another kernel.
+    """
+    if device.type == "cuda":
+        return torch.version.hip is None and not torch.are_deterministic_algorithms_enabled()
+    return device.type == "cpu"
+
+
+def _unpool_aten(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
     # ATen's max-pool backward is this very operation, and the fastest; of the input it reads only the shape
     order = torch.channels_last if signal.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype, memory_format=order)
+    frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype, device=signal.device, memory_format=order)
     geometry = (kept.kernel, kept.stride, kept.padding, kept.dilation, kept.ceil_mode)
     return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous(memory_format=order))
 
 
 def unpool_by_offsets(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
-    """The same, one offset after the other: on a GPU atomic additions would make the last digits differ from run to run."""
+    """The same, one offset after the other, in an order that does not change: for any device."""
     out_height, out_width = signal.shape[2:]
     reach = [  # the canvas that all windows cover together, from the padding's first row and column
         (count - 1) * stride + dilation * (kernel - 1) + 1

@@ -1,0 +1,150 @@
+"""On a GPU: the same projections as on the CPU, and the same bytes each time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from oracle import relative
+from test_zoo import stir
+
+import deconvnet
+from deconvnet.project import as_maps, project_units
+from deconvnet.rules.pool import MaxPool2d, unpool, unpool_by_offsets
+from deconvnet.tape import Kept
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+LAYERS = {
+    "alexnet": ("features.4", "features.11", "classifier.2"),
+    "vgg11": ("features.7", "features.19"),
+    "resnet50": ("layer2", "layer4"),
+    "googlenet": ("inception3a", "inception4e"),
+    "densenet121": ("features.denseblock2",),
+    "mobilenet_v3_small": ("features.5",),
+    "convnext_tiny": ("features.3.1",),
+}
+
+
+@pytest.fixture(autouse=True)
+def full_precision():
+    """Compare without TF32, which rounds factors to ten bits."""
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+
+
+def net_of(name, device, dtype=torch.float32, **options):
+    torch.manual_seed(0)
+    weights = {"init_weights": False} if name == "googlenet" else {}
+    model = stir(torchvision.models.get_model(name, weights=None, **weights)).to(device, dtype)
+    return deconvnet.DeconvNet(model, **options)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient", "FFT"])
+def test_equals_the_cpu(name, rule):
+    """In double precision, where no switch flips by rounding, units and whole maps are those of the CPU."""
+    images = torch.randn(2, 3, 107, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    there, here = net_of(name, "cuda", torch.float64), net_of(name, "cpu", torch.float64)
+    theirs, ours = there.record(images), here.record(images)
+    for layer in LAYERS[name]:
+        for unit in ("max", "map"):
+            on_gpu, on_cpu = (
+                net.project(recording, layer, top=5, unit=unit, rule=rule, image=1)
+                for net, recording in ((there, theirs), (here, ours))
+            )
+            assert [str(unit) for unit in on_gpu.units] == [str(unit) for unit in on_cpu.units]
+            assert on_gpu.windows == on_cpu.windows
+            assert relative(on_gpu.pixels, on_cpu.pixels) < 1e-6  # hardswish's kernels differ by that in double, too
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("overlap", ["sum", "last"])
+def test_windowed_equals_full(name, overlap, monkeypatch):
+    """Patches of many units, moved by one call for all, are what the full frame gives; float32, one recording."""
+    net = net_of(name, "cuda", overlap=overlap)
+    recording = net.record(torch.randn(2, 3, 107, 128))
+    for layer in LAYERS[name]:
+        value = recording.value(layer)
+        channels, rows, cols = as_maps(recording.activations(layer), recording.tape.layouts[value], layer).shape[1:]
+        places = [(n % channels, (n * 5) % rows, (n * 3) % cols) for n in range(12)] + [(0, rows - 1, cols - 1), (1, 0, 0)]
+        units = net.project(recording, layer, units=places).units
+        monkeypatch.setattr("deconvnet.window.WORTH", 0)
+        _, parts = project_units(recording, layer, units, net.rules, "one")
+        _, full = project_units(recording, layer, units, net.rules, "one", windowed=False)
+        for part, whole in zip(parts, full, strict=True):
+            assert part.shape == whole.shape
+            assert relative(part, whole) < 1e-4 or not (part.any() or whole.any())
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "vgg11"])
+def test_same_bytes(name):
+    """The same call gives the same bytes, for single units and whole maps, where pools overlap too."""
+    net = net_of(name, "cuda")
+    recording = net.record(torch.randn(1, 3, 224, 224))
+    layer = LAYERS[name][-2]
+    for unit in ("max", "map"):
+        first = net.project(recording, layer, top=32, unit=unit).pixels
+        for _ in range(5):
+            assert torch.equal(net.project(recording, layer, top=32, unit=unit).pixels, first)
+
+
+@pytest.mark.parametrize("geometry", [(3, 2, 0, 1), (3, 2, 1, 1), (2, 2, 0, 1), (5, 1, 2, 1), (3, 1, 1, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_unpooling(geometry, dtype):
+    """ATen's kernel equals the plain way, is the same each time although many windows share a switch, and obeys when forbidden."""
+    kernel, stride, padding, dilation = geometry
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 3, (4, 32, 63, 61), generator=generator).to("cuda", dtype)  # many equal values
+    images += torch.rand((4, 32, 1, 1), generator=generator).to("cuda", dtype)
+
+    class Pool(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.max_pool2d(x, kernel, stride, padding, dilation)
+
+    recording = deconvnet.DeconvNet(Pool()).record(images)
+    (call,) = (call for call in recording.tape.calls if isinstance(recording.tape.rule(call), MaxPool2d))
+    kept: Kept = call.kept
+    signal = torch.randn(kept.switches.shape, generator=generator).to("cuda", dtype)
+    first = unpool(signal, kept.switches, kept)
+    assert relative(first, unpool_by_offsets(signal, kept.switches, kept)) < 1e-6
+    assert all(torch.equal(unpool(signal, kept.switches, kept), first) for _ in range(20))
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert relative(unpool(signal, kept.switches, kept), first) < 1e-6
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_untouched():
+    """The model comes back on its device, with its flags and weights."""
+    net = net_of("resnet50", "cuda")
+    before = {name: value.clone() for name, value in net.model.state_dict().items()}
+    net.project(net.record(torch.randn(2, 3, 96, 96)), "layer3")
+    assert all(torch.equal(value, before[name]) and value.is_cuda for name, value in net.model.state_dict().items())
+
+
+def test_memory_is_bounded():
+    """Two thousand units stream through in batches: the peak stays far below what they would take at once."""
+    net = net_of("vgg11", "cuda")
+    recording = net.record(torch.randn(1, 3, 224, 224), layers=["features.19"])
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    base = torch.cuda.memory_allocated()
+    units = [(n % 512, n % 14, n // 14 % 14) for n in range(500)]
+    net.project(recording, "features.19", units=units, memory=2**30)
+    assert torch.cuda.max_memory_allocated() - base < 2**31  # at once: 500 x 64 maps of 224x224 alone are 6 GiB
+
+
+def test_real_net(shared):
+    """The real SqueezeNet on a photograph: float32 on both devices, each on its own recording."""
+    weights = str(shared / "weights" / "squeezenet1_0.safetensors")
+    picture = sorted((shared / "images" / "imagenet-sample").glob("*.jpg"))[3]
+    found = []
+    for device in ("cuda", "cpu"):
+        net = deconvnet.DeconvNet(deconvnet.load_model("torchvision:squeezenet1_0", weights=weights, device=device))
+        found.append(net.project(net.record([picture]), "features.10"))
+    assert [str(unit) for unit in found[0].units] == [str(unit) for unit in found[1].units]
+    assert relative(found[0].pixels, found[1].pixels) < 1e-3
