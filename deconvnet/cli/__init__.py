@@ -17,6 +17,7 @@ GROUPS = {
         "project": ("project", "Project a picture's strongest channels back to pixels."),
         "scan": ("scan", "Find the pictures that excite every channel most, in a data set."),
         "plate": ("plate", "Draw a scan's channels as the paper's Figure 2."),
+        "atlas": ("atlas", "Write a scan as pages to browse, that open from disk."),
         "top": ("top", "Print the pictures that excite a channel most."),
         "report": ("report", "Tell of dead and rare channels, and how strong they are."),
     },

@@ -88,5 +88,6 @@ def _what_next(found: Scan) -> str:
     path, layer = shlex.quote(found.path), shlex.quote(found.layers[-1])
     return (
         f"Try next:\n  deconvnet plate {path} --layer {layer} --random 12 --out plate.png\n"
-        f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}"
+        f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}\n"
+        f"  deconvnet atlas {path} --out site"
     )

@@ -19,6 +19,7 @@ from .pictures import Files, Pictures, find
 from .store import Store
 
 if TYPE_CHECKING:
+    from ..atlas import Built
     from .plates import Plate
 
 
@@ -197,6 +198,25 @@ class Scan:
         for channel in chosen:
             self._check(layer, channel)
         return Plate(self, layer, tuple(chosen), rule, tone, memory, progress)
+
+    def atlas(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        layers: Sequence[str] | None = None,
+        rule: str = "deconvnet",
+        tone: str = "symmetric",
+        tile: int = 96,
+        memory: int | None = None,
+        progress: bool = False,
+    ) -> Built:
+        """Write the scan as pages that open from disk, to the folder `out`; again, only what has changed is drawn.
+
+        `layers`: by default all that were scanned. `tile`: the side of a tile, in pixels. Needs the extra `atlas`.
+        """
+        from ..atlas import write_atlas
+
+        return write_atlas(self, out, layers=layers, rule=rule, tone=tone, tile=tile, memory=memory, progress=progress)
 
     def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
         """Return `count` random channels of a layer, those that never fired left out, in order of number."""
