@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,7 +98,8 @@ def scan(
         gpus_per_worker = 0
     options |= {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
     try:
-        found = run(net, pictures, out, progress=True, **options)
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a machine is lost
+            found = run(net, pictures, out, progress=True, **options)
     except KeyboardInterrupt:
         _say_how_to_go_on(out)
         raise

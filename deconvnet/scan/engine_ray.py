@@ -36,7 +36,6 @@ from ..version import __version__
 from .arrow import unpack
 from .engine import Found, Shard
 from .job import BATCH, GPU_BATCH, Floor, Job
-from .pictures import Files
 from .watch import Watch
 from .worker import Worker
 
@@ -254,11 +253,9 @@ def packed_job(job: Job, ray: Any) -> bytes:
 
 
 def probe(job: Job, shards: Sequence[Shard]) -> str | None:
-    """Return a file that is there, by which a worker knows whether it sees the pictures; None where they are no files."""
-    if not isinstance(job.pictures, Files):
-        return None
-    paths = (job.pictures.path(name) for shard in shards for name in shard.names)
-    return next((path for path in paths if os.path.isfile(path)), None)
+    """Return a picture that is there, by which a worker knows whether it sees them; None where there is none."""
+    names = (name for shard in shards for name in shard.names)
+    return next((name for name in names if job.pictures.is_there(name)), None)
 
 
 def check_worker(found: dict[str, Any], probe: str | None) -> None:
@@ -271,7 +268,7 @@ def check_worker(found: dict[str, Any], probe: str | None) -> None:
     if found["torch"].partition("+")[0] != torch.__version__.partition("+")[0]:
         warnings.warn(f"{where} has torch {found['torch']}, this is {torch.__version__}: last digits may differ.", stacklevel=2)
     if not found["sees"]:
-        raise EngineError(f"{where} cannot see {probe!r}. Use a folder that every machine shares, or s3:// or gs://.")
+        raise EngineError(f"{where} cannot see the picture {probe!r}. Use a folder that all machines share, or s3://, gs://.")
 
 
 def missing(error: BaseException) -> str:

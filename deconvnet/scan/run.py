@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ..errors import OptionError, PictureError, UnknownLayerError, check_option, did_you_mean
+from ..errors import OptionError, PictureError, StoreError, UnknownLayerError, check_option, did_you_mean
 from ..images import Preprocess
 from ..net import DeconvNet
 from ..project import rectified_values
@@ -22,7 +22,7 @@ from ..record import Recording
 from ..version import __version__
 from .engine import Found, Shard
 from .job import Engine, Job, Local
-from .pictures import Files, Pictures, Size, find, size_of
+from .pictures import Files, Items, Pictures, Size, find, size_of
 from .result import Scan
 from .store import Store
 from .topk import NOBODY, Top, merge
@@ -67,7 +67,7 @@ def scan(
     """
     _check_counts(top=top, shard=shard, batch=batch, workers=workers)
     found = find(pictures)
-    if net.preprocess is None and isinstance(found, Files):
+    if net.preprocess is None and not isinstance(found, Items):
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
     size = _size(net, found)
     recording = net.record_zeros(size)
@@ -186,7 +186,7 @@ class _Table:
 
 def _size(net: DeconvNet, pictures: Pictures) -> Size:
     """Return (C, H, W) of the images: what the preprocessing says, or else that of the first that can be read."""
-    if isinstance(pictures, Files) and isinstance(net.preprocess, Preprocess):
+    if not isinstance(pictures, Items) and isinstance(net.preprocess, Preprocess):
         return (net.preprocess.channels, *net.preprocess.crop_size)
     seen = (pictures.see(number, name, net.preprocess) for number, name in enumerate(pictures.names))
     return next((size_of(one.pixels) for one in seen if one.pixels is not None), net.loaded.input_size)
@@ -195,8 +195,10 @@ def _size(net: DeconvNet, pictures: Pictures) -> Size:
 def _named_as_before(store: Store, pictures: Pictures) -> Pictures:
     """Name files from the folder that the scan's files are named from; where that is gone, they were moved to this one."""
     root = store.settings()["root"]
-    if root == pictures.root or not isinstance(pictures, Files):
+    if root == pictures.root or isinstance(pictures, Items):
         return pictures
+    if not isinstance(pictures, Files):
+        raise StoreError(f"{store.path!r} has pictures from {root!r}, not from {pictures.root!r}. Choose another name.")
     if root and os.path.isdir(root):
         return pictures.named_from(root)
     store.set_root(pictures.root)

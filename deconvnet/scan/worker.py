@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +31,8 @@ class Worker:
             self.job = Job(Watch(watch.net, watch.layers, watch.size), found.pictures, found.preprocess, found.batch, found.top)
 
     def ready(self, probe: str | None) -> dict[str, Any]:
-        """Tell who and where this is, and whether it sees the file `probe`."""
-        sees = probe is None or os.path.isfile(probe)
+        """Tell who and where this is, and whether it sees the picture `probe`."""
+        sees = probe is None or self.job.pictures.is_there(probe)
         return {"host": platform.node(), "version": __version__, "torch": torch.__version__, "sees": sees}
 
     def run(self, shard: Shard, floor: npt.NDArray[np.float32]) -> Packed:
