@@ -168,13 +168,14 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--only", choices=["overhead", "blocks", "memory", "merging", "pieces"])
     parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=100_000, help="of the made-up tables")
     given = parser.parse_args()
     torch.set_num_threads(1)
     net = deconvnet.DeconvNet(deconvnet.load_model("torchvision:squeezenet1_0", weights=given.weights))
     engine_ray.Worker, engine_ray.unpack = TimedWorker, unpacking
     parts = {
         "pieces": lambda: pieces(net, given.pictures),
-        "merging": lambda: merging(100_000),
+        "merging": lambda: merging(given.channels),
         "overhead": lambda: overhead(net, given.pictures),
         "blocks": lambda: blocks(net, given.pictures),
         "memory": lambda: memory(net, given.pictures, given.copies),

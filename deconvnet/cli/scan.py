@@ -72,7 +72,8 @@ def scan(
     cpus_per_worker: float | None,
     out: str,
 ) -> None:
-    """Find the pictures that excite every channel most, in PICTURES: a folder, a glob in quotes, or a list file (.txt).
+    """Find the pictures that excite every channel most, in PICTURES: a folder, s3://BUCKET/FOLDER, a glob in quotes,
+    or a list file (.txt).
 
     The same command again goes on where it was stopped, and adds pictures that are new. The file is SQLite: read it with
     anything.

@@ -5,9 +5,9 @@ go only to workers that have started, two each: one under way and one that waits
 it: whatever the number of pictures, at most so many partial tables exist at once. A worker that dies loses its two shards,
 which go to whoever is free next, and a new worker is asked for, which Ray starts when it has room.
 
-Ray Data would run the same map, but cannot keep two promises here. Its actors that have died keep the tasks that they had
-until they start again: where the machine they were on is gone and the others are full, that is never. And its tasks are
-written before they are needed, so that none could know the floor, which is what makes a shard's table small (`arrow.py`).
+Ray Data runs the same map, and was tried. After a node was killed it kept the tasks of that node's actor until the actor could
+start again - where the other nodes are full, at the very end - and its tasks are planned ahead, so that none could know the
+floor, which is what makes a shard's table small (`arrow.py`).
 """
 
 from __future__ import annotations
