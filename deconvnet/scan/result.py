@@ -15,7 +15,7 @@ from ..images import Preprocess
 from ..models import load_model
 from ..net import DeconvNet
 from ..units import Window
-from .pictures import Files, Pictures, find
+from .pictures import Pictures, at, find
 from .store import Store
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Scan:
 
         `root`: where the pictures lie now, if they were moved. `pictures`: the Dataset, if one was scanned.
         """
-        source = Files(os.fspath(root), ()) if root is not None else None if pictures is None else find(pictures)
+        source = at(os.fspath(root)) if root is not None else None if pictures is None else find(pictures)
         return cls(path, net=net, pictures=source, notes=notes)
 
     @property
@@ -96,7 +96,7 @@ class Scan:
         if self._pictures is None:
             if self.settings["root"] is None:
                 raise StoreError(f"{self.path!r} was made from a data set. Give it: Scan.open(path, pictures=dataset).")
-            self._pictures = Files(self.settings["root"], ())
+            self._pictures = at(self.settings["root"])
         return self._pictures
 
     @property
