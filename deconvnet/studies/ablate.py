@@ -19,7 +19,7 @@ from ..errors import OptionError
 from ..net import DeconvNet
 from ..project import choose_units, from_maps, mirror_type, unit_window
 from ..render import apply_tone
-from ..units import Unit, Window
+from ..units import Unit
 from .alike import correlation, cosine, magnitude, pair_mean, table
 from .given import Given, as_batch, as_list, name_of, net_maps
 from .study import PIXELS, cut_window, new_figure, settings_of, shown_window, sign
@@ -40,7 +40,7 @@ class Ablation:
     rules: tuple[str, ...]  # mask, switches, rectify
     unit: str
     activation: float
-    window: Window
+    window: Values  # (4,): top, left, height, width
     cosine: Values  # (R, R): how alike the unit's projections by two settings are
     correlation: Values  # (R, R), of magnitudes
     random_cosine: Values  # (R, S): the unit's projection against each random signal's, by one setting
@@ -85,7 +85,7 @@ def run(
         rules=RULES,
         unit=str(unit),
         activation=float(unit.activation or 0),
-        window=window,
+        window=np.array(window.to_list()),
         cosine=table(units, cosine),
         correlation=table([size[0] for size in sizes], correlation),
         random_cosine=np.array([[cosine(made[0], other) for other in made[1:]] for made in cut]),

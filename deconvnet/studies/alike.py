@@ -48,7 +48,15 @@ def table(parts: Sequence[Values], measure: Any) -> Values:
 
 def pair_mean(table: Values) -> float:
     """Return the mean over pairs of different ones, of a symmetric table (K, K)."""
-    return float(np.nanmean(table[np.triu_indices(len(table), 1)]))
+    return float(mean_known(table[np.triu_indices(len(table), 1)], 0))
+
+
+def mean_known(values: Values, axis: int) -> Values:
+    """Return the mean along an axis, NaN left out; NaN where nothing else is there."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis)
+    mean: Values = np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
+    return mean
 
 
 def rank(one: Values, other: Values) -> float:

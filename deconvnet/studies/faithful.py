@@ -23,7 +23,6 @@ from ..drawings import Drawing
 from ..errors import OptionError
 from ..net import DeconvNet
 from ..project import choose_units
-from ..units import Window
 from .covering import best_region, energy, measure_drops, middle_region, moved
 from .given import Given, as_batch, as_list, name_of, net_maps
 from .ground_truth import Truth, measure_truth
@@ -47,7 +46,7 @@ class Faithful:
     pictures: tuple[str, ...]  # (K,): the picture of each unit
     images: Values  # (K,): its number
     activations: Values  # (K,)
-    windows: tuple[Window, ...]
+    windows: Values  # (K, 4): top, left, height, width
     methods: tuple[str, ...]
     scores: Values  # (K, methods): the drop less the mean drop by random regions; sorted by the first
     drops: Values  # (K, methods): the share of the activation that covering the region takes away
@@ -113,7 +112,7 @@ def run(
         pictures=tuple(sources[unit.image] for unit in chosen),
         images=np.array([unit.image for unit in chosen]),
         activations=np.array([unit.activation for unit in chosen]),
-        windows=tuple(ordered),
+        windows=np.array([window.to_list() for window in ordered]),
         methods=METHODS,
         scores=scores[order],
         drops=drops[order],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..render import apply_tone
+from ..units import Window
 from .faithful import Faithful
 from .ground_truth import Truth
 from .study import cut_window, new_figure, shown_window, sign
@@ -40,7 +41,7 @@ def draw_faithful(result: Faithful, tone: str) -> Figure:
 
 
 def _draw_unit(column: Any, result: Faithful, number: int, tone: str) -> None:
-    window = shown_window(result.windows[number], result.projections.shape[1:])
+    window = shown_window(Window(*map(int, result.windows[number])), result.projections.shape[1:])
     seen = np.moveaxis(result.seen[result.images[number]], -1, 0)
     patch = cut_window(seen, window, 127).transpose(1, 2, 0)
     region = cut_window(result.regions[number][None].astype(float), window)[0]

@@ -55,7 +55,7 @@ class Filters:
     shares: Values  # (F, 3): of a filter's energy in low, middle and high frequencies
     bands: tuple[float, float]  # cycles per pixel: where low ends and where high begins
     units: tuple[str, ...]  # M of the second layer: the strongest channels, each where it is strongest
-    windows: tuple[Window, ...]
+    windows: Values  # (M, 4): top, left, height, width
     grid: Values  # (M,): the share of a projection's energy around 1/stride and its harmonics
     patch_grid: Values  # (M,): the same of the picture's own pixels in that window
     flat_grid: float  # the same of noise
@@ -105,7 +105,7 @@ def run(
         shares=np.stack([band_shares(one, bands) for one in weight]),
         bands=bands,
         units=tuple(str(unit) for unit in units),
-        windows=tuple(projected.windows),
+        windows=np.array([window.to_list() for window in projected.windows]),
         grid=np.array([measure_grid(crop, first.kept.stride) for crop in crops]),
         patch_grid=np.array(
             [_grid_of_patch(seen[unit.image], part, first.kept.stride) for unit, part in zip(units, inside, strict=True)]
@@ -211,7 +211,7 @@ def flat_grid(stride: tuple[int, int], side: int = 1024) -> float:
 
 def _near_grid(side: int, stride: tuple[int, int]) -> Values:
     axes = [np.fft.fftfreq(side) * step for step in stride]  # in units of 1/stride: the grid stands at whole numbers
-    near = [np.abs(axis - np.rint(axis)) <= 1 / 8 for axis in axes]
+    near = [(axis - np.rint(axis) >= -1 / 8) & (axis - np.rint(axis) < 1 / 8) for axis in axes]
     around_zero = [np.rint(axis) == 0 for axis in axes]
     both: Values = near[0][:, None] & near[1][None, :] & ~(around_zero[0][:, None] & around_zero[1][None, :])
     return both

@@ -72,7 +72,7 @@ def _draw_bands(axes: Any, result: Filters) -> None:
         floor = floor + part
     axes.set(ylim=(0, 1), xlim=(0.5, len(order) + 0.5))
     axes.set_title("energy at low, middle and high frequencies", fontsize=8)
-    axes.legend(fontsize=7, framealpha=0.9, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     _plain(axes, "filter, lowest frequencies first", "share of energy")
 
 

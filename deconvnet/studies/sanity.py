@@ -3,7 +3,8 @@
 Followed is one unit: the likeliest class's score, started by 1. Weights are made random on a copy of the model, block by block:
 *cascading* from the top down, each block with all above it, and *independently*, one block with all others as trained.
 Measured is how alike the new projection and the old are (`alike.py`): rank correlation of |x| and of signed values, SSIM, HOG.
-A picture of what the net learned must change; one that stays shows the input.
+A picture of what the net learned must change; one that stays shows the input. NaN: there is nothing to rank, as in the
+gradient of a unit that no longer fires.
 
 A trap: of a unit inside the net, the layers above it never enter the projection, so making them random changes nothing by
 construction. So a score is followed, which has all layers below it; where `layer` names another, only the blocks at or below
@@ -27,7 +28,7 @@ from ..net import DeconvNet
 from ..project import as_maps, choose_units
 from ..record import Recording
 from ..units import Unit
-from .alike import MEASURES, magnitude, measure_all, measure_maps, need_extra
+from .alike import MEASURES, magnitude, mean_known, measure_all, measure_maps, need_extra
 from .given import Given, as_batch, as_list, name_of, net_maps
 from .reinitialise import blocks_above, reinitialised, weight_blocks
 from .selectivity import Selectivity, measure_selectivity
@@ -114,8 +115,8 @@ def run(
         rules=RULES,
         ways=WAYS,
         measures=MEASURES,
-        alike=alike.mean(0),
-        spread=alike.std(0),
+        alike=mean_known(alike, 0),
+        spread=np.sqrt(mean_known(np.square(alike - mean_known(alike, 0)), 0)),
         edges=_against_edges(trained, edges),
         edges_random=_against_edges(last, edges),
         noise=_compare(trained, noise),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..render import apply_tone
+from .alike import mean_known
 from .sanity import Sanity
 from .study import draw_tiles, new_figure, sign
 
@@ -58,7 +59,7 @@ def _draw_curves(axes: Any, result: Sanity, number: int) -> None:
     """Draw the mean over pictures at each step; a cascade begins at 1, the trained net against itself."""
     steps = range(len(result.blocks) + 1)
     for rule, name in enumerate(result.rules):
-        cascade, single = result.alike[:, :, rule, :, number].mean(-1)
+        cascade, single = mean_known(result.alike[:, :, rule, :, number], 2)
         axes.plot(steps, [1.0, *cascade], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
         axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label="one block alone" if rule == 0 else None)
         noise = result.noise[rule, :, number].mean()
