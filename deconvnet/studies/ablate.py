@@ -8,6 +8,7 @@ of the unit.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..errors import OptionError
+from ..errors import OptionError, PictureError
 from ..net import DeconvNet
 from ..project import choose_units, from_maps, mirror_type, unit_window
 from ..render import apply_tone
@@ -67,8 +68,10 @@ def run(
     """
     if signals < 2:
         raise OptionError(f"signals cannot be {signals}: two random ones are compared, at least.")
-    [given] = as_list(picture)[:1]
-    images = as_batch(net, [given])
+    found = as_list(picture)
+    if len(found) != 1:
+        raise PictureError(f"this study takes one picture; found {len(found)}. Run it for each.")
+    given, images = found[0], as_batch(net, found)
     recording = net.record(images.repeat(1 + signals, 1, 1, 1))
     layer, maps = net_maps(recording, layer)
     [unit] = choose_units(maps[0], layer, channels=None if channel is None else [channel], top=1)
@@ -126,7 +129,8 @@ def plot(result: Ablation, *, tone: str = "symmetric") -> Figure:
     grid[0, 1].set_ylabel("the unit", fontsize=8)
     grid[1, 1].set_ylabel("random signal", fontsize=8)
     _draw_tables(below, result)
-    sign(figure, result.settings, f"{result.unit} of {result.settings['picture']}", "bits: mask, switches, rectify")
+    source = os.path.basename(result.settings["picture"])
+    sign(figure, result.settings, f"{result.unit} of {source}", "bits: mask, switches, rectify")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,11 @@ def draw_sanity(result: Sanity, tone: str) -> Figure:
     middle.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7, frameon=False)
     left, right = below.subplots(1, 2, width_ratios=[2.2, 3])
     _draw_selectivity(left, right, result, tone)
-    pictures = f"{len(result.settings['pictures'])} pictures" if len(result.units) > 1 else result.settings["pictures"][0]
+    pictures = (
+        f"{len(result.settings['pictures'])} pictures"
+        if len(result.units) > 1
+        else os.path.basename(result.settings["pictures"][0])
+    )
     note = f"followed: {result.units[0]}, and the like" if len(result.units) > 1 else f"followed: {result.units[0]}"
     sign(figure, result.settings, note, str(pictures))
     return figure
