@@ -27,15 +27,15 @@ GROUPS = {
         "correspond": ("correspond", "Mask the same part in several pictures: do features move alike? (Table 1)"),
         "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
     },
-    "Ways of going up": {
-        "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
-        "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
-    },
     "Weigh what a projection tells": {
         "filters": ("filters", "Look for dead, dominant and aliased filters: the paper's Figure 6."),
         "ablate": ("ablate", "Draw a unit by all eight settings of mask, switches, rectification."),
         "sanity": ("sanity", "Make the weights random: do the projections change?"),
         "faithful": ("faithful", "Score units: does a projection point at what excites its unit?"),
+    },
+    "Ways of going up": {
+        "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
+        "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
     },
     "Look around": {
         "explore": ("explore", "Explore a picture in a browser: click a layer's maps and units."),
