@@ -3,6 +3,8 @@
     pip install -e ".[bench]"
     python benchmarks/scan.py PICTURES --weights squeezenet1_0.safetensors [--rounds 3]
 
+The page is written once all parts are measured; `--parts` with `--keep numbers.json` measures them in several runs.
+
 All in one process, interleaved round by round, but for memory, which is that of a process of its own. *Own work* is what a scan
 takes beyond reading the pictures and running the net: its time less what it spends in the net, hooks' work left out, and in
 waiting for pictures and stacking them.
@@ -28,6 +30,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from speed import captum_calls
 from torch import Tensor, nn
 
@@ -273,6 +276,7 @@ def main() -> None:
     parser.add_argument("--weights", default="DEFAULT", help="of SqueezeNet 1.0: a file, or DEFAULT to download them")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
     parser.add_argument("--parts", default="rate,plates,store,memory", help="what to measure (default: all)")
+    parser.add_argument("--keep", type=Path, help="a JSON file with what earlier runs measured, to be added to")
     parser.add_argument("--only-scan", action="store_true", help="scan and print the process's peak memory, MiB")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -282,7 +286,8 @@ def main() -> None:
         scan_once(net, options.pictures, layers)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
-    parts, numbers = options.parts.split(","), {}
+    parts = options.parts.split(",")
+    numbers = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
     watch = Watch(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
     numbers["about"] = {"layers": len(layers), "channels": watch.count, "pictures": len(find(options.pictures).names)}
     if "rate" in parts:
@@ -302,6 +307,97 @@ def main() -> None:
         }
         print(numbers["memory"], flush=True)
     print(json.dumps(numbers))
+    if options.keep:
+        options.keep.write_text(json.dumps(numbers, indent=1) + "\n")
+    if {"all", "three", "plates", "store", "memory"} <= set(numbers):
+        numbers["about"]["rounds"] = options.rounds
+        draw(numbers, ROOT / "docs" / "pictures" / "scan-speed.png")
+        (ROOT / "docs" / "scan-speed.md").write_text(page(numbers))
+
+
+def draw(numbers: dict[str, Any], path: Path) -> None:
+    """Draw milliseconds a picture, ours and the loop's, and of ours the part that is the scan's own work."""
+    rows = [("all layers", numbers["all"]), ("three layers", numbers["three"])]
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for at, (_, row) in enumerate(rows):
+        own = row["ours"] * row["own"]
+        first = at == 0
+        axes.barh(at - 0.2, row["loop"], 0.36, color="#bbbbbb", label="a good user's loop" if first else None)
+        axes.barh(at + 0.2, row["ours"] - own, 0.36, color="#1f77b4", label="ours: reading and the net" if first else None)
+        axes.barh(at + 0.2, own, 0.36, row["ours"] - own, color="#ff7f0e", label="ours: the scan's own work" if first else None)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds a picture (shorter is faster)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def page(numbers: dict[str, Any]) -> str:
+    """Return docs/scan-speed.md."""
+    about, plates, store, memory = (numbers[name] for name in ("about", "plates", "store", "memory"))
+    rate = [
+        f"| {name} | {row['ours']:.1f} | {row['loop']:.1f} | {row['ratio']:.2f} ({row['least']:.2f} to {row['most']:.2f}) |"
+        f" {aim} | {row['own']:.0%} | {own} |"
+        for name, row, aim, own in (
+            (f"all {about['layers']}, {about['channels']:,} channels", numbers["all"], "2.5", "20 %"),
+            (", ".join(f"`{name}`" for name in THREE), numbers["three"], "", "8 %"),
+        )
+    ]
+    return PAGE.format(
+        torch=torch.__version__.split("+")[0],
+        threads=torch.get_num_threads(),
+        rate="\n".join(rate),
+        batch=BATCH,
+        **about,
+        units=plates["units"],
+        projecting=plates["ours"],
+        drawn=plates["drawn"],
+        each=1000 * plates["each"],
+        captum=plates["captum"],
+        ratio=plates["captum"] / plates["ours"],
+        many=store["pictures"],
+        size=store["size"],
+        first=store["first"],
+        commit=store["commit"],
+        resume=store["resume"],
+        once=memory["1"],
+        ten=memory["10"],
+        more=10 * about["pictures"],
+    )
+
+
+PAGE = """# How fast a scan is
+
+Written by `benchmarks/scan.py`: SqueezeNet 1.0, {pictures} photographs, torch {torch}, CPU, {threads} threads, medians of
+{rounds} interleaved rounds. Machines differ and so do days: trust the ratios.
+
+## Pictures
+
+Milliseconds a picture, start and store included. *Loop*: what a good user writes: ImageFolder, a DataLoader with 2 workers and
+batches of {batch}, the weights' transforms, a hook on every module, `max`, a running `topk` with places. *Own work*: the share
+of the scan's time that is neither waiting for pictures nor the net's forward pass.
+
+| layers | ours | loop | ratio (rounds) | aim | own work | aim |
+|---|---|---|---|---|---|---|
+{rate}
+
+![milliseconds a picture](pictures/scan-speed.png)
+
+## Plates
+
+All of `features.10`, {units} projections: {projecting:.1f} s, with the pages drawn {drawn:.1f} s. Captum's
+`NeuronDeconvolution`: {each:.0f} ms each, measured on 40 of them and extrapolated to {captum:.0f} s: {ratio:.1f} times ours (aim 10).
+
+## Many pictures
+
+{many:,} pictures with made-up activations, all {channels:,} channels: a file of {size:.0f} MiB, {commit:.2f} s for a shard's
+transaction (the first {first:.2f} s), {resume:.2f} s to resume.
+
+The peak memory of a process that scans {pictures} pictures is {once:.0f} MiB, of one that scans {more:,} (the same under other
+names) {ten:.0f} MiB.
+"""
 
 
 if __name__ == "__main__":
