@@ -388,7 +388,8 @@ of the scan's time that is neither waiting for pictures nor the net's forward pa
 ## Plates
 
 All of `features.10`, {units} projections: {projecting:.1f} s, with the pages drawn {drawn:.1f} s. Captum's
-`NeuronDeconvolution`: {each:.0f} ms each, measured on 40 of them and extrapolated to {captum:.0f} s: {ratio:.1f} times ours (aim 10).
+`NeuronDeconvolution`: {each:.0f} ms each, measured on 40 of them and extrapolated to {captum:.0f} s: {ratio:.1f} times
+ours (aim 10).
 
 ## Many pictures
 
