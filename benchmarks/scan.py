@@ -232,7 +232,7 @@ def made_up(store: Store, table: scanning._Table, shards: int, shard: int) -> It
         places = (rng.random((count, 9)) * sizes[:, None]).astype(np.int32)
         fired = np.full(count, shard)
         files = [(first + at, 100_000, f"{first + at:064x}", None) for at in range(shard)]
-        found = Found(number, first, Top(scores, pictures, places), shard, fired, fired * ONE, files)
+        found = Found(number + 1, first, Top(scores, pictures, places), shard, fired, fired * ONE, files)
         yield seconds(lambda found=found: table.commit(found))  # type: ignore[misc]
 
 
