@@ -1,0 +1,308 @@
+"""Measure a scan against the loop that a good PyTorch user writes, and plates against Captum; write docs/scan-speed.md.
+
+    pip install -e ".[bench]"
+    python benchmarks/scan.py PICTURES --weights squeezenet1_0.safetensors [--rounds 3]
+
+All in one process, interleaved round by round, but for memory, which is that of a process of its own. *Own work* is what a scan
+takes beyond reading the pictures and running the net: its time less what it spends in the net, hooks' work left out, and in
+waiting for pictures and stacking them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torchvision
+from speed import captum_calls
+from torch import Tensor, nn
+
+import deconvnet
+from deconvnet.project import project_units
+from deconvnet.scan import engine
+from deconvnet.scan import run as scanning
+from deconvnet.scan.engine import Found
+from deconvnet.scan.pictures import find
+from deconvnet.scan.store import ONE, Store
+from deconvnet.scan.topk import Top
+from deconvnet.scan.watch import Watch, _Taker, scanned_layers
+
+ROOT = Path(__file__).parents[1]
+MODEL = "torchvision:squeezenet1_0"
+THREE = ["features.5", "features.10", "features.12"]
+BATCH = 32  # of the user's loop: what DataLoader examples take
+
+
+def load(weights: str) -> deconvnet.DeconvNet:
+    """Return the net that is scanned."""
+    return deconvnet.DeconvNet(deconvnet.load_model(MODEL, weights=weights, device="cpu"))
+
+
+def module_layers(net: deconvnet.DeconvNet) -> list[str]:
+    """Return every module with maps, containers too, but the net as a whole: what a user would hook."""
+    places = net.record_zeros().places()
+    layouts = net.record_zeros().tape.layouts
+    names = [name for name, _ in net.model.named_modules() if name in places and places[name].value is not None]
+    return [name for name in names if layouts[places[name].value or 0][1] is not None]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Time one call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def class_folder(pictures: str, folder: str, copies: int = 1) -> str:
+    """Lay links to the pictures in one class folder, as ImageFolder wants them, each `copies` times under other names."""
+    inside = Path(folder, "all")
+    inside.mkdir()
+    for number in range(copies):
+        for path in sorted(Path(pictures).iterdir()):
+            os.symlink(path.resolve(), inside / f"{number}-{path.name}")
+    return folder
+
+
+@torch.no_grad()
+def user_loop(model: nn.Module, folder: str, layers: Sequence[str]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    """Find each channel's nine strongest pictures and where, as a good user does: loader, hooks, running topk."""
+    transform = torchvision.models.SqueezeNet1_0_Weights.IMAGENET1K_V1.transforms()
+    dataset = torchvision.datasets.ImageFolder(folder, transform)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, num_workers=2)
+    best: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def hook(name: str) -> Any:
+        def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            seen[name] = output.flatten(2).max(2)  # of amax and argmax the faster: both at once
+
+        return take
+
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_hook(hook(name)) for name in layers]
+    first = 0
+    for images, _ in loader:
+        model(images)
+        numbers = torch.arange(first, first + len(images))[:, None]
+        for name, (values, places) in seen.items():
+            new = (values, places, numbers.expand_as(values))
+            joined = [torch.cat([old, one]) for old, one in zip(best[name], new, strict=True)] if name in best else new
+            scores, order = joined[0].topk(min(9, len(joined[0])), dim=0)
+            best[name] = (scores, joined[1].gather(0, order), joined[2].gather(0, order))
+        first += len(images)
+    for handle in handles:
+        handle.remove()
+    return best
+
+
+def scan_once(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], **options: Any) -> None:
+    """Scan into a new file."""
+    with tempfile.TemporaryDirectory() as folder:
+        deconvnet.scan(net, pictures, Path(folder, "net.scan"), layers=layers, **options).close()
+
+
+class Clock:
+    """Adds up the seconds spent in functions, by name."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = dict.fromkeys(("net", "take", "wait", "stack"), 0.0)
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, its time counted."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.spent[name] += time.perf_counter() - started
+
+        return call
+
+    def waiting(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield the items, the time until each is there counted."""
+        step = self.timed("wait", lambda: next(items, None))
+        while (item := step()) is not None:
+            yield item
+
+
+def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) -> tuple[float, float]:
+    """Scan once; return the seconds, and the share of them that is the scan's own work."""
+    clock, ahead = Clock(), engine.ahead
+    with (
+        patch.object(Watch, "_forward", clock.timed("net", Watch._forward)),
+        patch.object(_Taker, "__call__", clock.timed("take", _Taker.__call__)),
+        patch.object(engine, "batch_of", clock.timed("stack", engine.batch_of)),
+        patch.object(engine, "ahead", lambda *args: clock.waiting(ahead(*args))),
+    ):
+        total = seconds(lambda: scan_once(net, pictures, layers))
+    spent = clock.spent
+    return total, 1 - (spent["net"] - spent["take"] + spent["wait"] + spent["stack"]) / total
+
+
+def measure_rate(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Measure ours and the user's loop in turn: milliseconds a picture, ratios round by round, our own work's share."""
+    count, model = len(find(pictures).names), load_plain(net)
+    with tempfile.TemporaryDirectory() as folder:
+        class_folder(pictures, folder)
+        own_share(net, pictures, layers)
+        pairs = [(own_share(net, pictures, layers), seconds(lambda: user_loop(model, folder, layers))) for _ in range(rounds)]
+    ratios = [loop / ours for (ours, _), loop in pairs]
+    return {
+        "ours": 1000 * statistics.median(ours for (ours, _), _ in pairs) / count,
+        "loop": 1000 * statistics.median(loop for _, loop in pairs) / count,
+        "own": statistics.median(own for (_, own), _ in pairs),
+        "ratio": statistics.median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
+    }
+
+
+def load_plain(net: deconvnet.DeconvNet) -> nn.Module:
+    """Return the user's own copy of the net, with torchvision's class and calls that are not in place, as hooks want them."""
+    model = torchvision.models.squeezenet1_0(weights=None).eval()
+    model.load_state_dict(net.model.state_dict())
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return model
+
+
+def peak_memory(pictures: str, weights: str, copies: int) -> float:
+    """Return the peak of a process that scans the pictures, each several times under other names; MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        class_folder(pictures, folder, copies)
+        command = [sys.executable, __file__, folder, "--weights", weights, "--only-scan"]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def measure_plates(net: deconvnet.DeconvNet, pictures: str, layer: str) -> dict[str, float]:
+    """Measure a whole layer's projections, and with plates drawn, against Captum's calls on a sample of the units."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = deconvnet.scan(net, pictures, Path(folder, "net.scan"), layers=[layer])
+        plate = found.plate(layer)
+        units, calls = 9 * len(plate.channels), 40
+        projecting = seconds(lambda: [None for _ in plate.examples()])
+        drawing = seconds(lambda: plate.save(Path(folder, "layer.pdf")))
+        rng = np.random.default_rng(0)
+        sample = [found.top(layer, int(channel))[0] for channel in rng.permutation(plate.channels)[:calls]]
+        captum, preprocess = captum_calls(load_plain(net), layer), net.preprocess
+        assert preprocess is not None
+
+        def theirs() -> None:
+            for channel, hit in zip(rng.permutation(plate.channels), sample, strict=False):
+                image = preprocess(found.pictures.path(hit.path))[None]
+                captum(image, (int(channel), hit.row, hit.col))
+
+        theirs()
+        each = seconds(theirs) / calls
+        recording = net.record([found.pictures.path(hit.path) for hit in sample[:8]], layers=[layer])
+        named = [(channel, 6, 6) for channel in range(64)]
+        chosen = net.project(recording, layer, units=named).units
+        alone = seconds(lambda: project_units(recording, layer, chosen, net.rules)) / len(named)
+        found.close()
+    return {"units": units, "ours": projecting, "drawn": drawing, "captum": each * units, "each": each, "unit": alone}
+
+
+def made_up(store: Store, table: scanning._Table, shards: int, shard: int) -> Iterator[float]:
+    """Commit shards of made-up activations; yield the seconds of each transaction."""
+    rng = np.random.default_rng(0)
+    count, sizes = len(table.names), np.array([layer.height * layer.width for layer, _ in table.names])
+    for number in range(shards):
+        first = number * shard
+        scores = np.sort(rng.gumbel(np.log(shard), 1, (count, 9)).astype(np.float32), 1)[:, ::-1].copy()
+        pictures = first + rng.integers(0, shard, (count, 9))
+        places = (rng.random((count, 9)) * sizes[:, None]).astype(np.int32)
+        fired = np.full(count, shard)
+        files = [(first + at, 100_000, f"{first + at:064x}", None) for at in range(shard)]
+        found = Found(number, first, Top(scores, pictures, places), shard, fired, fired * ONE, files)
+        yield seconds(lambda found=found: table.commit(found))  # type: ignore[misc]
+
+
+def measure_store(net: deconvnet.DeconvNet, layers: Sequence[str], pictures: int = 100_000) -> dict[str, float]:
+    """Measure the file, the transactions and the resuming of a scan of many pictures, with made-up activations."""
+    recording = net.record_zeros()
+    chosen = scanned_layers(recording, layers)
+    shard = scanning.SHARD
+    shards = pictures // shard
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.scan")
+        with Store(path, create=True) as store:
+            files = [f"class-{number % 1000:03}/picture-{number:06}.jpg" for number in range(shards * shard)]
+            asked = find([__file__])  # any file: the names come from the list
+            settings = scanning._settings(net, chosen, asked, size=(3, 224, 224), top=9, shard=shard)
+            store.begin(settings, [(one.name, one.channels, one.height, one.width) for one in chosen])
+            store.extend(files, shard)
+            table = scanning._Table(store, recording, chosen, 9)
+            times = list(made_up(store, table, shards, shard))
+
+            def resume() -> None:
+                with Store(path) as again:
+                    scanning._Table(again, recording, chosen, 9)
+                    list(again.waiting())
+
+            resuming = seconds(resume)
+        size = path.stat().st_size / 2**20
+    return {
+        "size": size,
+        "first": times[0],
+        "commit": statistics.median(times[1:]),
+        "resume": resuming,
+        "pictures": shards * shard,
+    }
+
+
+def main() -> None:
+    """Measure all and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", help="a folder of pictures")
+    parser.add_argument("--weights", default="DEFAULT", help="of SqueezeNet 1.0: a file, or DEFAULT to download them")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--parts", default="rate,plates,store,memory", help="what to measure (default: all)")
+    parser.add_argument("--only-scan", action="store_true", help="scan and print the process's peak memory, MiB")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    net = load(options.weights)
+    layers = module_layers(net)
+    if options.only_scan:
+        scan_once(net, options.pictures, layers)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    parts, numbers = options.parts.split(","), {}
+    watch = Watch(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
+    numbers["about"] = {"layers": len(layers), "channels": watch.count, "pictures": len(find(options.pictures).names)}
+    if "rate" in parts:
+        numbers["all"] = measure_rate(net, options.pictures, layers, options.rounds)
+        print(numbers["all"], flush=True)
+        numbers["three"] = measure_rate(net, options.pictures, THREE, options.rounds)
+        print(numbers["three"], flush=True)
+    if "plates" in parts:
+        numbers["plates"] = measure_plates(net, options.pictures, "features.10")
+        print(numbers["plates"], flush=True)
+    if "store" in parts:
+        numbers["store"] = measure_store(net, layers)
+        print(numbers["store"], flush=True)
+    if "memory" in parts:
+        numbers["memory"] = {
+            str(copies): peak_memory(options.pictures, os.path.abspath(options.weights), copies) for copies in (1, 10)
+        }
+        print(numbers["memory"], flush=True)
+    print(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main()
