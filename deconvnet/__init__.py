@@ -19,6 +19,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import rules
+    from .explorer import explore
     from .images import Preprocess
     from .models import Loaded, load_model
     from .net import DeconvNet, Layer
@@ -38,6 +39,7 @@ __all__ = [
     "Unit",
     "Window",
     "__version__",
+    "explore",
     "load_model",
     "rules",
     "scan",
@@ -51,6 +53,7 @@ _HOMES = {
     "Projection": "project",
     "Recording": "record",
     "Scan": "scan",
+    "explore": "explorer",
     "load_model": "models",
 }
 

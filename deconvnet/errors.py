@@ -8,6 +8,7 @@
     ├── NoRuleError             the way down meets a call that has no mirror rule
     ├── StaleRecordingError     the weights changed after the recording was made
     ├── UnitError               a channel, row, column or unit that the layer does not have
+    ├── EngineError             Ray, or a worker of it, cannot be used
     └── OptionError             an option's value that is not one of its values
 
 `DeconvnetError` is a `ValueError`, so plain Python code can catch it without importing this module.
@@ -53,6 +54,10 @@ class UnitError(DeconvnetError):
 
 class StoreError(DeconvnetError):
     """A scan's file cannot be used: it belongs to other settings, is no scan, or is in use."""
+
+
+class EngineError(DeconvnetError):
+    """What a scan was to run on cannot be used: it is missing, does not answer, or has no worker that can do it."""
 
 
 class OptionError(DeconvnetError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -71,6 +72,27 @@ def project_value(
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
 
 
+@torch.no_grad()
+def walk_down(
+    tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
+) -> Iterator[tuple[Call, int, Tensor]]:
+    """Carry a signal down as `project_value` does, but one call at a time, with no short cut.
+
+    Yields, for each call and each of its inputs that takes a signal, the call, the input's number and the signal there:
+    where other calls read it too, what has come back from them so far is in it.
+    """
+    signals = {value: signal}
+    for call in tape.down_from(value):
+        above = tuple(signals.pop(number, None) for number in call.outputs)
+        if all(part is None for part in above):
+            continue
+        below = tape.rule(call, table).mirror(call.kept.of(rows), above[0] if len(above) == 1 else above)
+        for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
+            if part is not None:
+                signals[number] = signals[number] + part if number in signals else part
+                yield call, number, signals[number]
+
+
 def order_of(device: torch.device) -> torch.memory_format:
     """Return the memory format in which a device's convolutions and pools are fastest: on a GPU, in float32, torch's own."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
@@ -115,27 +137,35 @@ class Mirror:
         """Return the statuses met, each once, in order of appearance."""
         return list(dict.fromkeys(step.status for step in self.steps))
 
-    def __str__(self) -> str:
-        rows = [("layer", "call", "in", "out", "rule", "status")]
-        rows += [
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table's rows, the heading first."""
+        rows: list[tuple[str, ...]] = [("layer", "call", "in", "out", "rule", "status")]
+        return rows + [
             (step.layer, step.call, size_text(step.input_size), size_text(step.output_size), step.rule, step.status)
             for step in self.steps
         ]
-        return table_text(rows)
+
+    def __str__(self) -> str:
+        return table_text(self.rows())
 
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        return table_html(self.rows())
+
 
 def describe(tape: Tape, layer: str, value: int, table: Mapping[Callable[..., Any], Any]) -> Mirror:
     """Return the mirror of a layer's value; a call without a rule has the status "no rule"."""
-    steps = []
-    for call in calls_below(tape, value):
-        rule = table.get(call.func)
-        size_in = tuple(tape.shapes[call.inputs[0]][1:]) if call.inputs else ()
-        size_out = tuple(tape.shapes[call.outputs[0]][1:])
-        steps.append(Step(call.layer, call.name, size_in, size_out, type(rule).__name__ if rule else "-", status(call, rule)))
-    return Mirror(layer, tuple(steps))
+    return Mirror(layer, tuple(step_of(tape, call, table) for call in calls_below(tape, value)))
+
+
+def step_of(tape: Tape, call: Call, table: Mapping[Callable[..., Any], Any]) -> Step:
+    """Return one call as a row of the mirror's table."""
+    rule = table.get(call.func)
+    size_in = tuple(tape.shapes[call.inputs[0]][1:]) if call.inputs else ()
+    size_out = tuple(tape.shapes[call.outputs[0]][1:])
+    return Step(call.layer, call.name, size_in, size_out, type(rule).__name__ if rule else "-", status(call, rule))
 
 
 def status(call: Call, rule: Any) -> str:
@@ -155,3 +185,14 @@ def table_text(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
+
+
+def table_html(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of words as an HTML table, every word escaped; the first row is the heading."""
+    heading, *others = rows
+    body = "".join(_row_html(row, "td") for row in others)
+    return f"<table><thead>{_row_html(heading, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _row_html(row: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)}</tr>"

@@ -17,12 +17,35 @@ from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
 from .field import map_size, pixel_window
 from .images import Picture, Preprocess, open_picture
-from .mirror import Mirror, calls_below, describe, project_value, size_text, status, table_text
+from .mirror import (
+    Mirror,
+    Step,
+    calls_below,
+    describe,
+    project_value,
+    size_text,
+    status,
+    step_of,
+    table_html,
+    table_text,
+    walk_down,
+)
 from .models import Loaded, Preprocessing
-from .project import Projection, Seen, UnitLike, as_maps, choose_units, default_layer, named_units, project_units
+from .project import (
+    Projection,
+    Seen,
+    UnitLike,
+    as_maps,
+    choose_units,
+    default_layer,
+    from_maps,
+    named_units,
+    project_units,
+    start_signal,
+)
 from .record import Place, Recording, check_images
 from .tape import Tape
-from .units import Window
+from .units import Unit, Window
 from .version import __version__
 
 
@@ -43,17 +66,24 @@ class Layer:
 class Layers(tuple[Layer, ...]):
     """The layers of a net, in the order in which they finish. Prints as a table."""
 
-    def __str__(self) -> str:
-        rows = [("layer", "kind", "output", "field", "stride", "status")]
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table's rows, the heading first."""
+        rows: list[tuple[str, ...]] = [("layer", "kind", "output", "field", "stride", "status")]
         for layer in self:
             output = size_text((layer.channels, layer.height, layer.width))
             rows.append(
                 (layer.name, layer.kind, output, size_text(layer.receptive_field), size_text(layer.stride), layer.status)
             )
-        return table_text(rows)
+        return rows
+
+    def __str__(self) -> str:
+        return table_text(self.rows())
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return table_html(self.rows())
 
 
 class DeconvNet:
@@ -113,7 +143,9 @@ class DeconvNet:
 
     def _recording(self, images: Tensor, layers: Sequence[str] | None = None, **options: Any) -> Recording:
         try:
-            return Recording(self.model, images, self.rules, layers, name=self.name, **options)
+            recording = Recording(self.model, images, self.rules, layers, name=self.name, **options)
+            recording.show = self._seen
+            return recording
         except RuntimeError as error:
             reason = str(error).splitlines()[0].rstrip(".")
             if not re.search("size|shape|channels", reason):  # the model's own trouble
@@ -198,6 +230,24 @@ class DeconvNet:
         """Return the mirrored deconvnet from the pixels to a layer; prints as a table of calls, sizes, rules, statuses."""
         layer = layer or default_layer(recording)
         return describe(recording.tape, layer, recording.value(layer), self.rules)
+
+    def steps(self, recording: Recording, unit: Unit, *, rule: str = "deconvnet") -> list[tuple[Step, Tensor]]:
+        """Return a unit's way down, a call at a time: each call and the signal (C', H', W') that it hands to its input.
+
+        `unit` as `project` names it; without row and col, its whole map. Where calls meet, a signal is the sum so far; the
+        last one is the projection in the whole frame.
+
+            >>> [(step.call, tuple(signal.shape)) for step, signal in net.steps(recording, Unit("features.1", 3, 6, 7))]
+            [('relu', (32, 46, 46)), ('conv2d', (3, 96, 96))]
+        """
+        table = self._table(rule)
+        with torch.inference_mode(False), torch.no_grad():
+            maps = as_maps(recording.kept_activations(unit.layer), recording.layout(unit.layer), unit.layer)
+            (chosen,) = named_units(maps, unit.layer, [unit], unit.image)
+            tape, value = recording.tape_for(unit.layer, table), recording.value(unit.layer)
+            signal = from_maps(start_signal(maps, [chosen], "activation"), tape.layouts[value])
+            walked = walk_down(tape, value, signal, table, chosen.image)
+            return [(step_of(tape, call, table), below[0].clone()) for call, _, below in walked]
 
     def layers(self, input_size: tuple[int, int, int] | None = None) -> Layers:
         """List the layers that the model has for images of (C, H, W); by default those it was made for."""

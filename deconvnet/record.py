@@ -280,6 +280,7 @@ class Recording:
         self._run = self._pass(table, layers or (), stop)
         self._with_values: dict[tuple[Any, ...], Run] = {}
         self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
+        self.show: Callable[[Recording, int], Any] | None = None  # how its net shows an image and what it said: `Seen`
         for layer in layers or ():
             self._check_layer(layer, self._run)
 
@@ -380,6 +381,11 @@ class Recording:
         return (
             f"Recording({len(self)} images of {'x'.join(map(str, self.images.shape[1:]))}, {len(self._run.tape.calls)} calls)"
         )
+
+    def _repr_html_(self) -> str:
+        from .render.html import recording_html
+
+        return recording_html(self)
 
 
 def check_images(images: Tensor) -> Tensor:

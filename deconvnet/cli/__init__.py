@@ -17,6 +17,7 @@ GROUPS = {
         "project": ("project", "Project a picture's strongest channels back to pixels."),
         "scan": ("scan", "Find the pictures that excite every channel most, in a data set."),
         "plate": ("plate", "Draw a scan's channels as the paper's Figure 2."),
+        "atlas": ("atlas", "Write a scan as pages to browse, that open from disk."),
         "top": ("top", "Print the pictures that excite a channel most."),
         "report": ("report", "Tell of dead and rare channels, and how strong they are."),
     },
@@ -26,11 +27,20 @@ GROUPS = {
         "correspond": ("correspond", "Mask the same part in several pictures: do features move alike? (Table 1)"),
         "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
     },
+    "Weigh what a projection tells": {
+        "filters": ("filters", "Look for dead, dominant and aliased filters: the paper's Figure 6."),
+        "ablate": ("ablate", "Draw a unit by all eight settings of mask, switches, rectification."),
+        "sanity": ("sanity", "Make the weights random: do the projections change?"),
+        "faithful": ("faithful", "Score units: does a projection point at what excites its unit?"),
+    },
     "Ways of going up": {
         "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
         "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
     },
-    "Look around": {"layers": ("layers", "List a model's layers: size, receptive field, stride, rule status.")},
+    "Look around": {
+        "explore": ("explore", "Explore a picture in a browser: click a layer's maps and units."),
+        "layers": ("layers", "List a model's layers: size, receptive field, stride, rule status."),
+    },
 }
 
 COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}

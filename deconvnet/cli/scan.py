@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +30,26 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures a forward pass. [default: 8, on a GPU 64]")
 @click.option("--shard", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures that a kill loses at most.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads that read pictures. [default: one a core, 2 to 16]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Threads that read pictures [default: one a core, 2 to 16]; with --engine ray, processes that hold the net"
+    " [default: one a GPU, or one a core].",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What runs it: this process, or workers on the machines of a Ray cluster (extra: ray).",
+)
+@click.option("--address", metavar="auto|HOST:PORT", help="Where Ray runs. [default: $RAY_ADDRESS, or one is started here]")
+@click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="On Ray. [default: 1 if it has any, else 0]")
+@click.option(
+    "--cpus-per-worker",
+    type=click.FloatRange(min=0, min_open=True),
+    help="On Ray: cores. [default: 1; beside GPUs, a fair share]",
+)
 @click.option(
     "--out", "-o", required=True, metavar="FILE.scan", help="The scan's file; where it has a part of it, that is kept."
 )
@@ -45,9 +66,14 @@ def scan(
     batch: int | None,
     shard: int,
     workers: int | None,
+    engine: str,
+    address: str | None,
+    gpus_per_worker: float | None,
+    cpus_per_worker: float | None,
     out: str,
 ) -> None:
-    """Find the pictures that excite every channel most, in PICTURES: a folder, a glob in quotes, or a list file (.txt).
+    """Find the pictures that excite every channel most, in PICTURES: a folder, s3://BUCKET/FOLDER, a glob in quotes,
+    or a list file (.txt).
 
     The same command again goes on where it was stopped, and adds pictures that are new. The file is SQLite: read it with
     anything.
@@ -61,9 +87,20 @@ def scan(
     from ..scan import scan as run
 
     net = DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
-    options = {"layers": layers or None, "top": top, "batch": batch, "shard": shard, "workers": workers}
+    options: dict[str, Any] = {
+        "layers": layers or None,
+        "top": top,
+        "batch": batch,
+        "shard": shard,
+        "workers": workers,
+        "engine": engine,
+    }
+    if engine == "ray" and device == "cpu" and gpus_per_worker is None:
+        gpus_per_worker = 0
+    options |= {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
     try:
-        found = run(net, pictures, out, progress=True, **options)  # type: ignore[arg-type]
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a machine is lost
+            found = run(net, pictures, out, progress=True, **options)
     except KeyboardInterrupt:
         _say_how_to_go_on(out)
         raise
@@ -88,5 +125,6 @@ def _what_next(found: Scan) -> str:
     path, layer = shlex.quote(found.path), shlex.quote(found.layers[-1])
     return (
         f"Try next:\n  deconvnet plate {path} --layer {layer} --random 12 --out plate.png\n"
-        f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}"
+        f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}\n"
+        f"  deconvnet atlas {path} --out site"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -95,7 +95,7 @@ def run_here(
     floor: Callable[[], npt.NDArray[np.float32]],
     top: int,
     tell: Callable[[int], None],
-) -> Iterator[Found]:
+) -> Generator[Found, None, None]:
     """Yield what each shard gives, in order; `floor` is asked before each."""
     todo = ((place, name) for shard in shards for place, name in zip(shard.places, shard.names, strict=True))
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:

@@ -1,4 +1,4 @@
-"""Where a scan's pictures come from: a folder, a glob, a list file, or any torch Dataset; in one stable order."""
+"""Where a scan's pictures come from: a folder, a glob, a list file, a URI (`far.py`), or a torch Dataset; in a stable order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,19 @@ class Files:
         except OSError:
             return None
 
+    def is_there(self, name: str) -> bool:
+        """Return whether this process can see a file."""
+        return os.path.isfile(self.path(name))
+
     def see(self, number: int, name: str, preprocess: Callable[[Any], Tensor] | None) -> Seen:
         """Read and prepare one picture; a trouble with it is told, not raised."""
         path, size, digest = self.path(name), None, None
         try:
             data, size = _read(path)
             digest = hashlib.sha256(data).hexdigest()
-            return Seen(prepare(_decode(data, path), preprocess), size, digest)
+            return Seen(prepare(decode(data, path), preprocess), size, digest)
         except Exception as error:  # also what a preprocessing of one's own raises
-            return Seen(None, size, digest, _told(error))
+            return Seen(None, size, digest, told(error))
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class Items:
         """An item has no file."""
         return None
 
+    def is_there(self, name: str) -> bool:
+        """The data set is where this process is."""
+        return True
+
     def see(self, number: int, name: str, preprocess: Callable[[Any], Tensor] | None) -> Seen:
         """Get one item; whatever the data set raises is told, not raised."""
         try:
@@ -98,14 +106,44 @@ class Items:
             item = item[0] if isinstance(item, (tuple, list)) else item
             return Seen(prepare(item, preprocess))
         except Exception as error:  # a Dataset may raise anything for a bad item
-            return Seen(None, problem=_told(error))
+            return Seen(None, problem=told(error))
 
 
-Pictures = Files | Items
+class Pictures(Protocol):
+    """Pictures by name, in one order; `root` is what the names are relative to, None where they are no paths."""
+
+    @property
+    def root(self) -> str | None:
+        """A folder or a URI."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All names, each once."""
+
+    def path(self, name: str) -> str:
+        """Return where a picture lies."""
+
+    def size(self, name: str) -> int | None:
+        """Return its bytes, None where it is no file."""
+
+    def is_there(self, name: str) -> bool:
+        """Return whether this process can see it."""
+
+    def see(self, number: int, name: str, preprocess: Callable[[Any], Tensor] | None) -> Seen:
+        """Read and prepare it; a trouble is told, not raised."""
+
+
+def at(root: str) -> Pictures:
+    """Return the pictures of a folder or a URI by their names from there, without listing them."""
+    if "://" in root:
+        from .far import Far
+
+        return Far(root, ())
+    return Files(root, ())
 
 
 def find(pictures: Any) -> Pictures:
-    """Take a folder, a glob such as "photos/**/*.jpg", a list file (.txt), a list of paths, or a torch Dataset."""
+    """Take a folder, s3://BUCKET/FOLDER, a glob ("photos/**/*.jpg"), a list file (.txt), paths, or a torch Dataset."""
     found = _found(pictures)
     if not found.names:
         raise PictureError("there is no picture to scan: the list is empty. Give at least one.")
@@ -113,8 +151,12 @@ def find(pictures: Any) -> Pictures:
 
 
 def _found(pictures: Any) -> Pictures:
-    if isinstance(pictures, (Files, Items)):
+    if hasattr(pictures, "see") and hasattr(pictures, "names"):
         return pictures
+    if isinstance(pictures, str) and "://" in pictures:
+        from .far import find_far
+
+        return find_far(pictures)
     if isinstance(pictures, (list, tuple)) and all(isinstance(one, (str, os.PathLike)) for one in pictures):
         return _files(find_pictures(pictures), Path.cwd())
     if hasattr(pictures, "__getitem__") and hasattr(pictures, "__len__") and not isinstance(pictures, str):
@@ -231,11 +273,12 @@ def _checked(image: Tensor) -> Tensor:
     return image
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """Return what is written down of a failure, on one line."""
     text = _text(" ".join(str(error).split()))
     return text if isinstance(error, PictureError) else f"{type(error).__name__}: {text}"
 
 
-def _decode(data: bytes, path: str) -> Any:
+def decode(data: bytes, path: str) -> Any:
+    """Open a picture from its bytes; the path only names it."""
     return open_picture(path, data=io.BytesIO(data))

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Plate:
     memory: int | None = None
     progress: bool = False
     changed: list[str] = field(default_factory=list)  # pictures that no longer give the recorded activation, or are gone
-    _named: set[str] = field(default_factory=set, repr=False)
+    named: set[str] = field(default_factory=set, repr=False)  # their paths
 
     def __post_init__(self) -> None:
         from ..render.tone import TONES
@@ -97,6 +98,7 @@ class Plate:
         for block in self._blocks():
             found = self._project(block, tell)
             yield from ((channel, found[channel]) for channel in block)
+            found.clear()  # before the next block takes as much again
 
     def pages(self, *, per_page: int = PAGE) -> Iterator[Image]:
         """Yield the pages, `per_page` channels each."""
@@ -147,7 +149,7 @@ class Plate:
 
     def _blocks(self) -> Iterator[Sequence[int]]:
         """Yield channels that are projected together: as many as a fair share of the memory holds."""
-        yield from blocks_within(self.scan, self.layer, self.channels, 32 * batch_bytes(torch.device("cpu"), self.memory))
+        yield from plate_blocks(self.scan, self.layer, self.channels, self.memory)
 
     def _project(self, channels: Sequence[int], tell: Callable[[float], Any]) -> dict[int, list[Shown]]:
         """Return each channel's examples, strongest first."""
@@ -155,37 +157,14 @@ class Plate:
         by_picture: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
         for channel, hit in hits:
             by_picture[hit.picture].append((channel, hit))
-        parts: dict[tuple[int, int], tuple[Any, ...]] = {}
-        for some, images in self._recorded(sorted(by_picture)):
+        parts: dict[int, list[tuple[int, tuple[Any, ...]]]] = defaultdict(list)
+        for some, images in read_pictures(self.scan, sorted(by_picture), self._notice):
             wanted = [(number, *pair) for number, picture in enumerate(some) for pair in by_picture[picture]]
-            for key, part in self._parts(images, wanted):
-                parts[key] = part
+            for (channel, rank), part in self._parts(images, wanted):
+                parts[channel].append((rank, part))
             tell(len(channels) * len(some) / max(len(by_picture), 1))
-        return {channel: _examples([parts[key] for key in sorted(parts) if key[0] == channel]) for channel in channels}
-
-    def _recorded(self, pictures: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield the pictures that can still be read, some at a time, as the net gets them."""
-        names = dict(self.scan.paths())
-        net, source = self.scan.net, self.scan.pictures
-        places = {name: place for place, name in enumerate(source.names)}
-
-        def see(picture: int) -> tuple[int, Seen]:
-            return picture, source.see(places.get(names[picture], picture), names[picture], net.preprocess)
-
-        some: list[int] = []
-        pixels: list[Any] = []
-        with ThreadPoolExecutor(default_workers()) as pool:
-            for picture, seen in ahead(pool, see, pictures, 2 * TOGETHER):
-                if seen.pixels is None:
-                    self._notice(names[picture], f"is gone or cannot be read: {seen.problem}")
-                    continue
-                some.append(picture)
-                pixels.append(seen.pixels)
-                if len(some) == TOGETHER:
-                    yield some, batch_of(pixels, net.preprocess)
-                    some, pixels = [], []
-        if some:
-            yield some, batch_of(pixels, net.preprocess)
+        ranked = {channel: sorted(parts.pop(channel, []), key=itemgetter(0)) for channel in dict.fromkeys(channels)}
+        return {channel: _examples([part for _, part in ranked.pop(channel)]) for channel in list(ranked)}  # whole windows go
 
     def _parts(
         self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]
@@ -208,15 +187,48 @@ class Plate:
             yield (channel, hit.rank), (part.float().cpu().numpy(), window, seen[number], hit)
 
     def _notice(self, path: str, what: str) -> None:
-        if path not in self._named:
-            self._named.add(path)
+        if path not in self.named:
+            self.named.add(path)
             self.changed.append(f"{path} {what}")
+
+
+def read_pictures(scan: Scan, pictures: Sequence[int], tell: Callable[[str, str], Any]) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield the pictures of these numbers that can still be read, some at a time, as the net gets them.
+
+    `tell` is told the path of each of the others, and what is the matter with it.
+    """
+    names = dict(scan.paths())
+    net, source = scan.net, scan.pictures
+    places = {name: place for place, name in enumerate(source.names)}
+
+    def see(picture: int) -> tuple[int, Seen]:
+        return picture, source.see(places.get(names[picture], picture), names[picture], net.preprocess)
+
+    some: list[int] = []
+    pixels: list[Any] = []
+    with ThreadPoolExecutor(default_workers()) as pool:
+        for picture, seen in ahead(pool, see, pictures, 2 * TOGETHER):
+            if seen.pixels is None:
+                tell(names[picture], f"is gone or cannot be read: {seen.problem}")
+                continue
+            some.append(picture)
+            pixels.append(seen.pixels)
+            if len(some) == TOGETHER:
+                yield some, batch_of(pixels, net.preprocess)
+                some, pixels = [], []
+    if some:
+        yield some, batch_of(pixels, net.preprocess)
 
 
 def frame_of(scan: Scan) -> tuple[int, int]:
     """Return the height and width of the pictures as the net sees them."""
     _, height, width = scan.settings["size"]
     return height, width
+
+
+def plate_blocks(scan: Scan, layer: str, channels: Sequence[int], memory: int | None = None) -> Iterator[Sequence[int]]:
+    """Yield runs of channels that a plate projects together: the same picture in another run may differ in the last digit."""
+    yield from blocks_within(scan, layer, channels, 32 * batch_bytes(torch.device("cpu"), memory))
 
 
 def blocks_within(scan: Scan, layer: str, channels: Sequence[int], most: int) -> Iterator[Sequence[int]]:

@@ -15,10 +15,11 @@ from ..images import Preprocess
 from ..models import load_model
 from ..net import DeconvNet
 from ..units import Window
-from .pictures import Files, Pictures, find
+from .pictures import Pictures, at, find
 from .store import Store
 
 if TYPE_CHECKING:
+    from ..atlas import Built
     from .plates import Plate
 
 
@@ -81,7 +82,7 @@ class Scan:
 
         `root`: where the pictures lie now, if they were moved. `pictures`: the Dataset, if one was scanned.
         """
-        source = Files(os.fspath(root), ()) if root is not None else None if pictures is None else find(pictures)
+        source = at(os.fspath(root)) if root is not None else None if pictures is None else find(pictures)
         return cls(path, net=net, pictures=source, notes=notes)
 
     @property
@@ -95,7 +96,7 @@ class Scan:
         if self._pictures is None:
             if self.settings["root"] is None:
                 raise StoreError(f"{self.path!r} was made from a data set. Give it: Scan.open(path, pictures=dataset).")
-            self._pictures = Files(self.settings["root"], ())
+            self._pictures = at(self.settings["root"])
         return self._pictures
 
     @property
@@ -198,6 +199,25 @@ class Scan:
             self._check(layer, channel)
         return Plate(self, layer, tuple(chosen), rule, tone, memory, progress)
 
+    def atlas(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        layers: Sequence[str] | None = None,
+        rule: str = "deconvnet",
+        tone: str = "symmetric",
+        tile: int = 96,
+        memory: int | None = None,
+        progress: bool = False,
+    ) -> Built:
+        """Write the scan as pages that open from disk, to the folder `out`; again, only what has changed is drawn.
+
+        `layers`: by default all that were scanned. `tile`: the side of a tile, in pixels. Needs the extra `atlas`.
+        """
+        from ..atlas import write_atlas
+
+        return write_atlas(self, out, layers=layers, rule=rule, tone=tone, tile=tile, memory=memory, progress=progress)
+
     def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
         """Return `count` random channels of a layer, those that never fired left out, in order of number."""
         alive = np.flatnonzero(self.statistics(layer)["fired"] > 0)
@@ -224,3 +244,8 @@ class Scan:
     def __repr__(self) -> str:
         done, total = self.progress()
         return f"Scan({self.path!r}, {done} of {total} pictures, {len(self.sizes)} layers)"
+
+    def _repr_html_(self) -> str:
+        from ..render.html import scan_html
+
+        return scan_html(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Container, Iterator, Sequence
+from contextlib import closing
 from fnmatch import fnmatchcase
 from itertools import repeat
 from typing import Any
@@ -13,21 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ..errors import OptionError, PictureError, UnknownLayerError, did_you_mean
+from ..errors import OptionError, PictureError, StoreError, UnknownLayerError, check_option, did_you_mean
 from ..images import Preprocess
 from ..net import DeconvNet
 from ..project import rectified_values
 from ..record import Recording
 from ..version import __version__
-from .engine import Found, Shard, default_workers, run_here
-from .pictures import Files, Pictures, Size, find, size_of
+from .engine import Found, Shard
+from .job import Engine, Job, Local
+from .pictures import Files, Items, Pictures, Size, find, size_of
 from .result import Scan
 from .store import Store
 from .topk import NOBODY, Top, merge
 from .watch import ScannedLayer, Watch, scanned_layers, windows_of
 
-BATCH = 8  # pictures; larger batches leave a CPU's caches, and are slower
-GPU_BATCH = 64
+ENGINES = ("local", "ray")
 SHARD = 512  # pictures that are lost at most when a scan is killed
 
 
@@ -41,6 +42,10 @@ def scan(
     batch: int | None = None,
     shard: int = SHARD,
     workers: int | None = None,
+    engine: str | Engine = "local",
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
+    cpus_per_worker: float | None = None,
     progress: bool = False,
 ) -> Scan:
     """Find the `top` pictures of every channel of `layers`, and where in each the channel is strongest.
@@ -49,23 +54,26 @@ def scan(
     tensors (C, H, W) as the model expects them. `layers`: names, or patterns such as "features.*"; by default every
     rectified layer with maps. `path`: the file that the scan is kept in; where it has a part of this scan already, that
     part is not done again, and pictures that are new are added. `shard`: pictures a transaction. `workers`: threads that
-    read pictures. Each picture counts once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9
-    activations"); the paper does not say if a picture may come twice.
+    read pictures. `engine`: "local", or "ray", with `workers` processes on the machines of the Ray at `address` ("auto",
+    "HOST:PORT"; None starts one here), each with `gpus_per_worker` and `cpus_per_worker`. Each picture counts
+    once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9 activations"); the paper does not say if a
+    picture may come twice.
 
         >>> deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"]).top("features.10", 151)[0].path
         'dogs/17.jpg'
 
-    Raises `StoreError` where the file belongs to a scan with other settings, naming the difference.
+    Raises `StoreError` where the file belongs to a scan with other settings, naming the difference, and `EngineError` where
+    Ray is missing, does not answer, or its workers cannot do it.
     """
     _check_counts(top=top, shard=shard, batch=batch, workers=workers)
     found = find(pictures)
-    if net.preprocess is None and isinstance(found, Files):
+    if net.preprocess is None and not isinstance(found, Items):
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
     size = _size(net, found)
     recording = net.record_zeros(size)
     chosen = scanned_layers(recording, choose_layers(recording, layers))
     watch = Watch(net, chosen, size)
-    with Store(path, create=True) as store:
+    with _engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner, Store(path, create=True) as store:
         settings = _settings(net, chosen, found, size=size, top=top, shard=shard)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
         found = _named_as_before(store, found)
@@ -78,21 +86,29 @@ def scan(
                 recording, layer, np.zeros(1, np.int64)
             )  # a net whose windows cannot be known is refused before the work, not after
         done = len(found.names) - sum(len(one.names) for one in shards)
-        on_gpu = watch.device.type != "cpu"
-        with tqdm(total=len(found.names), initial=done, unit="picture", disable=None if progress else True) as bar:
-            for part in run_here(
-                watch,
-                shards,
-                found,
-                net.preprocess,
-                batch=batch or (GPU_BATCH if on_gpu else BATCH),
-                workers=workers or default_workers(),
-                floor=lambda: table.best.floor,
-                top=top,
-                tell=bar.update,
-            ):
+        job = Job(watch, found, net.preprocess, batch or runner.batch(watch), top)
+        with (
+            tqdm(total=len(found.names), initial=done, unit="picture", disable=None if progress else True) as bar,
+            closing(runner.run(job, shards, floor=lambda: table.best.floor, tell=bar.update)) as parts,
+        ):
+            for part in parts:
                 table.commit(part)
     return Scan.open(path, net=net, pictures=found, notes=notes)
+
+
+def _engine(engine: str | Engine, workers: int | None, address: str | None, gpus: float | None, cpus: float | None) -> Engine:
+    """Return what runs the scan; Ray is imported where it is asked for, and nowhere else."""
+    if not isinstance(engine, str):
+        return engine
+    check_option("engine", engine, ENGINES)
+    if engine == "local":
+        given = {"address": address, "gpus_per_worker": gpus, "cpus_per_worker": cpus}
+        for name in (name for name, value in given.items() if value is not None):
+            raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or ask for the engine ray.")
+        return Local(workers)
+    from .engine_ray import OnRay
+
+    return OnRay(address, workers, gpus, cpus)
 
 
 def choose_layers(recording: Recording, layers: Sequence[str] | None) -> list[str]:
@@ -170,7 +186,7 @@ class _Table:
 
 def _size(net: DeconvNet, pictures: Pictures) -> Size:
     """Return (C, H, W) of the images: what the preprocessing says, or else that of the first that can be read."""
-    if isinstance(pictures, Files) and isinstance(net.preprocess, Preprocess):
+    if not isinstance(pictures, Items) and isinstance(net.preprocess, Preprocess):
         return (net.preprocess.channels, *net.preprocess.crop_size)
     seen = (pictures.see(number, name, net.preprocess) for number, name in enumerate(pictures.names))
     return next((size_of(one.pixels) for one in seen if one.pixels is not None), net.loaded.input_size)
@@ -179,8 +195,10 @@ def _size(net: DeconvNet, pictures: Pictures) -> Size:
 def _named_as_before(store: Store, pictures: Pictures) -> Pictures:
     """Name files from the folder that the scan's files are named from; where that is gone, they were moved to this one."""
     root = store.settings()["root"]
-    if root == pictures.root or not isinstance(pictures, Files):
+    if root == pictures.root or isinstance(pictures, Items):
         return pictures
+    if not isinstance(pictures, Files):
+        raise StoreError(f"{store.path!r} has pictures from {root!r}, not from {pictures.root!r}. Choose another name.")
     if root and os.path.isdir(root):
         return pictures.named_from(root)
     store.set_root(pictures.root)

@@ -29,7 +29,7 @@ from ..mirror import table_text
 from ..net import DeconvNet
 from ..project import default_layer
 from ..units import Window
-from .forward import features, fill_colour, source_of
+from .forward import check_layers, features, fill_colour, seen_pixels, source_of
 from .study import FAINT, PIXELS, as_images, new_figure, settings_of, sign, top_layer
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def run(
     images = as_images(net, pictures)
     recording = net.record(images[:1], stop=False)
     chosen = list(dict.fromkeys(layers or (default_layer(recording), top_layer(recording))))
+    check_layers(recording, chosen)
     boxes = [
         {name: _seen_box(net, pictures, at, name, own[name], images.shape[2:]) for name in names}
         for at, own in enumerate(parts)
@@ -115,7 +116,7 @@ def run(
         pairs=np.array(pairs),
         sources=sources,
         boxes={name: np.array([own[name].to_list() for own in boxes]) for name in names},
-        pictures=np.stack([net.loaded.undo(image, net.preprocess) for image in images]),
+        pictures=np.stack([seen_pixels(net, image) for image in images]),
         settings=settings | {"trials": trials, "seed": seed, "tolerance": tolerance},
     )
 
@@ -185,6 +186,8 @@ def _seen_box(
     net: DeconvNet, pictures: Tensor | Sequence[Picture], at: int, name: str, box: Window | Sequence[int], size: Sequence[int]
 ) -> Window:
     """Return a box of a picture's pixels in the pixels that the net sees, by sending a mask the picture's own way."""
+    if not isinstance(box, Window) and len(box) != 4:
+        raise OptionError(f"{name!r} in {source_of(pictures, at)}: its box {list(box)} is not [top, left, height, width].")
     window = box if isinstance(box, Window) else Window(*box)
     picture, height, width = pictures[at], *size
     if not isinstance(picture, Tensor):

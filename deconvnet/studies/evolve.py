@@ -27,7 +27,7 @@ from ..project import SOON, as_maps, check_unit, rectified_values
 from ..record import Recording
 from ..render.tone import apply_tone
 from ..units import Unit, Window
-from .forward import strongest
+from .forward import check_layers, strongest
 from .study import PIXELS, as_images, cut_window, new_figure, settings_of, shown_window, sign
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def run(
     nets = _nets(net, list(files.values()))
     last = next(_nets(net, list(files.values())[-1:]))
     recording = last.record(images[:1], stop=False)
-    layers = list(layers) if layers else spread_layers(recording)
+    layers = list(dict.fromkeys(layers)) if layers else spread_layers(recording)
+    check_layers(recording, layers)
     chosen = _choose(last, images, recording, layers, channels, count, seed)
     steps = tqdm(nets, total=len(files), desc="checkpoints", delay=SOON, leave=False, disable=None)
     found = [_at(one, images, recording, chosen) for one in steps]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..images import Picture, Preprocess
+from ..images import Picture, Preprocess, to_rgb
 from ..net import DeconvNet
 from ..project import as_maps
 from ..record import Recording, run_model
@@ -81,6 +81,17 @@ def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[
     for some in torch.split(images, forward.batch):
         output, found = forward(some, _whole)
         yield Features(found, output)
+
+
+def check_layers(recording: Recording, layers: Sequence[str]) -> None:
+    """Refuse layers that a recording does not know: a forward pass would hand over nothing of them, and not say so."""
+    for layer in layers:
+        recording.value(layer)
+
+
+def seen_pixels(net: DeconvNet, image: Tensor) -> Number:
+    """Return what the net saw as pixels that can be shown: (C, H, W) as the net expects it -> (H, W, 3) uint8."""
+    return to_rgb(net.loaded.undo(image, net.preprocess))
 
 
 def _whole(layer: str, activations: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
 from ..project import SOON
-from .forward import FILLS, Features, features, fill_colour, source_of
+from .forward import FILLS, Features, check_layers, features, fill_colour, seen_pixels, source_of
 from .study import (
     PIXELS,
     as_images,
@@ -98,9 +98,9 @@ def run(
     check_option("distance", distance, DISTANCES)
     check_option("interpolation", interpolation, ("bilinear", "bicubic", "nearest"))
     images = as_images(net, pictures)
-    if layers is None:
-        recording = net.record(images[:1], stop=False)
-        layers = list(dict.fromkeys([first_layer(recording), top_layer(recording)]))
+    recording = net.record(images[:1], stop=False)
+    layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
+    check_layers(recording, layers)
     swept = swept_values(images.shape[2:], values)
     whole = [next(features(net, image[None], layers)) for image in images]
     numbers = _labels(net, whole, labels)
@@ -208,7 +208,7 @@ def _sweep(
         if labels:
             likely = [class_shares(part.output) for part in parts]
             shares.append(torch.cat([share[:, labels[number]] for share in likely if share is not None]))
-        shown.append(net.loaded.undo(transform(net, image, kind, [example])[0], net.preprocess))
+        shown.append(seen_pixels(net, transform(net, image, kind, [example])[0]))
         bar.update(len(values))
     return Sweep(
         values=values,

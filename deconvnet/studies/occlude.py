@@ -24,7 +24,7 @@ from ..project import SOON, as_maps, check_unit, default_layer
 from ..record import Recording
 from ..render.tone import apply_tone
 from ..units import Unit
-from .forward import Forward, fill_colour, source_of, strongest
+from .forward import Forward, fill_colour, seen_pixels, source_of, strongest
 from .study import (
     PIXELS,
     as_images,
@@ -99,6 +99,8 @@ def run(
         (30, 30)
     """
     check_option("strongest_by", strongest_by, ("total", "max"))
+    if batch is not None and batch < 1:
+        raise OptionError(f"batch cannot be {batch}: it is squares a forward pass, 1 or more.")
     recording = record_one(net, picture)
     layer = layer or default_layer(recording)
     maps = as_maps(recording.kept_activations(layer), recording.layout(layer), layer)[0].float().cpu()
@@ -115,7 +117,7 @@ def run(
     projection = net.project(recording, layer, channels=[channel])
     settings = settings_of(net, "occlude", picture=recording.source(0), layer=layer, channel=channel, label=number)
     return Occlusion(
-        picture=_seen(net, recording),
+        picture=seen_pixels(net, recording.images[0]),
         tops=tops,
         lefts=lefts,
         totals=totals,
@@ -157,10 +159,6 @@ def _strength(maps: Tensor, by: str) -> Tensor:
 
 def _label(net: DeconvNet, shares: Tensor, label: int | str | None) -> int:
     return int(shares[0].argmax()) if label is None else read_label(net, label, shares.shape[1])
-
-
-def _seen(net: DeconvNet, recording: Recording) -> np.ndarray[Any, Any]:
-    return net.loaded.undo(recording.images[0], net.preprocess)
 
 
 def _slide(
@@ -212,7 +210,7 @@ def _others(
         unit = (channel, *divmod(int(places[number, channel]), width))
         projection = net.project(one, layer, units=[unit])
         window = shown_window(projection.windows[0], projection.frame)
-        seen = np.moveaxis(_seen(net, one), 2, 0)
+        seen = np.moveaxis(seen_pixels(net, one.images[0]), 2, 0)
         source = source_of(pictures, number)
         found.append(
             Other(

@@ -107,7 +107,7 @@ def class_shares(output: Any) -> Tensor | None:
     """
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < 2:
         return None
-    scores = output.detach().double().cpu()
+    scores = output.detach().cpu().double()  # in this order: Apple's GPUs have no double precision
     already = (scores >= 0).all() and ((scores.sum(1) - 1).abs() < 1e-3).all()
     return scores if already else scores.softmax(1)
 

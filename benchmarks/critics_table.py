@@ -1,0 +1,108 @@
+"""Measure what docs/cannot-show.md says: sanity, selectivity and faithfulness of tiny, and of a net on your photographs.
+
+python benchmarks/critics_table.py
+python benchmarks/critics_table.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/
+
+Prints markdown tables. Tiny on 20 drawings takes a minute, SqueezeNet on 20 photographs about six.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+import deconvnet
+from deconvnet.drawings import draw
+from deconvnet.images import find_pictures
+from deconvnet.studies import faithful, sanity
+from deconvnet.studies.alike import mean_known
+from deconvnet.studies.study import save_figure
+
+
+def chosen(folder: str | None, count: int) -> list[Any]:
+    """Return drawings, or pictures spread evenly over a folder."""
+    if folder is None:
+        return [draw(seed=seed) for seed in range(count)]
+    found = find_pictures(folder)
+    return found[:: max(1, len(found) // count)][:count]
+
+
+def sanity_rows(result: sanity.Sanity) -> list[str]:
+    """How alike trained and random nets' projections are: the top block random, half of them, all of them."""
+    rows = ["| weights made random | rule | rank of \\|x\\| | signed rank | SSIM | HOG |", "|---|---|---|---|---|---|"]
+    blocks = len(result.blocks)
+    for step, name in (
+        (0, "the top block"),
+        (blocks // 2 - 1, "the upper half"),
+        (blocks - 2, "all but the first"),
+        (blocks - 1, "all"),
+    ):
+        for rule, label in enumerate(result.rules):
+            rows.append(row(name, label, mean_known(result.alike[0, step, rule], 0)))
+    for rule, label in enumerate(result.rules):
+        rows.append(row("none: another picture", label, result.others[rule].mean(0)))
+        rows.append(row("none: against a random mask", label, result.noise[rule].mean(0)))
+        rows.append(row("none: against the picture's edges", label, result.edges[rule].mean(0)))
+        rows.append(row("all: against the picture's edges", label, result.edges_random[rule].mean(0)))
+    return rows
+
+
+def selectivity_rows(result: sanity.Sanity) -> list[str]:
+    """How alike the projections of two channels at one place are, by each rule."""
+    one = result.selectivity
+    rows = [f"| two channels of {one.layer} at one place | correlation of \\|x\\| | signed cosine |", "|---|---|---|"]
+    return rows + [
+        row(rule, None, [one.correlation[:, at].mean(), one.cosine[:, at].mean()]) for at, rule in enumerate(one.rules)
+    ]
+
+
+def faithful_rows(result: faithful.Faithful) -> list[str]:
+    """What covering takes away, by each method, and on drawings the energy on the part that excites the channel."""
+    rows = [f"| {len(result.units)} units | drop | by random regions | score | score above 0 |", "|---|---|---|---|---|"]
+    for at, method in enumerate(result.methods):
+        chance, score = result.random_drops[:, at].mean(), result.scores[:, at]
+        rows.append(row(method, None, [result.drops[:, at].mean(), chance, score.mean(), (score > 0).mean()]))
+    better = (result.scores[:, 0] > result.scores[:, -1]).mean()
+    rows.append(f"\ndeconvnet beats the window's middle in {better:.0%} of the units")
+    if result.truth:
+        known = sum(map(bool, result.truth.parts))
+        means = zip(result.truth.methods, mean_known(result.truth.shares, 0), strict=True)
+        shares = ", ".join(f"{method} {share:.1%}" for method, share in means)
+        rows.append(f"energy on the exciting part ({known} units): {shares}")
+    return rows
+
+
+def row(name: str, label: str | None, numbers: Any) -> str:
+    """Write a row of a table in markdown."""
+    cells = [name, *([label] if label else []), *("" if np.isnan(number) else f"{number:.2f}" for number in numbers)]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--weights", default="DEFAULT")
+    parser.add_argument("--photos", help="a folder; without it, drawings")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--top", type=int, default=2, help="units of each picture that faithful scores")
+    parser.add_argument("--figures", help="begin the names of two figures with this")
+    asked = parser.parse_args()
+    net = deconvnet.DeconvNet(deconvnet.load_model(asked.model, weights=asked.weights))
+    pictures = chosen(asked.photos, asked.count)
+    for study, options in ((faithful, {"top": asked.top}), (sanity, {})):
+        result = study.run(net, pictures, **options)
+        made = faithful_rows(result) if study is faithful else [*sanity_rows(result), "", *selectivity_rows(result)]
+        print(
+            "\n".join([f"\n{asked.model}, {len(pictures)} pictures: {json.dumps(result.settings['layer'])}", *made]), flush=True
+        )
+        if asked.figures:
+            name = study.__name__.rpartition(".")[2]
+            save_figure(study.plot(result), f"{asked.figures}{name}.png", settings=result.settings)
+
+
+if __name__ == "__main__":
+    main()

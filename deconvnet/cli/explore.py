@@ -1,0 +1,98 @@
+"""`deconvnet explore`: the explorer in a browser, for people without a notebook."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
+from .project import TONES, RuleType
+
+
+@click.command()
+@click.argument("picture", required=False, type=click.Path())
+@click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
+@with_weights
+@with_preprocess
+@click.option("--layer", "-l", help="The layer to begin with. [default: the last rectified one]")
+@click.option("--rule", type=RuleType(), default="deconvnet", show_default=True, help="The rule to begin with.")
+@click.option(
+    "--tone",
+    type=click.Choice([tone for tone in TONES if tone != "shared"]),
+    default="symmetric",
+    show_default=True,
+    help="How signed values become pixels, to begin with.",
+)
+@click.option(
+    "--overlap", type=click.Choice(["sum", "last"]), default="sum", show_default=True, help="Maxima that share a pixel."
+)
+@click.option(
+    "--lrn",
+    type=click.Choice(["identity", "derivative"]),
+    default="identity",
+    show_default=True,
+    help="Response normalisation.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The page's port. [default: a free one]")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page, or only print its address.")
+def explore(
+    picture: str | None,
+    model: str,
+    weights: str,
+    device: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: int | None,
+    layer: str | None,
+    rule: str,
+    tone: str,
+    overlap: str,
+    lrn: str,
+    port: int,
+    browser: bool,
+) -> None:
+    """Explore PICTURE in a browser: choose a layer, click a map or a unit, see its projection, patch and numbers.
+
+    The page is served to this machine only, and asks for the token in its address. Nothing is kept: Ctrl-C ends it. Without a
+    picture, a drawing is shown; another can be uploaded on the page. Needs the extra `notebook`.
+
+    \b
+    deconvnet explore
+    deconvnet explore cat.jpg --model torchvision:alexnet
+    """
+    from ..explorer import need_notebook
+
+    for package in ("voila", "ipywidgets", "ipykernel"):
+        need_notebook(package, "deconvnet explore")
+    from ..explorer.serve import free_port, serve
+
+    free_port(port)
+    choices: dict[str, Any] = {"layer": layer, "rule": rule, "tone": tone}
+    _check(picture, {"name": model, "weights": weights, "device": device}, (mean, std, size), choices)
+    job = {
+        "cwd": os.getcwd(),
+        "picture": picture,
+        "model": model,
+        "weights": weights,
+        "device": device,
+        "preprocess": {"mean": mean, "std": std, "size": size},
+        "options": {"overlap": overlap, "lrn": lrn},
+        "choices": choices,
+    }
+    say("The explorer is at the address below, for this machine only. Ctrl-C ends it.")
+    try:
+        serve(job, port=port, browser=browser, tell=click.echo)
+    except KeyboardInterrupt:
+        say("ended.")
+
+
+def _check(picture: str | None, model: dict[str, Any], preprocess: tuple[Any, Any, Any], choices: dict[str, Any]) -> None:
+    """Do once what the page will do: what is wrong, or has to be downloaded, is told here before the page opens."""
+    from ..explorer import drawing
+    from ..explorer.state import Explorer
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    Explorer(DeconvNet(prepared(load_model(**model), *preprocess)), picture or drawing(), **choices)

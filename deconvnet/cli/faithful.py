@@ -1,0 +1,71 @@
+"""`deconvnet faithful`: does a projection point at what excites its unit? A score for each."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from ..units import parse_channels
+from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_model
+@click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
+@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
+@click.option("--top", type=click.IntRange(min=1), default=4, show_default=True, help="The strongest channels of each picture.")
+@click.option("--area", type=float, default=0.1, show_default=True, help="Share of the window that is covered.")
+@click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Random regions to compare with.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random regions.")
+@with_tone
+@with_results
+def faithful(
+    pictures: tuple[str, ...],
+    layer: str | None,
+    channels: tuple[str, ...],
+    top: int,
+    area: float,
+    seeds: int,
+    seed: int,
+    tone: str,
+    out: str | None,
+    json_to: str | None,
+    npz_to: str | None,
+    **model: Any,
+) -> None:
+    """Score units of PICTUREs by covering what their projections point at: the most faithful first.
+
+    The score is how much more of the activation that takes away than covering equal regions elsewhere in the window: 1 all of
+    it, 0 no more than chance. Without a picture, bundled drawings, whose parts are known: how much of a projection's energy
+    lies on the part that excites the channel?
+
+    \b
+    deconvnet faithful
+    deconvnet faithful photos/ --model torchvision:alexnet --layer features.9 --json scores.json
+    """
+    check_results(out, json_to, npz_to)
+
+    from ..images import find_pictures
+    from ..studies import faithful as study
+
+    numbers = [number for text in channels for number in parse_channels(text)] or None
+    asked: dict[str, Any] = {"layer": layer, "channels": numbers, "top": top, "area": area, "seeds": seeds, "seed": seed}
+    result = study.run(load_net(**model), find_pictures(pictures) if pictures else None, **asked)
+    if json_to != "-":
+        click.echo(_table(result))
+    finish(result, partial(study.plot, tone=tone), out or figure_name("faithful", model["model"]), json_to, npz_to)
+
+
+def _table(result: Any) -> str:
+    """A row for each unit, the most faithful first; on drawings with the part that excites it and the energy on it."""
+    from ..mirror import table_text
+
+    rows = [("unit", "picture", "score", *result.methods[1:], *(("part", "energy on it") if result.truth else ()))]
+    for number, unit in enumerate(result.units):
+        part, share = ("", 0.0) if not result.truth else (result.truth.parts[number], result.truth.shares[number, 0])
+        known = (part or "-", f"{share:.0%}" if part else "-") if result.truth else ()
+        rows.append((unit, result.pictures[number], *(f"{score:+.2f}" for score in result.scores[number]), *known))
+    return table_text(rows)

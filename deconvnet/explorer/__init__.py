@@ -1,0 +1,74 @@
+"""The explorer: choose a layer, click a map or a unit, and see its projection, its patch and its numbers at once.
+
+    >>> deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
+
+`state.py` knows what is looked at, `pictures.py` draws it, `board.py` and `style.py` are its widgets.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from ..images import Picture
+from ..models import Loaded
+from ..net import DeconvNet
+from ..project import Projection
+
+if TYPE_CHECKING:
+    from .board import Board
+
+__all__ = ["explore", "need_notebook"]
+
+
+def explore(
+    model: Loaded | nn.Module | DeconvNet,
+    picture: Picture | Tensor | None = None,
+    *,
+    layer: str | None = None,
+    rule: str = "deconvnet",
+    tone: str = "symmetric",
+) -> Board | Projection:
+    """Explore a model on a picture, in Jupyter: put it last in a cell.
+
+    `model`: what `load_model` returns, a module, or a `DeconvNet` with options of its own. `picture`: a path, a PIL picture,
+    or an image (1, C, H, W) as the model expects it; None: a drawing of a face. Without `layer`, the last rectified one.
+    Without ipywidgets, the projection of the nine strongest channels is returned, and how to install them is said.
+
+        >>> explore(load_model("tiny"), "face.png").projection.layer
+        'features.13'
+    """
+    net = model if isinstance(model, DeconvNet) else DeconvNet(model)
+    shown: Any = drawing() if picture is None else picture
+    try:
+        need_notebook("ipywidgets", "the explorer")
+    except OptionError as error:
+        print(f"{error} Until then, the nine strongest channels:", file=sys.stderr)
+        return net.project(net.record(shown), layer, rule=rule)
+    from .board import Board
+    from .state import Explorer
+
+    return Board(Explorer(net, shown, layer=layer, rule=rule, tone=tone))
+
+
+def need_notebook(package: str, what: str) -> Any:
+    """Import a package of the extra `notebook`, or say in one line how it is installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise OptionError(
+            f'{what} needs {package}, which cannot be imported ({error}). Install it: pip install "deconvnet[notebook]"'
+        ) from error
+
+
+def drawing() -> Any:
+    """Return a drawing for those who gave no picture."""
+    from ..drawings import draw
+
+    picture: Any = draw("face", seed=7).picture
+    picture.filename = "a drawing of a face"
+    return picture

@@ -1,0 +1,69 @@
+"""What recordings and scans show of themselves in a notebook: HTML in which every word is escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ..images import to_rgb
+from ..mirror import table_html
+
+if TYPE_CHECKING:
+    from ..record import Recording
+    from ..scan import Scan
+
+MOST = 12  # pictures shown of a recording
+SIDE = 128  # pixels of a picture's longer side
+
+
+def recording_html(recording: Recording) -> str:
+    """Return a recording's first pictures, as the net saw them, with their names and what the net said, and what was kept."""
+    cells = []
+    for number in range(min(len(recording), MOST)) if recording.show else ():
+        seen: Any = recording.show(recording, number)  # type: ignore[misc]
+        said = ", ".join(f"{name} {share:.0%}" for name, share in seen.answers[:1])
+        cells.append((thumbnail(Image.fromarray(to_rgb(seen.pixels))), PurePath(seen.source).name, said))
+    more = len(recording) - len(cells)
+    note = repr(recording) if more <= 0 or not cells else f"{recording!r}; {more} more images"
+    return f"{_figures(cells)}<p>{escape(note)}</p>"
+
+
+def scan_html(scan: Scan) -> str:
+    """Return what was scanned and noticed, and a row for each layer: channels, size, dead ones, how often they fire."""
+    rows: list[Sequence[str]] = [("layer", "channels", "map", "dead", "fire on a picture, on average")]
+    for layer, (channels, height, width) in scan.sizes.items():
+        counted = scan.statistics(layer)
+        seen = max(int(counted["pictures"].max(initial=0)), 1)
+        share = float((counted["fired"] / seen).mean()) if channels else 0.0
+        rows.append((layer, f"{channels}", f"{height}x{width}", f"{len(scan.dead(layer))}", f"{share:.0%} of them"))
+    return f"<p>{escape(scan.summary()).replace(chr(10), '<br>')}</p>{table_html(rows)}"
+
+
+def _figures(cells: Sequence[tuple[str, str, str]]) -> str:
+    """Set pictures beside each other, each with its name and a note."""
+    figures = "".join(
+        f'<figure style="margin:0;width:{SIDE}px"><img src="{source}" alt="{escape(name)}" style="display:block">'
+        f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{escape(name)}<br>{escape(note)}</figcaption></figure>'
+        for source, name, note in cells
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{figures}</div>' if cells else ""
+
+
+def thumbnail(image: Image.Image) -> str:
+    """Return a picture, shrunk where it is larger than `SIDE`, as a URI that holds it."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    return data_uri(small, optimize=True)
+
+
+def data_uri(image: Image.Image, **options: Any) -> str:
+    """Return a picture as the URI of a PNG that holds it; `options` are those of Pillow's PNG."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG", **options)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,74 @@
+"""A copy of a model with some of its weights made random, block by block.
+
+Every parameter gets normal numbers of its own mean absolute size: mean 0, the deviation of the trained values, cut off at two
+deviations (Adebayo et al. 2018 take truncated normals of one fixed deviation; with each layer's own, signals neither die nor
+explode). Norms keep their values, in random order: their variances must stay positive. The model passed in stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..models.random import seeded
+from ..record import Recording
+from .study import FILTERS
+
+MANY = 12  # layers with filters: from more than that on, they are taken together by block
+LIMIT = 2.0  # deviations
+
+
+def weight_blocks(recording: Recording, layer: str) -> list[tuple[str, list[str]]]:
+    """Return the blocks of layers with weights that a signal from `layer` meets, top first: (name, module paths).
+
+    A block is a layer with filters and the norms behind it; in nets of more than twelve such layers, all that share the first
+    two parts of their path: `layer3.1`, `features.5`. Blocks above `layer` are left out: nothing of them enters its projection.
+    """
+    tape, places = recording.tape, recording.places()
+    met = {call.layer for call in tape.down_from(recording.value(layer))}
+    modules = dict(recording.model.named_modules())
+    paths = [path for path in places if path in met and path in modules and list(modules[path].parameters(recurse=False))]
+    filters = [path for path in paths if isinstance(modules[path], FILTERS)]
+    blocks: dict[str, list[str]] = {}
+    name = ""
+    for path in paths:
+        if path in filters or not name:
+            name = path if len(filters) <= MANY else ".".join(path.split(".")[:2])
+        blocks.setdefault(name, []).append(path)
+    return list(blocks.items())[::-1]
+
+
+def blocks_above(recording: Recording, layer: str, blocks: Sequence[tuple[str, list[str]]]) -> list[str]:
+    """Return the layers with filters that stand above `layer`: making them random changes nothing of its projections."""
+    inside = {path for _, paths in blocks for path in paths}
+    modules = dict(recording.model.named_modules())
+    return [path for path in recording.places() if isinstance(modules.get(path), FILTERS) and path not in inside]
+
+
+def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Module:
+    """Return a copy of a model in which the weights and biases of these modules are random."""
+    made = copy.deepcopy(model)
+    modules = dict(made.named_modules())
+    with seeded(seed), torch.no_grad():
+        for path in paths:
+            module = modules[path]
+            own = [
+                *module.parameters(recurse=False),
+                *(one for one in module.buffers(recurse=False) if one.is_floating_point()),
+            ]
+            for tensor in own:
+                tensor.copy_(_random(tensor) if isinstance(module, FILTERS) else _shuffled(tensor))
+    return made
+
+
+def _random(tensor: Tensor) -> Tensor:
+    deviation = float(tensor.float().std()) if tensor.numel() > 1 else float(tensor.abs())
+    drawn = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT)
+    return (deviation * drawn).to(tensor)
+
+
+def _shuffled(tensor: Tensor) -> Tensor:
+    return tensor.flatten()[torch.randperm(tensor.numel()).to(tensor.device)].reshape(tensor.shape)

@@ -1,0 +1,384 @@
+"""A scan on a real Ray cluster of two nodes on this machine: the same bytes as the local engine, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scans import drawings, dump, rows
+
+import deconvnet
+from deconvnet.errors import EngineError, OptionError
+
+pytest.importorskip("pyarrow")
+ray = pytest.importorskip("ray")
+
+from deconvnet.scan import engine_ray  # noqa: E402
+from deconvnet.scan.arrow import pack, size_of, unpack  # noqa: E402
+from deconvnet.scan.engine import Found  # noqa: E402
+from deconvnet.scan.topk import NOBODY, Top  # noqa: E402
+
+TABLES = ("top", "channels", "pictures", "shards")
+LAYERS = {"tiny": ["features.1", "features.13"], "torchvision:squeezenet1_0": ["features.1", "features.5"]}
+OPTIONS = {"shard": 25, "batch": 8}
+STORE = 80 * 2**20  # bytes of shared memory a node: little, as in a container
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes, each with processes and an object store of its own; the first is the head."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - what others here hold is not Ray's business
+    node = {"num_cpus": 1, "object_store_memory": STORE}
+    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    made.add_node(**node)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """A worker on one core computes with one thread; with another number the last digits of a float may differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def asked(request, tmp_path_factory):
+    """(model, weights, folder): the real SqueezeNet and 500 photographs, where they are absent `tiny` and 200 drawings."""
+    try:
+        shared = request.getfixturevalue("shared")
+    except pytest.skip.Exception:
+        folder = tmp_path_factory.mktemp("drawings")
+        drawings(folder, 200)
+        return "tiny", "DEFAULT", folder
+    return "torchvision:squeezenet1_0", str(shared / "weights/squeezenet1_0.safetensors"), shared / "images/imagenet-sample"
+
+
+@pytest.fixture(scope="module")
+def net(asked):
+    return deconvnet.DeconvNet(deconvnet.load_model(asked[0], weights=asked[1]))
+
+
+@pytest.fixture(scope="module")
+def local(asked, net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("local") / "a.scan"
+    deconvnet.scan(net, asked[2], path, layers=LAYERS[asked[0]], **OPTIONS)
+    return dump(path, *TABLES)
+
+
+@pytest.fixture(scope="module")
+def tiny_net(tiny):
+    return deconvnet.DeconvNet(tiny)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    return drawings(tmp_path_factory.mktemp("few"), 12)
+
+
+def scan_few(net, pictures, path, **options):
+    return deconvnet.scan(net, pictures, path, **{"layers": ["features.5"], "shard": 3, "batch": 2, **options})
+
+
+# The same table
+
+
+def test_the_same_bytes_as_the_local_engine(cluster, asked, net, local, tmp_path):
+    """500 photographs on two nodes: every table equals the local engine's, byte for byte; Ray is let go afterwards."""
+    options = {"engine": "ray", "address": cluster.address, **OPTIONS}
+    scan = deconvnet.scan(net, asked[2], tmp_path / "a.scan", layers=LAYERS[asked[0]], **options)
+    assert dump(scan.path, *TABLES) == local
+    assert not ray.is_initialized()
+
+
+def start(asked, path: Path, address: str) -> subprocess.Popen[str]:
+    """Start the command as people do."""
+    model, weights, folder = asked
+    layers = [word for layer in LAYERS[model] for word in ("--layer", layer)]
+    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+    command = [
+        "scan",
+        str(folder),
+        "--model",
+        model,
+        "--weights",
+        weights,
+        "--device",
+        "cpu",
+        *layers,
+        *options,
+        "--out",
+        str(path),
+    ]
+    command = [
+        sys.executable,
+        "-W",
+        "error::DeprecationWarning",
+        "-m",
+        "deconvnet",
+        *command,
+        "--engine",
+        "ray",
+        "--address",
+        address,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_shards(process: subprocess.Popen[str], path: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or not rows(path, "select 1 from sqlite_master where name = 'channels'") or done(path) < count:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def done(path: Path) -> int:
+    return rows(path, "select count(*) from shards where done")[0][0]
+
+
+def test_the_driver_is_killed_and_goes_on(cluster, asked, local, tmp_path):
+    """kill -9 on the command: whole shards are kept; the same command ends in the same bytes. stdout has the file's name only."""
+    path = tmp_path / "a.scan"
+    process = start(asked, path, cluster.address)
+    wait_for_shards(process, path, 2)
+    process.kill()
+    process.communicate()
+    kept = done(path)
+    total = rows(path, "select count(*) from shards")[0][0]
+    assert process.returncode == -signal.SIGKILL
+    assert 2 <= kept < total
+    again = start(asked, path, cluster.address)
+    out, err = again.communicate(timeout=150)
+    assert again.returncode == 0, err
+    assert out == f"{path}\n"
+    assert re.match(r"\d+ of \d+ pictures, 2 layers, \d+ channels: ", err.replace("\r", "\n").splitlines()[-5]), err
+    assert not re.search(r"(?i)ray|warning|\bE \d", err.replace(str(path), "")), err
+    assert dump(path, *TABLES) == local
+
+
+def test_a_node_is_killed_in_the_middle(cluster, asked, net, local, tmp_path, monkeypatch):
+    """Where a machine goes with all that it had done and not sent, the others do it again, once: the same bytes."""
+    node, killed, commit = cluster.add_node(num_cpus=1, object_store_memory=STORE), [], engine_ray.unpack
+
+    def unpacking(packed):
+        found = commit(packed)
+        if not killed:
+            killed.append(node)
+            cluster.remove_node(node, allow_graceful=False)
+        return found
+
+    monkeypatch.setattr(engine_ray, "unpack", unpacking)
+    options = {"engine": "ray", "address": cluster.address, "workers": 3, **OPTIONS}
+    scan = deconvnet.scan(net, asked[2], tmp_path / "a.scan", layers=LAYERS[asked[0]], **options)
+    assert killed
+    assert dump(scan.path, *TABLES) == local
+
+
+# Workers that die, pictures that cannot be read: tiny on a few drawings
+
+
+class Deadly:
+    """A preprocessing that kills its process at one picture, the first `times`."""
+
+    def __init__(self, preprocess, at: float, notes: Path, times: int) -> None:
+        self.preprocess, self.at, self.notes, self.times = preprocess, at, notes, times
+
+    def __call__(self, picture):
+        image = self.preprocess(picture)
+        if float(image.sum()) == self.at and len(list(self.notes.iterdir())) < self.times:
+            (self.notes / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return image
+
+
+@pytest.fixture
+def deadly(tiny, few, tmp_path):
+    """Make nets whose preprocessing kills its process at the eighth picture, so many times."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    sys.modules[__name__].__dict__.setdefault("Deadly", Deadly)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    at = float(tiny.preprocess(few[7]).sum())
+    yield lambda times: deconvnet.DeconvNet(tiny.model, preprocess=Deadly(tiny.preprocess, at, notes, times))
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_worker_that_dies_is_replaced_and_counted_once(cluster, deadly, few, tmp_path):
+    """A process that is killed in the middle of a shard: another one does the shard, and nothing is counted twice."""
+    options = {"engine": "ray", "address": cluster.address, "workers": 2}
+    scan_few(deadly(0), few, tmp_path / "local.scan")
+    scan = scan_few(deadly(1), few, tmp_path / "a.scan", **options)
+    assert len(list((tmp_path / "notes").iterdir())) == 1
+    assert (scan.statistics("features.5")["pictures"] == 12).all()
+    assert dump(scan.path, *TABLES) == dump(tmp_path / "local.scan", *TABLES)
+
+
+def test_pictures_that_kill_every_worker_are_named(cluster, deadly, few, tmp_path):
+    """Three workers dead over one shard: one line that names its pictures; the shards before are kept."""
+    with pytest.raises(EngineError) as error:
+        scan_few(deadly(99), few[0].parent, tmp_path / "a.scan", engine="ray", address=cluster.address, workers=1)
+    text = str(error.value)
+    assert re.match(r"3 workers died over the pictures '06.png' to '08.png': .*\. See Ray's logs; a smaller", text), text
+    assert "\n" not in text
+    assert rows(tmp_path / "a.scan", "select done from shards")[:2] == [(1,), (1,)]
+    assert not ray.is_initialized()
+
+
+def test_what_cannot_be_read_is_named_as_by_the_local_engine(cluster, tiny_net, few, tmp_path):
+    """A torn file, an empty one, a text: on Ray the same words stand beside the same names; and at a URI, too."""
+    folder = tmp_path / "in"
+    drawings(folder, 3)
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("no picture")
+    (folder / "torn.png").write_bytes(few[0].read_bytes()[:2000])
+    scan_few(tiny_net, folder, tmp_path / "local.scan")
+    options = {"engine": "ray", "address": cluster.address, "workers": 1}
+    scan = scan_few(tiny_net, folder, tmp_path / "a.scan", **options)
+    assert [path for path, _ in scan.skipped()] == ["empty.png", "text.png", "torn.png"]
+    assert dump(scan.path, *TABLES) == dump(tmp_path / "local.scan", *TABLES)
+    far = scan_few(tiny_net, folder.as_uri(), tmp_path / "far.scan", **options)
+    assert [path for path, _ in far.skipped()] == [path for path, _ in scan.skipped()]
+    assert dump(far.path, "top", "channels") == dump(scan.path, "top", "channels")
+
+
+# What is wrong is said in one line
+
+
+def told(net, pictures, path, **options) -> str:
+    with pytest.raises(EngineError) as error:
+        scan_few(net, pictures, path, engine="ray", **options)
+    return str(error.value)
+
+
+def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
+    """Where Ray is missing: the line that installs it, and no file. The local engine neither needs nor imports it."""
+    for package in ("ray", "pyarrow"):
+        with monkeypatch.context() as missing:
+            missing.setitem(sys.modules, package, None)
+            text = told(tiny_net, few, tmp_path / "a.scan")
+            assert re.fullmatch(
+                r"--engine ray needs Ray and Arrow, which cannot be imported \(.*\)\. "
+                r'Install them: pip install "deconvnet\[ray\]"',
+                text,
+            )
+            assert not (tmp_path / "a.scan").exists()
+            assert scan_few(tiny_net, few[:2], tmp_path / f"{package}.scan").progress() == (2, 2)
+    code = "import sys, deconvnet.scan; deconvnet.scan.Scan; print({'ray', 'pyarrow'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_an_address_that_does_not_answer(tiny_net, few, tmp_path, monkeypatch):
+    """Nothing listens there, it is no address, no Ray runs here: a line within seconds, and no file."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    begun, path = time.monotonic(), tmp_path / "a.scan"
+    text = told(tiny_net, few, path, address=address)
+    assert re.fullmatch(rf"Ray at '{address}' does not answer: .*\. Check the address; there, run: ray status", text), text
+    text = told(tiny_net, few, path, address="nowhere")
+    assert text == "'nowhere' is no address of Ray. Give HOST:PORT, as in 10.0.0.1:6379, or auto."
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    text = told(tiny_net, few, path, address="auto")
+    assert text == "no Ray runs on this machine. Start one (ray start --head), or give its --address HOST:PORT."
+    assert time.monotonic() - begun < 10
+    assert not path.exists()
+
+
+def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
+    """An address for a local scan, an engine that is none."""
+    for name, value in (("address", "auto"), ("gpus_per_worker", 1), ("cpus_per_worker", 2)):
+        with pytest.raises(OptionError, match=f"^{name} is for scans on Ray, this one is local"):
+            scan_few(tiny_net, few, tmp_path / "a.scan", **{name: value})
+    with pytest.raises(OptionError, match="engine cannot be 'spark': it is one of local, ray"):
+        scan_few(tiny_net, few, tmp_path / "a.scan", engine="spark")
+
+
+def test_more_gpus_than_there_are(cluster, tiny_net, few, tmp_path):
+    """A GPU a worker on a cluster without any is refused at once."""
+    text = told(tiny_net, few, tmp_path / "a.scan", address=cluster.address, gpus_per_worker=1)
+    assert text == "1 GPUs a worker were asked for, Ray has 0. Ask for fewer, or for 0."
+
+
+def test_a_worker_that_does_not_see_the_pictures(cluster, tiny_net, few, tmp_path, monkeypatch):
+    """A folder that a worker does not have is found before any picture of it is called unreadable."""
+    monkeypatch.setattr(engine_ray, "probe", lambda job, shards: "only-here.png")
+    text = told(tiny_net, few, tmp_path / "a.scan", address=cluster.address)
+    where = socket.gethostname()
+    assert text == (
+        f"a worker on {where} cannot see the picture 'only-here.png'. Use a folder that all machines share, or s3://, gs://."
+    )
+    assert rows(tmp_path / "a.scan", "select distinct done from shards") == [(0,)]
+
+
+def test_a_worker_without_the_package_and_a_ray_that_was_there(cluster, tiny_net, few, tmp_path):
+    """A worker that cannot import deconvnet is told of in a line; a Ray that runs already is used, and left running."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['deconvnet'] = None")  # as if it were not there
+    environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
+    ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment)
+    try:
+        text = told(tiny_net, few, tmp_path / "a.scan")
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+    assert re.fullmatch(
+        r"a worker cannot import what it needs: No module named 'deconvnet.*'\. "
+        r"Install deconvnet .* and the net's packages on every machine of Ray\.",
+        text,
+    )
+
+
+@pytest.mark.parametrize("found", [{"version": "0.0.1"}, {"torch": "1.0.0"}])
+def test_a_worker_of_another_version(found):
+    """Another deconvnet is refused, another torch is told of."""
+    whole = {"host": "node-7", "version": deconvnet.__version__, "torch": torch.__version__, "sees": True, **found}
+    if "version" in found:
+        with pytest.raises(EngineError) as error:
+            engine_ray.check_worker(whole, None)
+        assert str(error.value) == (
+            f"a worker on node-7 has deconvnet 0.0.1, this is {deconvnet.__version__}. Install the same on every machine."
+        )
+    else:
+        with pytest.warns(UserWarning, match="a worker on node-7 has torch 1.0.0, this is"):
+            engine_ray.check_worker(whole, None)
+
+
+# What travels
+
+
+def test_a_shard_travels_whole_but_for_what_cannot_enter():
+    """Packed and unpacked, everything is as it was but for entries below the floor; the fewer there are, the less is sent."""
+    chance = np.random.default_rng(0)
+    best = Top.empty(500, 9)
+    best.add(chance.random((500, 40), np.float32), np.arange(40), chance.integers(0, 99, (500, 40)).astype(np.int32))
+    best.put(slice(0, 3), Top.empty(3, 9))
+    files = [(0, 7, "ab", None), (1, None, None, "gone"), (2, 0, "cd", "empty")]
+    found = Found(3, 40, best, 39, chance.integers(0, 40, 500), chance.integers(0, 2**40, 500), files)
+    everything = pack(found, np.full(500, -np.inf, np.float32))
+    again = unpack(everything)
+    for name in ("scores", "pictures", "places"):
+        assert (getattr(again.top, name) == getattr(best, name)).all()
+        assert getattr(again.top, name).dtype == getattr(best, name).dtype
+    assert (again.shard, again.first, again.seen, again.files) == (3, 40, 39, files)
+    assert (again.fired == found.fired).all()
+    assert (again.total == found.total).all()
+    floor = np.full(500, 0.97, np.float32)
+    less = unpack(pack(found, floor)).top
+    kept = best.scores >= 0.97
+    assert 0 < kept.mean() < 0.5
+    assert (less.pictures == np.where(kept, best.pictures, NOBODY)).all()
+    assert (less.scores == np.where(kept, best.scores, -np.inf)).all()
+    assert size_of(pack(found, floor)) < 0.6 * size_of(everything)
