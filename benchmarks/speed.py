@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import statistics
 import subprocess
 import sys
@@ -24,14 +25,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torchvision
 from matplotlib.figure import Figure
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import deconvnet
 from deconvnet.project import project_units
+from deconvnet.rules import onednn
+from deconvnet.window import _patch_sizes
 
 ROOT = Path(__file__).parents[1]
 SEVERAL = [  # model, layer, units, Captum's calls a round
@@ -139,6 +144,30 @@ def autograd_call(model: nn.Module, layer: str, images: torch.Tensor, unit: tupl
     return lambda: torch.autograd.grad(found[0][(0, *unit)], images, retain_graph=True)
 
 
+@functools.cache
+def rates() -> tuple[float, float]:
+    """Measure the machine at its best: operations a second in a convolution, bytes a second read and written in a copy."""
+    signal = torch.randn(4, 512, 28, 28).to(memory_format=torch.channels_last)
+    filters = torch.randn(512, 512, 3, 3).to(memory_format=torch.channels_last)
+    source, target = torch.randn(2, 2**25).unbind()
+    with torch.no_grad():
+        sums = min(seconds(lambda: torch.conv2d(signal, filters, padding=1)) for _ in range(10))
+        copying = min(seconds(lambda: target.copy_(source)) for _ in range(10))
+    return 2 * 512 * 512 * 9 * 4 * 28 * 28 / sums, 2 * source.nbytes / copying
+
+
+def floor(name: str, layer: str, count: int) -> float:
+    """Return what one unit takes at least, in milliseconds: its operations, or its signals read and written once."""
+    net = deconvnet.DeconvNet(load(name))
+    recording = net.record(picture(), layers=[layer])
+    units = random_units(recording.activations(layer)[0], count)
+    with patch.object(onednn, "serves", lambda *_: False), FlopCounterMode(display=False) as counter:
+        net.project(recording, layer, units=units, start="one")
+    numbers = sum(_patch_sizes(recording.tape, recording.value(layer)).values())
+    sums, copying = rates()
+    return 1000 * max(counter.get_total_flops() / count / sums, 8 * numbers / copying)
+
+
 def time_units(name: str, layer: str, count: int, calls: int, rounds: int) -> tuple[dict[str, list[float]], float]:
     """Time one unit by each way, in seconds, round by round; and return how far windowed is from full frame."""
     model = load(name)
@@ -186,7 +215,9 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     ms = {key: 1000 * statistics.median(values) for key, values in times.items()}
     row = f"| {name} `{layer}` | {count} | {ms['ours']:.2f} | {ms['full']:.2f} | {ms['autograd']:.1f} | {ms['zennit']:.1f} | "
     row += f"{ms['batched']:.1f} | {ms['captum']:.1f} | **{statistics.median(ratios):.3g}x** "
-    row += f"({min(ratios):.3g}-{max(ratios):.3g}) | {AIMS[name, layer]:,}x | {deviation:.0e} |"
+    row += (
+        f"({min(ratios):.3g}-{max(ratios):.3g}) | {AIMS[name, layer]:,}x | {deviation:.0e} | {floor(name, layer, count):.2f} |"
+    )
     return row, {"case": f"{name} {layer}", **ms}
 
 
@@ -342,6 +373,8 @@ def main() -> None:
         draw(bars, ROOT / "docs" / "pictures" / "speed.png")
         text = PAGE.format(
             torch=torch.__version__.split("+")[0],
+            sums=rates()[0] / 1e9,
+            copying=rates()[1] / 1e9,
             threads=torch.get_num_threads(),
             rounds=options.rounds,
             units="\n".join(rows),
@@ -364,10 +397,12 @@ Milliseconds for one unit. *Ours*: `net.project` on a recording that stands, all
 without windows, eight at a time. *Autograd*: one backward pass on a graph that stands. *Captum*: one call of
 `NeuronDeconvolution`, which runs its forward pass each time; *batched*: eight units a call, on copies of the picture.
 *Zennit*: its `DeconvNet` composite, a forward and a backward pass. The ratio is Captum's time over ours, with its smallest and
-largest round; the deviation is that of windowed from full-frame projections, relative to the largest pixel.
+largest round; the deviation is that of windowed from full-frame projections, relative to the largest pixel. The *floor* is what
+a unit's sums take at the {sums:.0f} GFLOP/s of this machine's best convolution, or its signals, read and written once, at the
+{copying:.0f} GB/s of a copy, whichever is more.
 
-| layer | units | ours | full frame | autograd | Zennit | Captum, batched | Captum | ratio | aim | deviation |
-|---|---|---|---|---|---|---|---|---|---|---|
+| layer | units | ours | full frame | autograd | Zennit | Captum, batched | Captum | ratio | aim | deviation | floor |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 {units}
 
 ![milliseconds for one unit, by tool and layer](pictures/speed.png)
@@ -407,13 +442,11 @@ Milliseconds of the whole process, and of a Python process that does only what o
 
 ## What falls short, and why
 
-Deep layers see most of the frame, so that windows save little there: what is left is the convolutions of the whole way down,
-at the 110-210 GFLOP/s that this machine reaches in every form of convolution that torch has. AlexNet `features.11` is 0.26
-GFLOP a unit in its windows, 1.2 ms at the best rate; ResNet50 `layer3` 6 GFLOP, 28 ms, against the 30 ms above; VGG16
-`features.29` needs all of the frame from its third pool on. AlexNet `features.4` and VGG16 `features.8` are small: half of
-their time goes to unpooling, moving and copying patches of a few pixels, and to what a call costs at all. GoogLeNet's and
-DenseNet121's many small convolutions run at half the rate of large ones. A whole map costs more than the forward pass by what
-unpooling and rectifying pass over again, and AlexNet's by the fixed cost of a call, 2 ms.
+Deep layers see most of the frame, so that windows save little there, and what is left is the sums of the whole way down. A
+convolution of a few places reaches half the rate of a large one, and computes places at its border that the count leaves
+out: AlexNet's `features.11`, whose windows are 3 to 39 places wide, and the many small convolutions of GoogLeNet and DenseNet
+pay for that. AlexNet's `features.4` and VGG16's `features.8` are small: most of their time goes to cutting switches, moving
+patches at the border, and what a call of torch costs at all.
 """
 
 if __name__ == "__main__":

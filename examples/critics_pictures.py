@@ -22,14 +22,14 @@ def main(folder: str = "docs/pictures") -> None:
     net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
     for name, study in (("ablate", ablate), ("filters", filters), ("sanity", sanity), ("faithful", faithful)):
         result = study.run(net)
-        save_figure(study.plot(result), Path(folder, f"{name}.jpg"), settings=result.settings)
+        save_figure(study.plot(result), Path(folder, f"{name}.{'jpg' if study is sanity else 'png'}"), settings=result.settings)
     drawings = [draw(seed=seed, size=256) for seed in range(12)]
     for model in ("torchvision:alexnet", "zfnet"):
         structure = filters.run(deconvnet.DeconvNet(deconvnet.load_model(model, weights="none")), drawings)
         grid, flat = structure.grid.mean(), structure.flat_grid
         print(f"{model}, random weights, stride {structure.stride[0]}: grid {grid:.1%} of the energy, {flat:.1%} in noise")
         if model != "zfnet":
-            save_figure(filters.plot(structure), Path(folder, "filters-alexnet.jpg"), settings=structure.settings)
+            save_figure(filters.plot(structure), Path(folder, "filters-alexnet.png"), settings=structure.settings)
 
 
 if __name__ == "__main__":

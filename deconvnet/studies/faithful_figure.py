@@ -65,8 +65,8 @@ def _draw_scores(axes: Any, result: Faithful) -> None:
         )
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_title("score: drop by covering, less the mean drop by random regions", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="upper right")
-    axes.set_xlabel("unit, the most faithful first", fontsize=7)
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    axes.set_xlabel("unit, the most faithful first", fontsize=7, labelpad=1)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
 
