@@ -165,7 +165,7 @@ def test_the_driver_is_killed_and_goes_on(cluster, asked, local, tmp_path):
     out, err = again.communicate(timeout=150)
     assert again.returncode == 0, err
     assert out == f"{path}\n"
-    assert re.match(r"\d+ of \d+ pictures, 2 layers, \d+ channels: ", err.replace("\r", "\n").splitlines()[-5]), err
+    assert re.search(r"(?m)^\d+ of \d+ pictures, 2 layers, \d+ channels: ", err.replace("\r", "\n")), err
     assert not re.search(r"(?i)ray|warning|\bE \d", err.replace(str(path), "")), err
     assert dump(path, *TABLES) == local
 
