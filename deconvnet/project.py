@@ -256,7 +256,7 @@ def project_units(
     single = windowed and can_start(tape, value) and all(unit.row is not None for unit in units)
     single = single and pays(tape, value, len(units))
     most = batch_bytes(tape.device, memory)
-    size = batch_size(tape, value, most) if single else _full_batch_size(tape, value, most)
+    size = _even(len(units), batch_size(tape, value, most) if single else _full_batch_size(tape, value, most))
     parts: list[Tensor] = []
     bar = tqdm(total=len(units), desc=layer, unit="unit", delay=SOON, leave=False, disable=None if progress else True)
     for first in range(0, len(units), size):
@@ -311,6 +311,12 @@ def _full_batch_size(tape: Tape, value: int, most: int) -> int:
     """Return how many signals in the full frame make a batch of a bounded size."""
     largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
     return max(1, most // (4 * largest))
+
+
+def _even(count: int, most: int) -> int:
+    """Return a size for batches of nearly one size, none of them larger than `most`: filters are laid out for one."""
+    batches = max(1, -(-count // most))
+    return max(1, -(-count // batches))
 
 
 def _shared(rows: Tensor) -> int | Tensor:

@@ -92,6 +92,17 @@ def test_filters_laid_out_once(options, dtype):
     assert all(relative(other, first) < 1e-6 for other in others)
 
 
+def test_filters_laid_out_for_another_count():
+    """Filters that were laid out for some signals serve a few more or fewer: the same sums."""
+    net = deconvnet.DeconvNet(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1)))
+    recording = net.record(torch.randn(1, 3, 13, 17))
+    value = recording.value("2")
+    signals = torch.randn(7, *recording.tape.shapes[value][1:])
+    alone = torch.cat([project_value(recording.tape, value, signal[None], net.rules, 0) for signal in signals])
+    for count in (4, 4, 7, 5, 6, 4):
+        assert relative(project_value(recording.tape, value, signals[:count], net.rules, 0), alone[:count]) < 1e-6
+
+
 class Forked(nn.Module):
     """A convolution that is read twice, once by its norm: the norm must not be folded."""
 
