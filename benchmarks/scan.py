@@ -56,11 +56,9 @@ def load(weights: str) -> deconvnet.DeconvNet:
 
 
 def module_layers(net: deconvnet.DeconvNet) -> list[str]:
-    """Return every module with maps, containers too, but the net as a whole: what a user would hook."""
+    """Return every module of the features, fire modules and what is in them: what a user would hook."""
     places = net.record_zeros().places()
-    layouts = net.record_zeros().tape.layouts
-    names = [name for name, _ in net.model.named_modules() if name in places and places[name].value is not None]
-    return [name for name in names if layouts[places[name].value or 0][1] is not None]
+    return [name for name, _ in net.model.named_modules() if name.startswith("features.") and name in places]
 
 
 def seconds(call: Callable[[], object]) -> float:
