@@ -228,7 +228,8 @@ def measure_units(name: str, layer: str, count: int, calls: int, rounds: int) ->
     ms = {key: 1000 * statistics.median(values) for key, values in times.items()}
     row = f"| {name} `{layer}` | {count} | {ms['ours']:.2f} | {ms['full']:.2f} | {ms['autograd']:.1f} | {ms['zennit']:.1f} | "
     row += f"{ms['batched']:.1f} | {ms['captum']:.1f} | **{short(statistics.median(ratios))}x** "
-    row += f"({short(min(ratios))}-{short(max(ratios))}) | {AIMS[name, layer]:,}x | {deviation:.0e} | {floor(name, layer, count):.2f} |"
+    row += f"({short(min(ratios))}-{short(max(ratios))}) | {AIMS[name, layer]:,}x | {deviation:.0e} | "
+    row += f"{floor(name, layer, count):.2f} |"
     return row, {"case": f"{name} {layer}", **ms}
 
 
