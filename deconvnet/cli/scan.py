@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="A layer's name or a pattern such as 'features.*'; may be repeated. [default: every rectified layer or block]",
 )
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures a forward pass. [default: 8, on a GPU 64]")
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures a forward pass. [default: 4, on a GPU 64]")
 @click.option("--shard", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures that a kill loses at most.")
 @click.option(
     "--workers",
