@@ -24,7 +24,7 @@ NOTEBOOKS = sorted(
     path for path in FOLDER.glob("*.ipynb") if not path.name.startswith("04")
 )  # tests/test_upsampling.py has that
 ACCEPT = "DECONVNET_ACCEPT_NOTEBOOKS" in os.environ
-LARGEST = 600_000  # bytes of a notebook
+LARGEST = 1_400_000  # bytes of a notebook: the tour has eight figures
 
 
 @pytest.fixture
@@ -51,6 +51,8 @@ def shape_of(text: str) -> str:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_from_top_to_bottom(path, quiet_jupyter):
     """It runs in a fresh kernel, in an empty folder, without an error or a warning, and prints what stands in it."""
+    if path.stem.startswith("03"):
+        pytest.importorskip("skimage", reason="the tour's measures need the extra `studies`")
     committed = nbformat.read(path, 4)
     fresh = nbformat.read(path, 4)
     options = {"timeout": 120, "kernel_name": "python3", "store_widget_state": False}
