@@ -18,7 +18,7 @@ from .engine import Found, Shard, default_workers, find_in_shard, run_here
 from .pictures import Pictures, Seen
 from .watch import Watch
 
-BATCH = 8  # pictures; larger batches leave a CPU's caches, and are slower
+BATCH = 4  # pictures; larger batches leave a CPU's caches, and are slower
 GPU_BATCH = 64
 
 Floor = Callable[[], npt.NDArray[np.float32]]
