@@ -8,9 +8,9 @@ Prints the tables of docs/cluster.md. PICTURES: a folder of photographs. Starts 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -23,10 +23,13 @@ from deconvnet.scan import engine_ray
 from deconvnet.scan.arrow import pack, size_of, unpack
 from deconvnet.scan.engine import Found
 from deconvnet.scan.pictures import Files
+from deconvnet.scan.run import _Table
 from deconvnet.scan.store import Store
 from deconvnet.scan.topk import Top, merge
+from deconvnet.scan.watch import scanned_layers
 from deconvnet.scan.worker import Worker
 
+IMAGENET = 1_281_167  # pictures of its training set
 SEEN: list[dict] = []  # of every block that arrived: pictures, seconds in the worker, bytes, memory
 
 
@@ -35,17 +38,21 @@ class TimedWorker(Worker):
 
     def run(self, shard, floor):
         """Run one shard, and note the time."""
-        begun = time.perf_counter()
+        begun = time.time()
         packed = super().run(shard, floor)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {**packed, "seconds": time.perf_counter() - begun, "peak": peak}
+        return {**packed, "begun": begun, "seconds": time.time() - begun, "process": os.getpid(), "works": held()}
+
+
+def held() -> int:
+    """Return the bytes of memory that this process holds."""
+    with open("/proc/self/statm") as handle:
+        return int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def unpacking(packed):
     """Note what a block brought, and what the driver holds."""
-    with open("/proc/self/statm") as handle:
-        held = int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    SEEN.append({"seconds": packed["seconds"], "bytes": size_of(packed), "peak": packed["peak"] * 1024, "held": held})
+    noted = {name: packed[name] for name in ("begun", "seconds", "process", "works")}
+    SEEN.append({**noted, "bytes": size_of(packed), "driver": held()})
     return unpack(packed)
 
 
@@ -58,27 +65,45 @@ def timed(net, pictures, **options) -> float:
     """Scan into a file that is thrown away; return seconds."""
     SEEN.clear()
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        begun = time.time()
         deconvnet.scan(net, pictures, Path(folder) / "a.scan", **options).close()
-        return time.perf_counter() - begun
+        return time.time() - begun
 
 
-def overhead(net, pictures) -> None:
-    """The same pictures by the local engine and on Ray, in turns."""
-    count = len(list(Path(pictures).iterdir()))
-    kinds = {
-        "local, 1 thread": (1, {"workers": 1}),
-        "Ray, 1 worker": (1, {"workers": 1, "engine": "ray"}),
-        "local, 2 threads": (2, {"workers": 2}),
-        "Ray, 2 workers": (1, {"workers": 2, "engine": "ray"}),
-    }
-    head(f"{count} pictures", "pictures/s", "of the time in workers")
-    for name, (threads, options) in kinds.items():
-        torch.set_num_threads(threads)
-        took = timed(net, pictures, shard=64, **options)
-        busy = sum(block["seconds"] for block in SEEN) / options["workers"] / took if SEEN else None
-        print(f"| {name} | {count / took:.1f} | {'' if busy is None else f'{busy:.0%}'} |", flush=True)
+def many(pictures, copies: int, folder: str) -> Files:
+    """Return the same photographs under many names."""
+    names = sorted(Path(pictures).iterdir())
+    for copy in range(copies):
+        for path in names:
+            os.symlink(path.resolve(), Path(folder) / f"{copy:03d}-{path.name}")
+    return Files(folder, tuple(sorted(os.listdir(folder))))
+
+
+def overhead(net, pictures, copies: int, rounds: int = 3) -> None:
+    """The same pictures by the local engine and on Ray, with as many workers, in turns; the medians of the rounds.
+
+    Start: until a worker begins its first block, which is done once a scan, whatever its size.
+    """
+    kinds = {(engine, workers): {"engine": engine, "workers": workers} for workers in (1, 2) for engine in ("local", "ray")}
+    found: dict[tuple[str, int], list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        files = many(pictures, copies, folder)
+        for _, (kind, options) in itertools.product(range(rounds), kinds.items()):
+            torch.set_num_threads(options["workers"] if kind[0] == "local" else 1)
+            begun = time.time()
+            took = timed(net, files, shard=64, **options)
+            start = min(block["begun"] for block in SEEN) - begun if SEEN else 0.0
+            busy = sum(block["seconds"] for block in SEEN) / options["workers"]
+            found[kind].append((took, start, busy))
     torch.set_num_threads(1)
+    count = len(files.names)
+    head(f"{count:,} pictures", "pictures/s", "slowest and fastest round", "start, s", "pictures/s after it", "workers busy")
+    for (engine, workers), times in found.items():
+        took, start, busy = np.median(times, 0)
+        slowest, *_, fastest = sorted(count / seconds for seconds, _, _ in times)
+        row = [f"{engine}, {workers}", f"{count / took:.1f}", f"{slowest:.1f}, {fastest:.1f}", f"{start:.1f}"]
+        row += [f"{count / (took - start):.1f}", f"{busy / (took - start):.0%}" if busy else ""]
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def blocks(net, pictures) -> None:
@@ -99,17 +124,15 @@ def blocks(net, pictures) -> None:
 
 
 def memory(net, pictures, copies: int) -> None:
-    """The same photographs under many names: what the driver and the workers hold as the scan goes on."""
+    """The same photographs under many names: what the driver and each worker hold as the scan goes on."""
     with tempfile.TemporaryDirectory() as folder:
-        names = sorted(Path(pictures).iterdir())
-        for copy in range(copies):
-            for path in names:
-                os.symlink(path.resolve(), Path(folder) / f"{copy:03d}-{path.name}")
-        timed(net, Files(folder, tuple(sorted(os.listdir(folder)))), shard=100, engine="ray", workers=2, layers=["features.1"])
-    head("pictures done", "driver, MB", "a worker at most, MB")
-    for at in np.linspace(1, len(SEEN), 5).round().astype(int):
-        peak = max(block["peak"] for block in SEEN[:at])
-        print(f"| {100 * at:,} | {SEEN[at - 1]['held'] / 1e6:.0f} | {peak / 1e6:.0f} |")
+        timed(net, many(pictures, copies, folder), shard=100, engine="ray", workers=2, layers=["features.1"])
+    numbers = {process: number for number, process in enumerate(dict.fromkeys(block["process"] for block in SEEN))}
+    head("pictures done", "driver, MB", *(f"worker {number + 1}, MB" for number in numbers.values()))
+    for at in np.geomspace(4, len(SEEN), 7).round().astype(int):
+        last = {block["process"]: block["works"] for block in SEEN[:at]}
+        row = [SEEN[at - 1]["driver"], *(last.get(process, 0) for process in numbers)]
+        print(f"| {100 * at:,} | " + " | ".join(f"{value / 1e6:.0f}" for value in row) + " |")
 
 
 def made_up(channels: int, count: int, top: int, first: int, chance: np.random.Generator) -> Found:
@@ -117,37 +140,50 @@ def made_up(channels: int, count: int, top: int, first: int, chance: np.random.G
     powers = chance.random((channels, top)) ** (1 / (count - np.arange(top)))
     scores = np.cumprod(powers, 1).astype(np.float32)
     numbers = first + np.argsort(chance.random((channels, 32)), axis=1)[:, :top]
-    best = Top(scores, numbers.astype(np.int64), np.zeros((channels, top), np.int32))
+    best = Top(scores, numbers.astype(np.int64), chance.integers(0, 64, (channels, top), np.int32))
     fired = np.full(channels, count, np.int64)
     files = [(first + number, 110_000, "0" * 64, None) for number in range(count)]
     return Found(first // count + 1, first, best, count, fired, fired, files)
 
 
-def merging(channels: int, top: int = 9, count: int = 512) -> None:
-    """Made-up blocks: what the driver does with each, as the table fills."""
-    chance, best = np.random.default_rng(0), Top.empty(channels, top)
-    head(f"block ({channels:,} channels)", "sent, MB", "entries that enter", "unpack, ms", "merge, ms", "commit, ms")
+def merging(channels: int, blocks: int = 256, top: int = 9, count: int = 512) -> None:
+    """Made-up blocks: what the driver does with each as the table fills, and with all of ImageNet's training set.
+
+    Of the entries of block n a share of 1/n enters, so that later blocks are told from the last that was run.
+    """
+    chance, times = np.random.default_rng(0), []
+    net = deconvnet.DeconvNet(torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3), torch.nn.ReLU()))
+    recording = net.record_zeros((3, 10, 10))
+    layers = scanned_layers(recording, ["1"])
+    head(f"block ({channels:,} channels)", "sent, MB", "entries sent", "rows written", "unpack, ms", "merge, ms", "commit, ms")
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "a.scan", create=True) as store:
-        store.begin({"root": None, "shard": count}, [("layer", channels, 1, 1)])
-        store.extend([f"{number}.jpg" for number in range(16 * count)], count)
-        for number in range(16):
-            packed = pack(made_up(channels, count, top, number * count, chance), best.floor)
+        store.begin({"root": None, "shard": count}, [(layer.name, channels, layer.height, layer.width) for layer in layers])
+        store.extend([f"{number}.jpg" for number in range(blocks * count)], count)
+        table = _Table(store, recording, layers, top)
+        for number in range(blocks):
+            packed = pack(made_up(channels, count, top, number * count, chance), table.best.floor)
             begun = time.perf_counter()
             found = unpack(packed)
             unpacked = time.perf_counter()
-            after = merge(best, found.top)
+            after = merge(table.best, found.top)
             merged = time.perf_counter()
-            changed = after.pictures != best.pictures
-            at, ranks = np.nonzero(changed)
-            zeros = np.zeros(len(at), np.int64)
-            columns = (at, ranks + 1, after.pictures[changed], after.scores[changed].astype(np.float64), *[zeros] * 6)
-            rows = (("layer", *row) for row in zip(*(column.tolist() for column in columns), strict=True))
-            counts = zip(range(channels), found.fired.tolist(), found.total.tolist(), strict=True)
-            store.commit(found.shard, found.files, rows, (("layer", channel, count, one, two) for channel, one, two in counts))
-            done, best = time.perf_counter(), after
-            if number + 1 in (1, 2, 4, 8, 16):
-                times = " | ".join(f"{1000 * seconds:.0f}" for seconds in (unpacked - begun, merged - unpacked, done - merged))
-                print(f"| {number + 1} | {size_of(packed) / 1e6:.1f} | {packed['entries'].num_rows:,} | {times} |", flush=True)
+            rows = np.count_nonzero(after.pictures != table.best.pictures)
+            from_here = time.perf_counter()
+            table.commit(found)  # merges once more
+            commit = time.perf_counter() - from_here - (merged - unpacked)
+            steps = (unpacked - begun, merged - unpacked, commit)
+            times.append((rows, sum(steps)))
+            if (number + 1).bit_count() == 1 and (number + 1).bit_length() % 2:  # 1, 4, 16, ...
+                sent = f"{size_of(packed) / 1e6:.1f} | {packed['entries'].num_rows:,} | {rows:,}"
+                print(f"| {number + 1} | {sent} | {' | '.join(f'{1000 * seconds:.0f}' for seconds in steps)} |", flush=True)
+    written, seconds = np.array(times).T
+    a_row, a_block = np.polyfit(written, seconds, 1)
+    later = np.arange(blocks + 1, -(-IMAGENET // count) + 1)
+    total = seconds.sum() + (a_block + a_row * written[-1] * blocks / later).sum()
+    print(
+        f"\n{1e3 * a_block:.0f} ms a block and {1e6 * a_row:.1f} us a row; {blocks} blocks took {seconds.sum():.0f} s, ", end=""
+    )
+    print(f"the {later[-1]:,} of {IMAGENET:,} pictures would take {total / 60:.1f} min")
 
 
 def pieces(net, pictures) -> None:
@@ -176,7 +212,7 @@ def main() -> None:
     parts = {
         "pieces": lambda: pieces(net, given.pictures),
         "merging": lambda: merging(given.channels),
-        "overhead": lambda: overhead(net, given.pictures),
+        "overhead": lambda: overhead(net, given.pictures, max(1, given.copies // 4)),
         "blocks": lambda: blocks(net, given.pictures),
         "memory": lambda: memory(net, given.pictures, given.copies),
     }
