@@ -26,6 +26,7 @@ from deconvnet.scan import engine_ray  # noqa: E402
 from deconvnet.scan.arrow import pack, size_of, unpack  # noqa: E402
 from deconvnet.scan.engine import Found  # noqa: E402
 from deconvnet.scan.topk import NOBODY, Top  # noqa: E402
+from deconvnet.scan.worker import Worker  # noqa: E402
 
 TABLES = ("top", "channels", "pictures", "shards")
 LAYERS = {"tiny": ["features.1", "features.13"], "torchvision:squeezenet1_0": ["features.1", "features.5"]}
@@ -107,35 +108,10 @@ def test_the_same_bytes_as_the_local_engine(cluster, asked, net, local, tmp_path
 def start(asked, path: Path, address: str) -> subprocess.Popen[str]:
     """Start the command as people do."""
     model, weights, folder = asked
-    layers = [word for layer in LAYERS[model] for word in ("--layer", layer)]
-    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-    command = [
-        "scan",
-        str(folder),
-        "--model",
-        model,
-        "--weights",
-        weights,
-        "--device",
-        "cpu",
-        *layers,
-        *options,
-        "--out",
-        str(path),
-    ]
-    command = [
-        sys.executable,
-        "-W",
-        "error::DeprecationWarning",
-        "-m",
-        "deconvnet",
-        *command,
-        "--engine",
-        "ray",
-        "--address",
-        address,
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options = [f"--layer={layer}" for layer in LAYERS[model]] + [f"--{name}={value}" for name, value in OPTIONS.items()]
+    options += [f"--weights={weights}", "--device=cpu", f"--out={path}", "--engine=ray", f"--address={address}"]
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-m", "deconvnet", "scan", str(folder), "--model", model]
+    return subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_shards(process: subprocess.Popen[str], path: Path, count: int) -> None:
@@ -357,6 +333,29 @@ def test_a_worker_of_another_version(found):
 
 
 # What travels
+
+
+def test_a_net_travels_from_a_script_that_imports_torch(few, tmp_path):
+    """Pickle names some of torch's objects by the first module that holds torch: that must not be the script, which workers lack."""
+    code = """
+import multiprocessing, sys  # before torch: its second name for the script stands first
+import torch, deconvnet, ray
+from deconvnet.scan.engine_ray import packed_job
+from deconvnet.scan.job import Job
+from deconvnet.scan.pictures import find
+from deconvnet.scan.run import scanned_layers
+from deconvnet.scan.watch import Watch
+
+net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
+net.model.format = torch.preserve_format  # as a net of one's own may hold
+watch = Watch(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
+open(sys.argv[2], "wb").write(packed_job(Job(watch, find(sys.argv[1]), net.preprocess, 2, 3), ray))
+"""
+    packed = tmp_path / "job"
+    subprocess.run([sys.executable, "-c", code, str(few[0].parent), str(packed)], check=True, timeout=60)
+    worker = Worker(packed.read_bytes())
+    assert worker.job.watch.net.model.format is torch.preserve_format
+    assert worker.ready(few[0].name)["sees"]
 
 
 def test_a_shard_travels_whole_but_for_what_cannot_enter():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import io
 import itertools
 import logging
 import os
@@ -23,7 +24,7 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections import Counter, deque
+from collections import ChainMap, Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ from .arrow import unpack
 from .engine import Found, Shard
 from .job import BATCH, GPU_BATCH, Floor, Job
 from .watch import Watch
-from .worker import Worker
+from .worker import Worker, memory_format
 
 WAITING = 2  # shards that a worker has at once: one under way, one that follows without a pause
 DEATHS = 3  # workers that may die over one shard before it is held to be its fault
@@ -244,12 +245,21 @@ def packed_job(job: Job, ray: Any) -> bytes:
         ray.cloudpickle.register_pickle_by_value(module)
     try:
         job = dataclasses.replace(job, watch=Watch(net, job.watch.layers, job.watch.size))
-        return bytes(ray.cloudpickle.dumps(job))
+        return dumped(job, ray)
     except Exception as error:  # whatever a net or a data set raises that cannot be pickled
         raise EngineError(f"{net.name} or its pictures cannot be sent to workers: {last_line(error)}.") from error
     finally:
         for module in own:
             ray.cloudpickle.unregister_pickle_by_value(module)
+
+
+def dumped(job: Job, ray: Any) -> bytes:
+    """Pickle a job. Memory formats are named by torch: pickle would name them by whatever module happens to import torch."""
+    pickler, buffer = ray.cloudpickle.CloudPickler, io.BytesIO()
+    by_name = {torch.memory_format: lambda found: (memory_format, (str(found).removeprefix("torch."),))}
+    table = ChainMap(by_name, pickler.dispatch_table)
+    type("Pickler", (pickler,), {"dispatch_table": table})(buffer).dump(job)
+    return buffer.getvalue()
 
 
 def probe(job: Job, shards: Sequence[Shard]) -> str | None:

@@ -42,3 +42,9 @@ class Worker:
             count = AHEAD * job.batch + self.threads
             seen = ahead(pool, lambda one: job.pictures.see(one[0], one[1], job.preprocess), todo, count)
             return pack(job.find(shard, seen, floor, lambda count: None), floor)
+
+
+def memory_format(name: str) -> torch.memory_format:
+    """Return torch's memory format of that name."""
+    found: torch.memory_format = getattr(torch, name)
+    return found
