@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,6 +275,28 @@ def test_an_address_that_does_not_answer(tiny_net, few, tmp_path, monkeypatch):
     assert not path.exists()
 
 
+def test_a_ray_that_wants_its_token(tiny_net, few, tmp_path, monkeypatch, capfd):
+    """Ray's library writes past Python why it was turned away, many times over, and raises less: one line says it."""
+
+    def init(**options):
+        for _ in range(20):
+            os.write(2, b"Failed to get cluster ID from GCS server: Unauthenticated: RPC error: InvalidAuthToken\n")
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        text = told(tiny_net, few, tmp_path / "a.scan", address=address)
+    assert text == (
+        f"Ray at '{address}' does not let this process in: it wants its token. Set RAY_AUTH_MODE=token, and have the token of"
+        " Ray's first machine in ~/.ray/auth_token or in RAY_AUTH_TOKEN."
+    )
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard again\n")
+    assert capfd.readouterr().err == "heard again\n"
+    assert not (tmp_path / "a.scan").exists()
+
+
 def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
     """An address for a local scan, an engine that is none."""
     for name, value in (("address", "auto"), ("gpus_per_worker", 1), ("cpus_per_worker", 2)):
@@ -281,6 +304,26 @@ def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
             scan_few(tiny_net, few, tmp_path / "a.scan", **{name: value})
     with pytest.raises(OptionError, match="engine cannot be 'spark': it is one of local, ray"):
         scan_few(tiny_net, few, tmp_path / "a.scan", engine="spark")
+
+
+@pytest.mark.parametrize(
+    ("there", "asked_for", "given"),
+    [
+        ({"CPU": 16.0}, {}, (16, 0, 1)),
+        ({"CPU": 16.0}, {"cpus": 4}, (4, 0, 4)),
+        ({"CPU": 16.0}, {"workers": 3}, (3, 0, 1)),
+        ({"CPU": 16.0, "GPU": 4.0}, {}, (4, 1, 4)),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus": 0.5}, (8, 0.5, 2)),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus": 0.5, "cpus": 1}, (8, 0.5, 1)),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus": 0}, (16, 0, 1)),
+        ({"CPU": 2.0, "GPU": 4.0}, {}, (4, 1, 1)),
+    ],
+)
+def test_what_each_worker_has(there, asked_for, given):
+    """A worker a GPU with a fair share of the cores, or a worker a core; what is asked for comes first."""
+    engine = engine_ray.OnRay(**asked_for, ray=SimpleNamespace(cluster_resources=lambda: there))
+    engine._share()
+    assert (engine.workers, engine.gpus, engine.cpus) == given
 
 
 def test_more_gpus_than_there_are(cluster, tiny_net, few, tmp_path):

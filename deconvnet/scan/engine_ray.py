@@ -25,7 +25,7 @@ import sys
 import tempfile
 import warnings
 from collections import ChainMap, Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,13 +209,38 @@ def connect(ray: Any, address: str | None) -> None:
         check_answers(address)
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), heard() as notes:
         warnings.simplefilter("ignore")
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+            if "Unauthenticated" in notes() or "AuthenticationError" in f"{error!r}":
+                raise EngineError(
+                    f"Ray at {address!r} does not let this process in: it wants its token. Set RAY_AUTH_MODE=token, and have"
+                    " the token of Ray's first machine in ~/.ray/auth_token or in RAY_AUTH_TOKEN."
+                ) from error
             what = "start Ray on this machine" if address == "local" else f"use Ray at {address!r}"
             raise EngineError(f"cannot {what}: {last_line(error)}. Start it by itself to see why: ray start --head") from error
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[Callable[[], str]]:
+    """Keep from the terminal what Ray's own library writes there, past Python, and let it be read: only it says why."""
+    with tempfile.TemporaryFile() as notes:
+
+        def read() -> str:
+            notes.seek(0)
+            return notes.read().decode(errors="replace")
+
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield read
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def check_answers(address: str) -> None:
