@@ -18,10 +18,11 @@ import torch
 from scans import drawings, dump, rows
 
 import deconvnet
-from deconvnet.errors import EngineError, OptionError
+from deconvnet.errors import EngineError, OptionError, PictureError
 
 pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")
+pyarrow_fs = pytest.importorskip("pyarrow.fs")
 
 from deconvnet.scan import engine_ray  # noqa: E402
 from deconvnet.scan.arrow import pack, size_of, unpack  # noqa: E402
@@ -230,6 +231,73 @@ def test_what_cannot_be_read_is_named_as_by_the_local_engine(cluster, tiny_net, 
     far = scan_few(tiny_net, folder.as_uri(), tmp_path / "far.scan", **options)
     assert [path for path, _ in far.skipped()] == [path for path, _ in scan.skipped()]
     assert dump(far.path, "top", "channels") == dump(scan.path, "top", "channels")
+
+
+# Pictures in object storage
+
+
+@pytest.fixture
+def bucket():
+    """A bucket of a server on this machine that speaks S3: (its file system, the URI of a folder in it)."""
+    server = pytest.importorskip("moto.server", reason="no moto here, which is a server for S3").ThreadedMotoServer(
+        "127.0.0.1", 0
+    )
+    server.start()
+    host = ":".join(map(str, server.get_host_and_port()))
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in keys.items():
+            environment.setenv(name, value)
+        options = {"scheme": "http", "endpoint_override": host, "region": "us-east-1"}
+        files = pyarrow_fs.S3FileSystem(allow_bucket_creation=True, **options)
+        files.create_dir("bucket")
+        yield files, "s3://bucket/photos?" + "&".join(f"{name}={value}" for name, value in options.items())
+    server.stop()
+
+
+def test_pictures_in_object_storage(bucket, tiny_net, few, tmp_path):
+    """The same pictures in a bucket, by the local engine and on a Ray that the command starts: the same entries and hashes."""
+    files, uri = bucket
+    folder = few[0].parent
+    for path in few:
+        with files.open_output_stream(f"bucket/photos/{path.name}") as handle:
+            handle.write(path.read_bytes())
+    for name, data in (("deep/empty.png", b""), (".hidden.png", few[0].read_bytes()), ("notes.txt", b"no picture")):
+        with files.open_output_stream(f"bucket/photos/{name}") as handle:
+            handle.write(data)
+    near = scan_few(tiny_net, folder, tmp_path / "near.scan")
+    far = scan_few(tiny_net, uri, tmp_path / "far.scan")
+    options = ["--layer=features.5", "--shard=3", "--batch=2", "--workers=1", "--engine=ray", f"--out={tmp_path / 'ray.scan'}"]
+    command = [sys.executable, "-m", "deconvnet", "scan", uri, "--model=tiny", *options]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    (skipped,) = far.skipped()
+    assert skipped == ("deep/empty.png", "cannot open 'deep/empty.png': the file is empty. Get a fresh copy.")
+    assert dump(tmp_path / "ray.scan", *TABLES) == dump(far.path, *TABLES)
+    query = (
+        "select path, bytes, sha256, rank, channel, activation from top join pictures using (picture) order by channel, rank"
+    )
+    assert rows(far.path, query) == rows(near.path, query)
+    far.close()
+    again = deconvnet.Scan.open(tmp_path / "far.scan", net=tiny_net)
+    assert again.pictures.is_there(few[0].name)
+    plate = again.plate("features.5", [0])  # reads them once more
+    plate.save(tmp_path / "plate.png")
+    assert not plate.changed
+
+
+def test_what_is_wrong_with_a_bucket(bucket, tiny_net, tmp_path):
+    """A bucket or folder that is not there, and a key that would be kept in the scan's file: one line, and no file."""
+    _, uri = bucket
+    for wrong, said in (
+        (uri.replace("bucket", "no-bucket"), r"cannot list 's3://no-bucket.*\. Check the address and the keys\."),
+        (uri.replace("photos", "nowhere"), r"cannot list 's3://bucket/nowhere.*\. Check the address and the keys\."),
+        ("s3://key:secret@bucket/photos", r"the URI s3://\.\.\.@bucket holds a key\. Set it in the environment .*"),
+    ):
+        with pytest.raises(PictureError) as error:
+            scan_few(tiny_net, wrong, tmp_path / "a.scan")
+        assert re.fullmatch(said, str(error.value)), error.value
+        assert "secret@" not in str(error.value)
+        assert not (tmp_path / "a.scan").exists()
 
 
 # What is wrong is said in one line

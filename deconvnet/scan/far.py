@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from torch import Tensor
 
@@ -60,6 +61,9 @@ class Far:
 
 def find_far(uri: str) -> Far:
     """List the pictures below a URI: those with a picture's suffix, sorted by path, hidden ones left out."""
+    if urlsplit(uri).password:  # the URI is kept in the scan's file, which is passed on
+        scheme, host = urlsplit(uri).scheme, urlsplit(uri).hostname
+        raise PictureError(f"the URI {scheme}://...@{host} holds a key. Set it in the environment (AWS_SECRET_ACCESS_KEY).")
     files, folder = _opened(uri)
     from pyarrow.fs import FileSelector
 
