@@ -148,6 +148,7 @@ def test_the_driver_is_killed_and_goes_on(cluster, asked, local, tmp_path):
     assert dump(path, *TABLES) == local
 
 
+@pytest.mark.filterwarnings("ignore:a worker on .* died")  # told where it had started already
 def test_a_node_is_killed_in_the_middle(cluster, asked, net, local, tmp_path, monkeypatch):
     """Where a machine goes with all that it had done and not sent, the others do it again, once: the same bytes."""
     node, killed, commit = cluster.add_node(num_cpus=1, object_store_memory=STORE), [], engine_ray.unpack
@@ -199,7 +200,8 @@ def test_a_worker_that_dies_is_replaced_and_counted_once(cluster, deadly, few, t
     """A process that is killed in the middle of a shard: another one does the shard, and nothing is counted twice."""
     options = {"engine": "ray", "address": cluster.address, "workers": 2}
     scan_few(deadly(0), few, tmp_path / "local.scan")
-    scan = scan_few(deadly(1), few, tmp_path / "a.scan", **options)
+    with pytest.warns(UserWarning, match=f"a worker on {socket.gethostname()} died; its pictures go to the next that is free"):
+        scan = scan_few(deadly(1), few, tmp_path / "a.scan", **options)
     assert len(list((tmp_path / "notes").iterdir())) == 1
     assert (scan.statistics("features.5")["pictures"] == 12).all()
     assert dump(scan.path, *TABLES) == dump(tmp_path / "local.scan", *TABLES)
@@ -207,7 +209,7 @@ def test_a_worker_that_dies_is_replaced_and_counted_once(cluster, deadly, few, t
 
 def test_pictures_that_kill_every_worker_are_named(cluster, deadly, few, tmp_path):
     """Three workers dead over one shard: one line that names its pictures; the shards before are kept."""
-    with pytest.raises(EngineError) as error:
+    with pytest.raises(EngineError) as error, pytest.warns(UserWarning, match="a worker on .* died"):
         scan_few(deadly(99), few[0].parent, tmp_path / "a.scan", engine="ray", address=cluster.address, workers=1)
     text = str(error.value)
     assert re.match(r"3 workers died over the pictures '06.png' to '08.png': .*\. See Ray's logs; a smaller", text), text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,7 +102,7 @@ def scan(
         gpus_per_worker = 0
     options |= {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a machine is lost
+        with _notes(quiet=engine == "ray"):
             found = run(net, pictures, out, progress=True, **options)
     except KeyboardInterrupt:
         _say_how_to_go_on(out)
@@ -109,6 +112,20 @@ def scan(
         return
     click.echo(out)
     say(_what_next(found))
+
+
+@contextlib.contextmanager
+def _notes(*, quiet: bool) -> Iterator[None]:
+    """Show warnings as lines beside the bar; `quiet`: leave out what Ray prints of a machine that is lost, pages of its log."""
+    from tqdm import tqdm
+
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere if quiet else sys.stderr),
+        warnings.catch_warnings(),
+    ):
+        warnings.showwarning = lambda message, *_: tqdm.write(f"note: {message}", file=sys.stderr)
+        yield
 
 
 def _say_how_to_go_on(out: str) -> None:

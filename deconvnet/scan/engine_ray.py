@@ -113,6 +113,7 @@ class Crew:
         self.starting: dict[Any, int] = {}  # the answer that is waited for -> the worker's number
         self.doing: dict[Any, tuple[int, Shard]] = {}
         self.workers: dict[int, Any] = {}
+        self.hosts: dict[int, str] = {}  # where they run, once they have started
         self.deaths: Counter[int] = Counter()
         self.failed_starts = 0
         self.numbers = itertools.count()
@@ -152,7 +153,9 @@ class Crew:
     def _start(self, number: int, answer: Any) -> None:
         """Take up a worker that has started; ask for another one where it has not."""
         try:
-            check_worker(self.ray.get(answer), self.probe)
+            found = self.ray.get(answer)
+            check_worker(found, self.probe)
+            self.hosts[number] = found["host"]
         except self.ray.exceptions.RayError as error:
             self.failed_starts += 1
             if "No module named" in str(error) or "failed to import" in str(error):
@@ -180,6 +183,10 @@ class Crew:
                 ) from error
             lost = [one for one, (whose, _) in self.doing.items() if whose == number]
             todo.extendleft(reversed([shard, *(self.doing.pop(one)[1] for one in lost)]))
+            warnings.warn(
+                f"a worker on {self.hosts[number]} died; its pictures go to the next that is free. {last_line(error)}.",
+                stacklevel=2,
+            )
             self.fire(number)
             self.hire()
             return None
