@@ -445,6 +445,25 @@ def test_a_worker_of_another_version(found):
             engine_ray.check_worker(whole, None)
 
 
+# What docs/cluster.md gives to be copied
+
+
+def test_the_recipes_can_be_read(tmp_path):
+    """Ray's launcher takes the cluster's file, with whole commands in it; bash reads the job for SLURM."""
+    import yaml
+
+    page = (Path(__file__).parent.parent / "docs" / "cluster.md").read_text()
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    found = yaml.safe_load(written)
+    assert found["provider"] == {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2", "10.0.0.3"]}
+    commands = [*found["setup_commands"], *found["head_start_ray_commands"], *found["worker_start_ray_commands"]]
+    assert all(re.fullmatch(r"pip install .*|ray stop|(RAY_\w+=\w+ )+ray start --.*", command) for command in commands), (
+        commands
+    )
+    (job,) = re.findall(r"```sh\n(#!/bin/bash.*?)```", page, re.S)
+    assert subprocess.run(["bash", "-n"], input=job, text=True, capture_output=True, check=True).stderr == ""
+
+
 # What travels
 
 
