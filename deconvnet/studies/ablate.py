@@ -160,6 +160,8 @@ def _draw_tables(figure: Any, result: Ablation) -> None:
     axes.axhline(0, color="0.6", linewidth=0.6)
     axes.set_xticks(places, result.rules, fontsize=7, rotation=90)
     axes.set_ylim(min(0.0, float(np.nanmin(result.random_correlation)) - 0.05), 1.2)
+    axes.set_yticks(np.linspace(0, 1, 6))  # the legend stands above what a correlation can be
+    axes.spines["left"].set_bounds(axes.get_ylim()[0], 1)
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=7, frameon=False, loc="upper right", ncols=2)
     axes.set_title("correlation of |x| (a dot for each signal)", fontsize=8)
