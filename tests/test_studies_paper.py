@@ -123,6 +123,19 @@ def test_occlude_has_the_papers_grey_in_proportion(net):
     torch.testing.assert_close(fill_colour(net, image, "picture").flatten(), image.mean((1, 2)))
 
 
+def test_occlude_shows_other_pictures_only(small):
+    """The picture itself, in the folder it was taken from, is not one of its others; those are the strongest that are left."""
+    torch.manual_seed(3)
+    images = torch.randn(5, 3, 18, 25)
+    own = int(small.record(images, layers=["4"]).activations("4")[:, 2].amax((1, 2)).argmax())
+    result = occlude.run(small, images[own : own + 1], layer="4", channel=2, square=6, stride=6, others=images)
+    found = [(round(one.activation, 4), one.source) for one in result.others]
+    maxima = small.record(images, layers=["4"]).activations("4")[:, 2].amax((1, 2))
+    best = [number for number in maxima.argsort(descending=True).tolist() if number != own and maxima[number] > 0][:3]
+    assert found == [(round(float(maxima[number]), 4), f"image {number}") for number in best]
+    assert best
+
+
 def test_occlude_without_classes(small):
     """A net that is no classifier still has the map's totals; probabilities are left out, in the figure too."""
     bare = deconvnet.DeconvNet(small.model[:5])

@@ -93,7 +93,7 @@ def run(
     `layer`: by default the last rectified one with maps; `channel`: by default the strongest of the whole picture, by its
     "total" activation or its "max". `label`: a class's number or name, by default what the net says. `square`, `stride`:
     pixels. `fill`: "mean", "picture", "black", "white", or a colour, 0..1. `others`: pictures in which the same map's
-    strongest units are looked for, to be shown beside it. `batch`: squares a forward pass.
+    strongest units are looked for, to be shown beside it; the picture itself is passed over. `batch`: squares a forward pass.
 
         >>> occlude.run(net, "dog.jpg", square=27, stride=7).shares.shape
         (30, 30)
@@ -199,9 +199,10 @@ def _slide(
 def _others(
     net: DeconvNet, recording: Recording, layer: str, channel: int, pictures: Tensor | Sequence[Picture], count: int = 3
 ) -> tuple[Other, ...]:
-    """Find the map's strongest units in other pictures, and project them."""
+    """Find the map's strongest units in other pictures, and project them; the occluded one itself is left out."""
     images = as_images(net, pictures)
     values, places = strongest(net, images, recording, [layer])[layer]
+    values[(images == recording.images.to(images)).flatten(1).all(1).numpy(force=True)] = 0
     best = [int(number) for number in np.argsort(-values[:, channel], kind="stable")[:count]]
     width = as_maps(recording.kept_activations(layer), recording.layout(layer), layer).shape[3]
     found = []
