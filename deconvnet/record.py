@@ -157,6 +157,7 @@ def _run_once(
         stack.enter_context(_hooks(modules, recorder))
         with writer.writing(images), suppress(_Stop):
             recorder.run.output = model(images)
+    del writer.called  # or the two would hold each other, with all that was kept, until Python looks for cycles
     return recorder.run, writer.met_unknown
 
 

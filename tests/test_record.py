@@ -177,6 +177,25 @@ def test_forward_stops_after_the_deepest_layer_asked_for():
     assert net.record(torch.randn(1, 3, 8, 8), layers=["1"], stop=False).output is not None
 
 
+def test_what_was_kept_goes_with_the_recording():
+    """Nothing waits for Python to look for cycles: one big batch after another takes the memory of one."""
+    net = deconvnet.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()))
+    handed: list[weakref.ref[torch.Tensor]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        recording = net.record(torch.randn(1, 3, 8, 8), layers=["1"])
+        kept = weakref.ref(recording.kept_activations("1"))
+        net.project(recording, "1")
+        assert kept() is not None
+        del recording
+        assert kept() is None
+        run_model(net.model, torch.randn(1, 3, 8, 8), DEFAULT, ["1"], keep=lambda layer, maps: handed.append(weakref.ref(maps)))
+        assert [one() for one in handed] == [None]
+    finally:
+        gc.enable()
+
+
 def test_asked_later_equals_asked_at_once():
     """A layer beyond where the pass stopped comes from a second pass over the kept images, with the same bits."""
     model, images = torchvision.models.squeezenet1_1(weights=None), torch.randn(1, 3, 64, 64)
