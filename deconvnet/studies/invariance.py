@@ -22,7 +22,7 @@ from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
 from ..project import SOON
-from .forward import FILLS, Features, check_layers, features, fill_colour, seen_pixels, source_of
+from .forward import FILLS, check_layers, features, fill_colour, seen_pixels, source_of
 from .study import (
     PIXELS,
     as_images,
@@ -102,13 +102,12 @@ def run(
     layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
     check_layers(recording, layers)
     swept = swept_values(images.shape[2:], values)
-    whole = [next(features(net, image[None], layers)) for image in images]
-    numbers = _labels(net, whole, labels)
+    numbers = _labels(net, [class_shares(next(features(net, image[None], [])).output) for image in images], labels)
     sources = tuple(source_of(pictures, at) for at in range(len(images)))
     tilt = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, swept.values()))
     with tqdm(total=total, desc="transforming", unit="picture", delay=SOON, leave=False, disable=None) as bar:
-        sweeps = {kind: _sweep(net, images, whole, numbers, kind, swept[kind], tilt, distance, bar) for kind in KINDS}
+        sweeps = {kind: _sweep(net, images, layers, numbers, kind, swept[kind], tilt, distance, bar) for kind in KINDS}
     settings = settings_of(net, "invariance", pictures=list(sources), layers=list(layers), axis=axis, distance=distance)
     settings |= {"fill": fill, "interpolation": interpolation}
     classes = tuple(net.loaded.class_name(number) for number in numbers)
@@ -173,13 +172,12 @@ class Transform:
         return torch.stack([across, down], 2)[None]
 
 
-def _labels(net: DeconvNet, whole: Sequence[Features], labels: Sequence[int | str] | None) -> list[int]:
+def _labels(net: DeconvNet, shares: Sequence[Tensor | None], labels: Sequence[int | str] | None) -> list[int]:
     """Return each picture's class, or nothing where the net is no classifier."""
-    shares = [class_shares(one.output) for one in whole]
     if any(share is None for share in shares):
         return []
-    if labels is not None and len(labels) != len(whole):
-        raise OptionError(f"labels must be one for each of the {len(whole)} pictures; found {len(labels)}.")
+    if labels is not None and len(labels) != len(shares):
+        raise OptionError(f"labels must be one for each of the {len(shares)} pictures; found {len(labels)}.")
     if labels is None:
         return [int(share[0].argmax()) for share in shares if share is not None]
     return [read_label(net, label, share.shape[1]) for label, share in zip(labels, shares, strict=True) if share is not None]
@@ -188,7 +186,7 @@ def _labels(net: DeconvNet, whole: Sequence[Features], labels: Sequence[int | st
 def _sweep(
     net: DeconvNet,
     images: Tensor,
-    whole: Sequence[Features],
+    layers: Sequence[str],
     labels: Sequence[int],
     kind: str,
     values: np.ndarray[Any, Any],
@@ -198,22 +196,24 @@ def _sweep(
 ) -> Sweep:
     at = {"translation": 0.25, "scale": 0.75, "rotation": 0.1}[kind]  # far enough to be seen in the figure
     example = float(values[round(at * (len(values) - 1))])
-    distances: dict[str, list[Tensor]] = {layer: [] for layer in whole[0].layers}
-    shares: list[Tensor] = []
+    distances: dict[str, list[float]] = {layer: [] for layer in layers}
+    shares: list[float] = []
     shown = []
-    for number, image in enumerate(images):
-        parts = list(features(net, transform(net, image, kind, values.tolist()), list(distances)))
-        for layer, rows in distances.items():
-            rows.append(torch.cat([_distance(part.layers[layer], whole[number].layers[layer], distance) for part in parts]))
-        if labels:
-            likely = [class_shares(part.output) for part in parts]
-            shares.append(torch.cat([share[:, labels[number]] for share in likely if share is not None]))
+    for number, image in enumerate(images):  # features are let go at once: those of all pictures may fill the memory
+        still = next(features(net, image[None], layers)).layers
+        for part in features(net, transform(net, image, kind, values.tolist()), layers):
+            for layer, rows in distances.items():
+                rows += _distance(part.layers[layer], still[layer], distance).tolist()
+            likely = class_shares(part.output) if labels else None
+            if likely is not None:
+                shares += likely[:, labels[number]].tolist()
         shown.append(seen_pixels(net, transform(net, image, kind, [example])[0]))
         bar.update(len(values))
+    table = len(images), len(values)
     return Sweep(
         values=values,
-        distances={layer: torch.stack(rows).numpy() for layer, rows in distances.items()},
-        shares=torch.stack(shares).numpy() if shares else None,
+        distances={layer: np.array(rows).reshape(table) for layer, rows in distances.items()},
+        shares=np.array(shares).reshape(table) if shares else None,
         shown=np.stack(shown),
         shown_at=example,
     )
