@@ -20,6 +20,7 @@ from .errors import OptionError, UnitError, UnknownLayerError
 from .field import Layout, map_size, pixel_window, whole
 from .memory import batch_bytes
 from .mirror import project_value
+from .progress import is_hidden
 from .record import Place, Recording
 from .rules.join import GATES, Cat
 from .rules.relu import Activation
@@ -258,7 +259,7 @@ def project_units(
     most = batch_bytes(tape.device, memory)
     size = _even(len(units), batch_size(tape, value, most) if single else _full_batch_size(tape, value, most))
     parts: list[Tensor] = []
-    bar = tqdm(total=len(units), desc=layer, unit="unit", delay=SOON, leave=False, disable=None if progress else True)
+    bar = tqdm(total=len(units), desc=layer, unit="unit", delay=SOON, leave=False, disable=is_hidden(progress))
     for first in range(0, len(units), size):
         some, inside = units[first : first + size], inner[first : first + size]
         rows = _shared(torch.tensor([unit.image for unit in some]))

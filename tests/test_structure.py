@@ -18,6 +18,7 @@ ORDER = [
     "errors",
     "units",
     "memory",
+    "progress",
     "field",
     "tape",
     "rules",

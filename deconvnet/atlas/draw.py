@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..images import to_rgb
+from ..progress import is_hidden
 from ..scan.engine import ahead, default_workers
 from ..scan.plates import Plate, Shown, frame_of, plate_blocks, read_pictures
 from ..scan.result import Hit, Scan
@@ -58,7 +59,7 @@ def draw_sheets(
     blocks = [block for layer, name_of in layers for block in _blocks(scan, folder, layer, name_of, look, hashes)]
     work = [_work(scan, block) for block in blocks]
     form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    with tqdm(total=sum(work), bar_format=form, disable=None if progress else True) as bar:
+    with tqdm(total=sum(work), bar_format=form, disable=is_hidden(progress)) as bar:
         for block, share in zip(blocks, work, strict=True):
             bar.set_description_str(f"{block.layer}, channels {min(block.keys)}-{max(block.keys)} ")
             plate = Plate(scan, block.layer, tuple(block.keys), look.rule, look.tone, look.memory, named=troubled)

@@ -25,6 +25,7 @@ from .. import rules as rules_
 from ..errors import OptionError, check_option
 from ..images import to_rgb
 from ..memory import batch_bytes
+from ..progress import is_hidden
 from ..project import as_maps, project_units
 from ..units import Unit, Window
 from .engine import ahead, default_workers
@@ -84,7 +85,7 @@ class Plate:
 
         statistics = self.scan.statistics(self.layer)
         seen, fired = statistics["pictures"], statistics["fired"]
-        with tqdm(total=len(self.channels), unit="channel", delay=2, disable=None if self.progress else True) as bar:
+        with tqdm(total=len(self.channels), unit="channel", delay=2, disable=is_hidden(self.progress)) as bar:
             for channel, shown in self.examples(bar.update):
                 share = fired[channel] / max(seen[channel], 1)
                 note = "dead: fired on no picture" if not fired[channel] else f"fires on {percent(share)} of the pictures"

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..errors import OptionError, PictureError, StoreError, UnknownLayerError, check_option, did_you_mean
 from ..images import Preprocess
 from ..net import DeconvNet
+from ..progress import is_hidden
 from ..project import rectified_values
 from ..record import Recording
 from ..version import __version__
@@ -55,9 +56,9 @@ def scan(
     rectified layer with maps. `path`: the file that the scan is kept in; where it has a part of this scan already, that
     part is not done again, and pictures that are new are added. `shard`: pictures a transaction. `workers`: threads that
     read pictures. `engine`: "local", or "ray", with `workers` processes on the machines of the Ray at `address` ("auto",
-    "HOST:PORT"; None starts one here), each with `gpus_per_worker` and `cpus_per_worker`. Each picture counts
-    once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9 activations"); the paper does not say if a
-    picture may come twice.
+    "HOST:PORT"; None starts one here), each with `gpus_per_worker` and `cpus_per_worker`. `progress`: a bar, on a terminal
+    or in Jupyter. Each picture counts once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9
+    activations"); the paper does not say if a picture may come twice.
 
         >>> deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"]).top("features.10", 151)[0].path
         'dogs/17.jpg'
@@ -82,13 +83,11 @@ def scan(
         table = _Table(store, recording, chosen, top)
         shards = list(_shards(store, found, numbers))
         for layer in chosen if shards else ():
-            windows_of(
-                recording, layer, np.zeros(1, np.int64)
-            )  # a net whose windows cannot be known is refused before the work, not after
+            windows_of(recording, layer, np.zeros(1, np.int64))  # one whose windows cannot be known is refused before the work
         done = len(found.names) - sum(len(one.names) for one in shards)
         job = Job(watch, found, net.preprocess, batch or runner.batch(watch), top)
         with (
-            tqdm(total=len(found.names), initial=done, unit="picture", disable=None if progress else True) as bar,
+            tqdm(total=len(found.names), initial=done, unit="picture", disable=is_hidden(progress)) as bar,
             closing(runner.run(job, shards, floor=lambda: table.best.floor, tell=bar.update)) as parts,
         ):
             for part in parts:
