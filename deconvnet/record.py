@@ -154,10 +154,11 @@ def _run_once(
         writer = Writer(model, table, watch)
         recorder = _Recorder([path for path, _ in modules], writer, layers, stop, keep)
         writer.called = recorder.called
+        # or the two would hold each other, with all that was kept, until Python looks for cycles
+        stack.callback(delattr, writer, "called")
         stack.enter_context(_hooks(modules, recorder))
         with writer.writing(images), suppress(_Stop):
             recorder.run.output = model(images)
-    del writer.called  # or the two would hold each other, with all that was kept, until Python looks for cycles
     return recorder.run, writer.met_unknown
 
 

@@ -18,6 +18,17 @@ from deconvnet.record import run_model
 from deconvnet.rules import DEFAULT
 
 
+class HalfWay(nn.Sequential):
+    """A layer, and then nothing but trouble."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3))
+
+    def forward(self, x):
+        super().forward(x)
+        raise RuntimeError("half-way")
+
+
 class Branches(nn.Module):
     """A net of everything that module hooks alone miss."""
 
@@ -192,6 +203,11 @@ def test_what_was_kept_goes_with_the_recording():
         assert kept() is None
         run_model(net.model, torch.randn(1, 3, 8, 8), DEFAULT, ["1"], keep=lambda layer, maps: handed.append(weakref.ref(maps)))
         assert [one() for one in handed] == [None]
+        with pytest.raises(RuntimeError, match="half-way"):  # also where memory ran out half-way, say
+            run_model(
+                HalfWay(), torch.randn(1, 3, 8, 8), DEFAULT, ["0"], False, lambda _, maps: handed.append(weakref.ref(maps))
+            )
+        assert handed[1]() is None
     finally:
         gc.enable()
 
