@@ -293,7 +293,8 @@ def test_what_is_wrong_with_a_bucket(bucket, tiny_net, tmp_path):
     for wrong, said in (
         (uri.replace("bucket", "no-bucket"), r"cannot list 's3://no-bucket.*\. Check the address and the keys\."),
         (uri.replace("photos", "nowhere"), r"cannot list 's3://bucket/nowhere.*\. Check the address and the keys\."),
-        ("s3://key:secret@bucket/photos", r"the URI s3://\.\.\.@bucket holds a key\. Set it in the environment .*"),
+        ("s3://[bucket/photos", r"cannot open 's3://\[bucket/photos'.*\. Write s3://BUCKET/FOLDER\."),
+        ("s3://key:secret@bucket/photos", r"the URI s3://\.\.\.@bucket/photos holds a key\. Set it in the environment .*"),
     ):
         with pytest.raises(PictureError) as error:
             scan_few(tiny_net, wrong, tmp_path / "a.scan")
@@ -448,7 +449,7 @@ def test_a_worker_of_another_version(found):
 # What docs/cluster.md gives to be copied
 
 
-def test_the_recipes_can_be_read(tmp_path):
+def test_the_recipes_can_be_read():
     """Ray's launcher takes the cluster's file, with whole commands in it; bash reads the job for SLURM."""
     import yaml
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from torch import Tensor
 
@@ -61,9 +61,6 @@ class Far:
 
 def find_far(uri: str) -> Far:
     """List the pictures below a URI: those with a picture's suffix, sorted by path, hidden ones left out."""
-    if urlsplit(uri).password:  # the URI is kept in the scan's file, which is passed on
-        scheme, host = urlsplit(uri).scheme, urlsplit(uri).hostname
-        raise PictureError(f"the URI {scheme}://...@{host} holds a key. Set it in the environment (AWS_SECRET_ACCESS_KEY).")
     files, folder = _opened(uri)
     from pyarrow.fs import FileSelector
 
@@ -82,6 +79,10 @@ def find_far(uri: str) -> Far:
 @functools.lru_cache(maxsize=8)
 def _opened(uri: str) -> tuple[Any, str]:
     """Return the file system of a URI and the path in it."""
+    key = re.match(r"(\w+://)[^/]*:[^/]*@", uri)
+    if key:  # the URI is kept in the scan's file, which is passed on
+        place = key[1] + "...@" + uri[key.end() :]
+        raise PictureError(f"the URI {place} holds a key. Set it in the environment (AWS_SECRET_ACCESS_KEY).")
     try:
         from pyarrow.fs import FileSystem
     except ImportError as error:
