@@ -34,7 +34,7 @@ SEEN: list[dict] = []  # of every block that arrived: pictures, seconds in the w
 
 
 class TimedWorker(Worker):
-    """Sends with each block how long it took and how much memory its process has taken at most."""
+    """Sends with each block when it began, how long it took, and how much memory its process holds."""
 
     def run(self, shard, floor):
         """Run one shard, and note the time."""

@@ -1,4 +1,8 @@
-"""When progress bars are shown: on a terminal and in Jupyter. A log has no use for them."""
+"""When progress bars are shown: on a terminal and in Jupyter. A log has no use for them.
+
+For bars that somebody asked for. Those that come by themselves where work takes long keep to tqdm's rule, terminals only: in a
+notebook they would stay among the outputs that are saved.
+"""
 
 from __future__ import annotations
 
