@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import suppress
 
 import pytest
 import torch
@@ -188,6 +189,14 @@ def test_forward_stops_after_the_deepest_layer_asked_for():
     assert net.record(torch.randn(1, 3, 8, 8), layers=["1"], stop=False).output is not None
 
 
+def kept_half_way() -> weakref.ref[torch.Tensor]:
+    """Keep a layer's maps in a pass that fails, as studies do; return them as they will be when nobody holds them."""
+    kept: list[torch.Tensor] = []
+    with suppress(RuntimeError):
+        run_model(HalfWay(), torch.randn(1, 3, 8, 8), DEFAULT, ["0"], stop=False, keep=lambda layer, maps: kept.append(maps))
+    return weakref.ref(kept[0])
+
+
 def test_what_was_kept_goes_with_the_recording():
     """Nothing waits for Python to look for cycles: one big batch after another takes the memory of one."""
     net = deconvnet.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()))
@@ -203,11 +212,7 @@ def test_what_was_kept_goes_with_the_recording():
         assert kept() is None
         run_model(net.model, torch.randn(1, 3, 8, 8), DEFAULT, ["1"], keep=lambda layer, maps: handed.append(weakref.ref(maps)))
         assert [one() for one in handed] == [None]
-        with pytest.raises(RuntimeError, match="half-way"):  # also where memory ran out half-way, say
-            run_model(
-                HalfWay(), torch.randn(1, 3, 8, 8), DEFAULT, ["0"], False, lambda _, maps: handed.append(weakref.ref(maps))
-            )
-        assert handed[1]() is None
+        assert kept_half_way()() is None  # also where memory ran out half-way, say
     finally:
         gc.enable()
 
