@@ -128,6 +128,7 @@ class Crew:
 
     def fire(self, number: int) -> None:
         """Let a worker go, dead or alive."""
+        self.hosts.pop(number, None)
         self.ray.kill(self.workers.pop(number))
 
     def work(self, todo: deque[Shard], floor: Floor) -> Iterator[Found]:
@@ -143,12 +144,20 @@ class Crew:
                 if found is not None:
                     yield found
             del answer  # the last hold on what was sent
-            while number in self.workers and todo and self._has(number) < WAITING:
+            self._hand_out(todo, floor)
+
+    def _hand_out(self, todo: deque[Shard], floor: Floor) -> None:
+        """Give every worker that has started what it can take, those that have nothing first.
+
+        Not only the one that has just answered: what a dead worker had may come back when all others have run out of work. They
+        hold the cores that a new worker would wait for.
+        """
+        has = Counter(number for number, _ in self.doing.values())
+        for already, number in itertools.product(range(WAITING), self.hosts):
+            if todo and has[number] == already:
                 shard = todo.popleft()
                 self.doing[self.workers[number].run.remote(shard, floor())] = number, shard
-
-    def _has(self, number: int) -> int:
-        return sum(number == one for one, _ in self.doing.values())
+                has[number] += 1
 
     def _start(self, number: int, answer: Any) -> None:
         """Take up a worker that has started; ask for another one where it has not."""
