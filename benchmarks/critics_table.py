@@ -18,8 +18,8 @@ import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.images import find_pictures
 from deconvnet.studies import faithful, sanity
-from deconvnet.studies.alike import mean_known
-from deconvnet.studies.study import save_figure
+from deconvnet.studies.result import save_figure
+from deconvnet.studies.similarity import mean_known
 
 
 def chosen(folder: str | None, count: int) -> list[Any]:

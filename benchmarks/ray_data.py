@@ -26,11 +26,11 @@ from ray.cluster_utils import Cluster
 from ray_scan import head, many
 
 import deconvnet
-from deconvnet.scan import engine_ray
-from deconvnet.scan.arrow import size_of, unpack
-from deconvnet.scan.engine_ray import OnRay, packed_job
-from deconvnet.scan.job import BATCH
-from deconvnet.scan.worker import Worker
+from deconvnet.scanning import ray_engine as engine_ray
+from deconvnet.scanning.engine import BATCH
+from deconvnet.scanning.ray_engine import RayEngine, packed_job
+from deconvnet.scanning.ray_worker import Worker
+from deconvnet.scanning.wire import size_of, unpack
 
 WORKERS = 2
 NODE = {"num_cpus": 1, "object_store_memory": 200 * 2**20}
@@ -113,7 +113,7 @@ def scanned(kind: str, net, pictures, *, with_kill: bool = False, **options) -> 
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     for name in ("__main__", "ray_scan"):
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])
-    engine = OnRayData() if kind == "Ray Data" else OnRay(workers=WORKERS)
+    engine = OnRayData() if kind == "Ray Data" else RayEngine(workers=WORKERS)
     timed = Timed(engine, (lambda: cluster.remove_node(node, allow_graceful=False)) if with_kill else None)
     try:
         with tempfile.TemporaryDirectory() as folder:

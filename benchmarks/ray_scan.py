@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 import deconvnet
-from deconvnet.scan import engine_ray
-from deconvnet.scan.arrow import pack, size_of, unpack
-from deconvnet.scan.engine import Found
-from deconvnet.scan.pictures import Files
-from deconvnet.scan.run import _Table
-from deconvnet.scan.store import Store
-from deconvnet.scan.topk import Top, merge
-from deconvnet.scan.watch import scanned_layers
-from deconvnet.scan.worker import Worker
+from deconvnet.scanning import ray_engine as engine_ray
+from deconvnet.scanning.engine_local import ShardResult
+from deconvnet.scanning.maxima import scanned_layers
+from deconvnet.scanning.ray_worker import Worker
+from deconvnet.scanning.run import _Table
+from deconvnet.scanning.source import LocalFiles
+from deconvnet.scanning.store import Store
+from deconvnet.scanning.topk import TopK, merge
+from deconvnet.scanning.wire import pack, size_of, unpack
 
 IMAGENET = 1_281_167  # pictures of its training set
 SEEN: list[dict] = []  # of every block that arrived: pictures, seconds in the worker, bytes, memory
@@ -70,13 +70,13 @@ def timed(net, pictures, **options) -> float:
         return time.time() - begun
 
 
-def many(pictures, copies: int, folder: str) -> Files:
+def many(pictures, copies: int, folder: str) -> LocalFiles:
     """Return the same photographs under many names."""
     names = sorted(Path(pictures).iterdir())
     for copy in range(copies):
         for path in names:
             os.symlink(path.resolve(), Path(folder) / f"{copy:03d}-{path.name}")
-    return Files(folder, tuple(sorted(os.listdir(folder))))
+    return LocalFiles(folder, tuple(sorted(os.listdir(folder))))
 
 
 def overhead(net, pictures, copies: int, rounds: int = 3) -> None:
@@ -135,15 +135,15 @@ def memory(net, pictures, copies: int) -> None:
         print(f"| {100 * at:,} | " + " | ".join(f"{value / 1e6:.0f}" for value in row) + " |")
 
 
-def made_up(channels: int, count: int, top: int, first: int, chance: np.random.Generator) -> Found:
+def made_up(channels: int, count: int, top: int, first: int, chance: np.random.Generator) -> ShardResult:
     """The `top` best of `count` random scores a channel, drawn as such: the k-th best is the (k-1)-th times U^(1/(n-k+1))."""
     powers = chance.random((channels, top)) ** (1 / (count - np.arange(top)))
     scores = np.cumprod(powers, 1).astype(np.float32)
     numbers = first + np.argsort(chance.random((channels, 32)), axis=1)[:, :top]
-    best = Top(scores, numbers.astype(np.int64), chance.integers(0, 64, (channels, top), np.int32))
+    best = TopK(scores, numbers.astype(np.int64), chance.integers(0, 64, (channels, top), np.int32))
     fired = np.full(channels, count, np.int64)
     files = [(first + number, 110_000, "0" * 64, None) for number in range(count)]
-    return Found(first // count + 1, first, best, count, fired, fired, files)
+    return ShardResult(first // count + 1, first, best, count, fired, fired, files)
 
 
 def merging(channels: int, blocks: int = 256, top: int = 9, count: int = 512) -> None:
@@ -189,10 +189,10 @@ def merging(channels: int, blocks: int = 256, top: int = 9, count: int = 512) ->
 def pieces(net, pictures) -> None:
     """One core: reading and preparing a picture, and the net."""
     names = tuple(sorted(os.listdir(pictures))[:200])
-    files = Files(str(pictures), names)
+    files = LocalFiles(str(pictures), names)
     begun = time.perf_counter()
     for number, name in enumerate(names):
-        files.see(number, name, net.preprocess)
+        files.load(number, name, net.preprocess)
     print(f"\nread, decode, resize and hash: {len(names) / (time.perf_counter() - begun):.0f} pictures/s on one core")
     print(f"bytes a picture: {np.mean([files.size(name) for name in names]):,.0f}")
 

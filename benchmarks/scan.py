@@ -34,14 +34,14 @@ from speed import captum_calls
 from torch import Tensor, nn
 
 import deconvnet
-from deconvnet.project import project_units
-from deconvnet.scan import engine
-from deconvnet.scan import run as scanning
-from deconvnet.scan.engine import Found
-from deconvnet.scan.pictures import find
-from deconvnet.scan.store import ONE, Store
-from deconvnet.scan.topk import Top
-from deconvnet.scan.watch import Watch, _Taker, scanned_layers
+from deconvnet.projection import project_units
+from deconvnet.scanning import engine_local as engine
+from deconvnet.scanning import run as scanning
+from deconvnet.scanning.engine_local import ShardResult
+from deconvnet.scanning.maxima import MaximaBuffer, MaximaReducer, scanned_layers
+from deconvnet.scanning.source import open_source
+from deconvnet.scanning.store import FIXED_POINT, Store
+from deconvnet.scanning.topk import TopK
 
 ROOT = Path(__file__).parents[1]
 MODEL = "torchvision:squeezenet1_0"
@@ -142,12 +142,12 @@ class Clock:
 
 def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) -> tuple[float, float]:
     """Scan once; return the seconds, and the share of them that is the scan's own work."""
-    clock, ahead = Clock(), engine.ahead
+    clock, prefetch = Clock(), engine.prefetch
     with (
-        patch.object(Watch, "_forward", clock.timed("net", Watch._forward)),
-        patch.object(_Taker, "__call__", clock.timed("take", _Taker.__call__)),
-        patch.object(engine, "batch_of", clock.timed("stack", engine.batch_of)),
-        patch.object(engine, "ahead", lambda *args: clock.waiting(ahead(*args))),
+        patch.object(MaximaReducer, "_forward", clock.timed("net", MaximaReducer._forward)),
+        patch.object(MaximaBuffer, "__call__", clock.timed("take", MaximaBuffer.__call__)),
+        patch.object(engine, "collate", clock.timed("stack", engine.collate)),
+        patch.object(engine, "prefetch", lambda *args: clock.waiting(prefetch(*args))),
     ):
         total = seconds(lambda: scan_once(net, pictures, layers))
     spent = clock.spent
@@ -156,7 +156,7 @@ def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) ->
 
 def measure_rate(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], rounds: int) -> dict[str, Any]:
     """Measure ours and the user's loop in turn: milliseconds a picture, ratios round by round, our own work's share."""
-    count, model = len(find(pictures).names), load_plain(net)
+    count, model = len(open_source(pictures).names), load_plain(net)
     with tempfile.TemporaryDirectory() as folder:
         class_folder(pictures, folder)
         own_share(net, pictures, layers)
@@ -235,7 +235,7 @@ def made_up(store: Store, table: scanning._Table, shards: int, shard: int) -> It
         places = (rng.random((count, 9)) * sizes[:, None]).astype(np.int32)
         fired = np.full(count, shard)
         files = [(first + at, 100_000, f"{first + at:064x}", None) for at in range(shard)]
-        found = Found(number + 1, first, Top(scores, pictures, places), shard, fired, fired * ONE, files)
+        found = ShardResult(number + 1, first, TopK(scores, pictures, places), shard, fired, fired * FIXED_POINT, files)
         yield seconds(lambda found=found: table.commit(found))  # type: ignore[misc]
 
 
@@ -249,7 +249,7 @@ def measure_store(net: deconvnet.DeconvNet, layers: Sequence[str], pictures: int
         path = Path(folder, "net.scan")
         with Store(path, create=True) as store:
             files = [f"class-{number % 1000:03}/picture-{number:06}.jpg" for number in range(shards * shard)]
-            asked = find([__file__])  # any file: the names come from the list
+            asked = open_source([__file__])  # any file: the names come from the list
             settings = scanning._settings(net, chosen, asked, size=(3, 224, 224), top=9, shard=shard)
             store.begin(settings, [(one.name, one.channels, one.height, one.width) for one in chosen])
             store.extend(files, shard)
@@ -291,8 +291,8 @@ def main() -> None:
         return
     parts = options.parts.split(",")
     numbers = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
-    watch = Watch(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
-    numbers["about"] = {"layers": len(layers), "channels": watch.count, "pictures": len(find(options.pictures).names)}
+    watch = MaximaReducer(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
+    numbers["about"] = {"layers": len(layers), "channels": watch.count, "pictures": len(open_source(options.pictures).names)}
     if "rate" in parts:
         numbers["all"] = measure_rate(net, options.pictures, layers, options.rounds)
         print(numbers["all"], flush=True)

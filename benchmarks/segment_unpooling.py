@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deconvnet.studies.study import save_figure
+from deconvnet.studies.result import save_figure
 from deconvnet.upsampling import segment
 from deconvnet.upsampling.figures import plot_comparison
 

@@ -34,9 +34,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import deconvnet
-from deconvnet.project import project_units
+from deconvnet.projection import project_units
 from deconvnet.rules import onednn
-from deconvnet.window import _patch_sizes
+from deconvnet.windowed import _patch_sizes
 
 ROOT = Path(__file__).parents[1]
 SEVERAL = [  # model, layer, units, Captum's calls a round

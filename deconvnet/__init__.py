@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from . import rules
     from .explorer import explore
     from .images import Preprocess
-    from .models import Loaded, load_model
+    from .models import LoadedModel, load_model
     from .net import DeconvNet, Layer
-    from .project import Projection
-    from .record import Recording
-    from .scan import Scan, scan
+    from .projection import Projection
+    from .recording import Recording
+    from .scanning import Scan, scan
 
 __all__ = [
     "DeconvNet",
     "DeconvnetError",
     "Layer",
-    "Loaded",
+    "LoadedModel",
     "Preprocess",
     "Projection",
     "Recording",
@@ -48,18 +48,22 @@ __all__ = [
 _HOMES = {
     "DeconvNet": "net",
     "Layer": "net",
-    "Loaded": "models",
+    "LoadedModel": "models",
     "Preprocess": "images",
-    "Projection": "project",
-    "Recording": "record",
-    "Scan": "scan",
+    "Projection": "projection",
+    "Recording": "recording",
+    "Scan": "scanning",
     "explore": "explorer",
     "load_model": "models",
+    "scan": "scanning",
 }
+
+#: Packages that are attributes of this one, without an import of their own.
+_PACKAGES = ("drawings", "rules", "studies", "upsampling")
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("rules", "scan"):  # `deconvnet.scan` is a package, and a function
+    if name in _PACKAGES:
         return importlib.import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'deconvnet' has no attribute {name!r}")

@@ -132,7 +132,7 @@ class Preprocess:
         """The height and width that the net sees."""
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
-    def view(self, picture: Picture) -> Image.Image:
+    def crop_picture(self, picture: Picture) -> Image.Image:
         """Return the pixels that the net sees, before they are normalised: a PIL picture, RGB, or L for one channel."""
         if self.channels not in (1, 3):
             raise PictureError(f"a picture has 1 or 3 channels, the net takes {self.channels}. Give a tensor (N, C, H, W).")
@@ -149,11 +149,11 @@ class Preprocess:
         """Return (C, H, W) float32, normalised as the net expects."""
         import torch
 
-        pixels = np.array(self.view(picture), dtype=np.float32)
+        pixels = np.array(self.crop_picture(picture), dtype=np.float32)
         pixels = pixels.reshape(*pixels.shape[:2], self.channels).transpose(2, 0, 1) / np.float32(255)  # (H, W, C) -> (C, H, W)
         return torch.from_numpy(np.ascontiguousarray((pixels - self._column(self.mean)) / self._column(self.std)))
 
-    def undo(self, image: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.uint8]:
+    def denormalise(self, image: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.uint8]:
         """Return the pixels that the net saw: (C, H, W) normalised -> (H, W, C), 0..255, exact for what this object made.
 
         Values outside the range of pixels are clipped; a NaN becomes 0.

@@ -11,14 +11,14 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from .plan import busy_channels, carry, keeps_channels, makes_new, plan, thinned
+from .fuse import carry, keeps_channels, nonzero_channels, plan, returns_new, slice_filters
 from .tape import Call, Tape
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def same_each_time(way_down: Callable[P, R]) -> Callable[P, R]:
+def deterministic(way_down: Callable[P, R]) -> Callable[P, R]:
     """Make a function use cuDNN's deterministic algorithms: the same call is to give the same bytes on a GPU too."""
 
     @functools.wraps(way_down)
@@ -35,7 +35,7 @@ def same_each_time(way_down: Callable[P, R]) -> Callable[P, R]:
 
 
 @torch.no_grad()
-@same_each_time
+@deterministic
 def project_value(
     tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
 ) -> Tensor:
@@ -44,7 +44,7 @@ def project_value(
     `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
     k to image k (None). Where a value was read by several calls, what comes back from them adds up.
     """
-    signals, owned, busy = {value: fast_order(signal)}, set(), busy_channels(signal)
+    signals, owned, busy = {value: preferred_format(signal)}, set(), nonzero_channels(signal)
     for call in plan(tape, value, table, len(signal)):
         above = [signals.pop(number, None) for number in call.outputs]
         if all(part is None for part in above):
@@ -53,7 +53,7 @@ def project_value(
         if len(above) == 1 and above[0] is not None:
             only = above[0]
             if busy is not None:
-                kept, only = thinned(rule, kept, only, busy)
+                kept, only = slice_filters(rule, kept, only, busy)
                 busy = busy if keeps_channels(rule) else None
             below = carry(rule, kept, only, owned=call.outputs[0] in owned)
         else:
@@ -66,7 +66,7 @@ def project_value(
                 owned.add(number)
             else:
                 signals[number] = part
-                if makes_new(rule):
+                if returns_new(rule):
                     owned.add(number)
     shape = (signal.shape[0], *tape.shapes[0][1:])
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
@@ -93,14 +93,14 @@ def walk_down(
                 yield call, number, signals[number]
 
 
-def order_of(device: torch.device) -> torch.memory_format:
+def preferred_memory_format(device: torch.device) -> torch.memory_format:
     """Return the memory format in which a device's convolutions and pools are fastest: on a GPU, in float32, torch's own."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
-def fast_order(signal: Tensor) -> Tensor:
+def preferred_format(signal: Tensor) -> Tensor:
     """Return a signal (K, C, H, W) in its device's fastest memory format."""
-    return signal.contiguous(memory_format=order_of(signal.device)) if signal.dim() == 4 else signal
+    return signal.contiguous(memory_format=preferred_memory_format(signal.device)) if signal.dim() == 4 else signal
 
 
 def calls_below(tape: Tape, value: int) -> list[Call]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
-from .field import map_size, pixel_window
 from .images import Picture, Preprocess, open_picture
 from .mirror import (
     Mirror,
@@ -30,10 +29,10 @@ from .mirror import (
     table_text,
     walk_down,
 )
-from .models import Loaded, Preprocessing
-from .project import (
+from .models import LoadedModel, Preprocessing
+from .projection import (
     Projection,
-    Seen,
+    ShownImage,
     UnitLike,
     as_maps,
     choose_units,
@@ -43,7 +42,8 @@ from .project import (
     project_units,
     start_signal,
 )
-from .record import Place, Recording, check_images
+from .receptive_field import map_size, pixel_window
+from .recording import LayerRecord, Recording, check_images
 from .tape import Tape
 from .units import Unit, Window
 from .version import __version__
@@ -100,7 +100,7 @@ class DeconvNet:
 
     def __init__(
         self,
-        model: Loaded | nn.Module,
+        model: LoadedModel | nn.Module,
         preprocess: Preprocessing | None = None,
         *,
         rules: rules_.Table = rules_.DEFAULT,
@@ -109,10 +109,10 @@ class DeconvNet:
     ) -> None:
         check_option("overlap", overlap, ("sum", "last"))
         check_option("lrn", lrn, ("identity", "derivative"))
-        self.loaded = model if isinstance(model, Loaded) else Loaded.of(model, preprocess)
+        self.loaded = model if isinstance(model, LoadedModel) else LoadedModel.of(model, preprocess)
         self.model, self.name = self.loaded.model, self.loaded.name
         self.preprocess = preprocess or self.loaded.preprocess
-        self.rules = rules.given(overlap=overlap, lrn=lrn)
+        self.rules = rules.with_options(overlap=overlap, lrn=lrn)
         self.overlap, self.lrn = overlap, lrn
         self._tables: dict[str, rules_.Table] = {}
 
@@ -258,10 +258,10 @@ class DeconvNet:
     def _table(self, rule: str) -> rules_.Table:
         """Return the rules with the three bits of `rule`, made once."""
         if rule not in self._tables:
-            self._tables[rule] = self.rules.given(**rules_.read_bits(rule))
+            self._tables[rule] = self.rules.with_options(**rules_.parse_rule(rule))
         return self._tables[rule]
 
-    def _layer(self, tape: Tape, place: Place) -> Layer:
+    def _layer(self, tape: Tape, place: LayerRecord) -> Layer:
         shape, layout = tape.shapes[place.value or 0], tape.layouts[place.value or 0]
         height, width = map_size(shape, layout)
         calls = {id(call) for call in tape.calls[place.first : place.last]}  # a layer's own, and of those what a signal meets
@@ -285,11 +285,13 @@ class DeconvNet:
         field, _ = self._field(recording.tape, recording.value(layer), height, width)
         return f"{count} channels of {height}x{width}, field {size_text(field)} px"
 
-    def _seen(self, recording: Recording, number: int) -> Seen:
+    def _seen(self, recording: Recording, number: int) -> ShownImage:
         if (self, number) not in recording.memo:
-            pixels = self.loaded.undo(recording.images[number], self.preprocess)
-            recording.memo[self, number] = Seen(recording.source(number), pixels, self.loaded.answers(recording.output, number))
-        seen: Seen = recording.memo[self, number]
+            pixels = self.loaded.denormalise(recording.images[number], self.preprocess)
+            recording.memo[self, number] = ShownImage(
+                recording.source(number), pixels, self.loaded.top_classes(recording.output, number)
+            )
+        seen: ShownImage = recording.memo[self, number]
         return seen
 
     def _settings(
@@ -325,5 +327,5 @@ def _three(size: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _has_maps(tape: Tape, place: Place) -> bool:
+def _has_maps(tape: Tape, place: LayerRecord) -> bool:
     return tape.layouts[place.value or 0][0] is not None

@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .errors import NoRuleError
-from .field import Layout, default_layout
+from .receptive_field import Layout, default_layout
 from .units import Window
 
 CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
@@ -38,7 +38,7 @@ UNSEEN = "it reads a tensor that no recorded call made: a scripted function or o
 CHANGED = "it reads a tensor that was changed in place through another view of it"
 
 
-class Kept(SimpleNamespace):
+class Saved(SimpleNamespace):
     """What one call leaves for the way down, by name.
 
     `per_image` tensors have the recording's batch axis first; everything else serves all images alike.
@@ -48,11 +48,11 @@ class Kept(SimpleNamespace):
         super().__init__(**shared, **(per_image or {}))
         self.per_image = tuple(per_image or ())
 
-    def of(self, rows: int | Tensor | None) -> Kept:
+    def of(self, rows: int | Tensor | None) -> Saved:
         """Return what is kept of these images: one that all signals share (int), one for each signal, or all (None)."""
         if rows is None or not self.per_image:
             return self
-        kept = Kept(**{name: value for name, value in vars(self).items() if name != "per_image"})
+        kept = Saved(**{name: value for name, value in vars(self).items() if name != "per_image"})
         for name in self.per_image:
             setattr(kept, name, _rows(getattr(self, name), rows))
         kept.per_image = self.per_image
@@ -76,7 +76,7 @@ class Call:
     layer: str  # the layer it belongs to: "features.0", "layer3.1.add"
     inputs: tuple[int, ...]  # the values that descend from the image, in the order of the arguments
     outputs: tuple[int, ...]
-    kept: Kept = field(default_factory=Kept)
+    kept: Saved = field(default_factory=Saved)
     problem: str | None = None  # why it cannot be mirrored
 
 
@@ -109,10 +109,10 @@ class Tape:
         return rule
 
 
-class Asked:
+class CallContext:
     """The call as a rule sees it in `run`: `asked()` makes it, `asked.descends(x)` says if x comes from the image."""
 
-    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Writer, inputs: int) -> None:
+    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Tracer, inputs: int) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
         self.inputs = inputs  # how many tensors of its arguments descend from the image
         self.made, self.output = False, None
@@ -153,14 +153,14 @@ class Asked:
         return None
 
 
-class Unmirrorable(Exception):
+class UnsupportedCall(Exception):
     """Raised by a rule's `run` where it cannot mirror these arguments; the text says why.
 
     Best before the call is made; after it, `asked.output` is taken as what the call returned.
     """
 
 
-_active: ContextVar[Writer | None] = ContextVar("deconvnet_writer", default=None)
+_active: ContextVar[Tracer | None] = ContextVar("deconvnet_writer", default=None)
 
 
 T = torch.Tensor
@@ -179,7 +179,7 @@ def unwatched() -> Iterator[None]:
         _active.reset(token)
 
 
-class Strangers(TorchDispatchMode):
+class UnrecordedOps(TorchDispatchMode):
     """Sees every kernel, also those that scripted code runs, and knows what it made of the image behind the writer's back."""
 
     def __init__(self) -> None:
@@ -198,14 +198,16 @@ class Strangers(TorchDispatchMode):
         return output
 
 
-class Writer(TorchFunctionMode):
+class Tracer(TorchFunctionMode):
     """The mode that fills a tape; `called(call, outputs)` is told of each call that made something of the image.
 
     A tensor that no recorded call made is either a constant from before, or made by compiled code that a function mode
     does not see. `strangers` tells the two apart by a mode that costs more, so it is asked only in a second pass.
     """
 
-    def __init__(self, model: nn.Module, table: Mapping[Callable[..., Any], Any], strangers: Strangers | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, table: Mapping[Callable[..., Any], Any], strangers: UnrecordedOps | None = None
+    ) -> None:
         super().__init__()
         self.tape = Tape(table)
         self.met_unknown, self._strangers = False, strangers
@@ -281,23 +283,23 @@ class Writer(TorchFunctionMode):
             self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT, _version(tensor))
         return output
 
-    def _run(self, func: Any, args: Any, kwargs: Any, inputs: int) -> tuple[Any, Kept, str | None]:
+    def _run(self, func: Any, args: Any, kwargs: Any, inputs: int) -> tuple[Any, Saved, str | None]:
         """Make the call through its rule; where the rule cannot take it, make it plainly and say why."""
         rule = self.tape.table.get(func)
         if rule is None:
-            return func(*args, **kwargs), Kept(), None
-        asked = Asked(func, args, kwargs, self, inputs)
+            return func(*args, **kwargs), Saved(), None
+        asked = CallContext(func, args, kwargs, self, inputs)
         try:
             output, kept = rule.run(asked, *args, **kwargs)
             return output, kept, None
-        except Unmirrorable as error:
-            return (asked.output if asked.made else func(*args, **kwargs)), Kept(), str(error)
+        except UnsupportedCall as error:
+            return (asked.output if asked.made else func(*args, **kwargs)), Saved(), str(error)
         except TypeError as error:  # arguments that the rule does not know
             if asked.made:
                 raise
-            return func(*args, **kwargs), Kept(), str(error)
+            return func(*args, **kwargs), Saved(), str(error)
 
-    def _write(self, func: Any, inputs: tuple[int, ...], made: list[Tensor], kept: Kept, problem: str | None) -> None:
+    def _write(self, func: Any, inputs: tuple[int, ...], made: list[Tensor], kept: Saved, problem: str | None) -> None:
         rule, layouts = self.tape.table.get(func), [self.tape.layouts[number] for number in inputs]
         of = getattr(rule, "layout", None) if not problem else None
         outputs = tuple(self._number(x, of(kept, layouts, x.shape) if of else default_layout(x.shape)) for x in made)

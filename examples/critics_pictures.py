@@ -14,7 +14,7 @@ from pathlib import Path
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.studies import ablate, faithful, filters, sanity
-from deconvnet.studies.study import save_figure
+from deconvnet.studies.result import save_figure
 
 
 def main(folder: str = "docs/pictures") -> None:

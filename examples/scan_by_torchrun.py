@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 
 import deconvnet
-from deconvnet.scan.job import Local
+from deconvnet.scanning.engine import LocalEngine
 
 
-class ByTorchrun(Local):
+class ByTorchrun(LocalEngine):
     """An engine: every process runs its own shards by the local engine, and tells the others what they gave."""
 
     def run(self, job, shards, *, floor, tell) -> Iterator:

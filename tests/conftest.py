@@ -36,5 +36,5 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> deconvnet.Loaded:
+def tiny() -> deconvnet.LoadedModel:
     return deconvnet.load_model("tiny")

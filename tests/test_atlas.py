@@ -21,14 +21,15 @@ from scans import drawing, drawings
 from torch import nn
 
 import deconvnet
-from deconvnet.atlas import build, folder, pages
+from deconvnet.atlas import build, pages
+from deconvnet.atlas import manifest as folder
 from deconvnet.atlas.sheet import MIDDLE, Layout, draw_sheet
 from deconvnet.atlas.similar import similar_channels
 from deconvnet.cli.atlas import atlas as command
 from deconvnet.errors import OptionError, StoreError, UnknownLayerError
 from deconvnet.images import Preprocess
 from deconvnet.render import draw_examples
-from deconvnet.scan.plates import Plate
+from deconvnet.scanning.plates import Plate
 
 LAYERS = ["features.1", "features.13", "features.14"]  # windows of 7 and 83 pixels, and one as large as the frame
 NAMED = "<img src=x onerror=document.title='broken'>&\"'.png"  # a name that a file may have
@@ -145,7 +146,7 @@ def test_pictures_are_what_the_net_saw(net, photos, scan, site):
     for number, name in used.items():
         with Image.open(site / "pictures" / f"{number}.webp") as saved:
             pixels = np.asarray(saved.convert("RGB"), float)
-        seen = np.asarray(net.preprocess.view(photos / name), float)
+        seen = np.asarray(net.preprocess.crop_picture(photos / name), float)
         assert pixels.shape == seen.shape
         assert np.abs(pixels - seen).mean() < 6
 
@@ -251,17 +252,17 @@ def test_killed_and_run_again_goes_on(scan, tmp_path, jinja, monkeypatch):
     code = f"""
 import os, signal, sys
 import deconvnet
-from deconvnet.atlas import draw, folder
+from deconvnet.atlas import draw, manifest
 draw.SAVE_EVERY = 4
-write, count = folder.write_atomic, [0]
+write, count = manifest.write_atomic, [0]
 def counting(path):
     count[0] += path.parent.name == "2-features.13"
     if count[0] == 17:
         open(path.parent / ".0123456789abcdef.tmp", "wb").write(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     return write(path)
-folder.write_atomic = counting
-deconvnet.scan.Scan.open({scan.path!r}).atlas({str(tmp_path / "site")!r}, tile=16, memory={2**20})
+manifest.write_atomic = counting
+deconvnet.Scan.open({scan.path!r}).atlas({str(tmp_path / "site")!r}, tile=16, memory={2**20})
 """
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, check=False).returncode == -9

@@ -27,9 +27,9 @@ from deconvnet import DeconvNet, Unit
 from deconvnet.drawings import draw
 from deconvnet.errors import NoRuleError, OptionError, PictureError, UnitError, UnknownLayerError
 from deconvnet.explorer import pictures, serve, style
-from deconvnet.explorer.board import LARGEST_UPLOAD, Board
 from deconvnet.explorer.state import CELLS, PAGE, RULES, Explorer, span
-from deconvnet.rules import read_bits
+from deconvnet.explorer.widgets import LARGEST_UPLOAD, Board
+from deconvnet.rules import parse_rule
 
 
 @pytest.fixture(scope="module")
@@ -633,4 +633,4 @@ def test_steps_of_a_unit_that_is_not_there(net, picture):
 
 def test_every_reversal_is_offered_once():
     """The rules that can be chosen are the eight settings of the three bits."""
-    assert len({tuple(read_bits(rule).values()) for rule in RULES}) == len(RULES) == 8
+    assert len({tuple(parse_rule(rule).values()) for rule in RULES}) == len(RULES) == 8

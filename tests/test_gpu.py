@@ -9,9 +9,9 @@ from oracle import relative
 from test_zoo import stir
 
 import deconvnet
-from deconvnet.project import as_maps, project_units
+from deconvnet.projection import as_maps, project_units
 from deconvnet.rules.pool import MaxPool2d, unpool, unpool_by_offsets
-from deconvnet.tape import Kept
+from deconvnet.tape import Saved
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -71,7 +71,7 @@ def test_windowed_equals_full(name, overlap, monkeypatch):
         channels, rows, cols = as_maps(recording.activations(layer), recording.tape.layouts[value], layer).shape[1:]
         places = [(n % channels, (n * 5) % rows, (n * 3) % cols) for n in range(12)] + [(0, rows - 1, cols - 1), (1, 0, 0)]
         units = net.project(recording, layer, units=places).units
-        monkeypatch.setattr("deconvnet.window.WORTH", 0)
+        monkeypatch.setattr("deconvnet.windowed.MIN_SAVED_VALUES", 0)
         _, parts = project_units(recording, layer, units, net.rules, "one")
         _, full = project_units(recording, layer, units, net.rules, "one", windowed=False)
         for part, whole in zip(parts, full, strict=True):
@@ -106,7 +106,7 @@ def test_unpooling(geometry, dtype):
 
     recording = deconvnet.DeconvNet(Pool()).record(images)
     (call,) = (call for call in recording.tape.calls if isinstance(recording.tape.rule(call), MaxPool2d))
-    kept: Kept = call.kept
+    kept: Saved = call.kept
     signal = torch.randn(kept.switches.shape, generator=generator).to("cuda", dtype)
     first = unpool(signal, kept.switches, kept)
     assert relative(first, unpool_by_offsets(signal, kept.switches, kept)) < 1e-6

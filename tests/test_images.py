@@ -142,7 +142,7 @@ def test_one_pixel_goes_all_the_way() -> None:
     """A picture of one pixel is opened, enlarged and cropped."""
     one = Image.new("RGB", (1, 1), (10, 20, 30))
     assert open_picture(one).size == (1, 1)
-    assert Preprocess(256, 224, *IMAGENET).view(one).getcolors() == [(224 * 224, (10, 20, 30))]
+    assert Preprocess(256, 224, *IMAGENET).crop_picture(one).getcolors() == [(224 * 224, (10, 20, 30))]
 
 
 def test_a_picture_is_decoded_and_its_file_closed(tmp_path: Path) -> None:
@@ -344,9 +344,9 @@ def test_undo_is_exact(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     preprocess = Preprocess(16, 16, mean, std)
     channels = len(mean)
     levels = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
-    undone = preprocess.undo(preprocess(levels))
+    undone = preprocess.denormalise(preprocess(levels))
     assert (undone.shape, undone.dtype) == ((16, 16, channels), np.uint8)
-    assert np.array_equal(undone, np.asarray(preprocess.view(levels)).reshape(16, 16, channels))
+    assert np.array_equal(undone, np.asarray(preprocess.crop_picture(levels)).reshape(16, 16, channels))
 
 
 def test_undo_clips_and_takes_arrays_and_tensors_with_gradients() -> None:
@@ -355,15 +355,15 @@ def test_undo_clips_and_takes_arrays_and_tensors_with_gradients() -> None:
     preprocess = Preprocess(1, 1, (0.5,), (0.5,))
     values = [[[-9.0, -1.0, 0.0, 1.0, 9.0, np.nan]]]
     expected = [0, 0, 128, 255, 255, 0]
-    assert preprocess.undo(np.array(values))[0, :, 0].tolist() == expected
-    assert preprocess.undo(torch.tensor(values, requires_grad=True).bfloat16())[0, :, 0].tolist() == expected
+    assert preprocess.denormalise(np.array(values))[0, :, 0].tolist() == expected
+    assert preprocess.denormalise(torch.tensor(values, requires_grad=True).bfloat16())[0, :, 0].tolist() == expected
 
 
 def test_view_is_what_the_net_sees() -> None:
     """A net with one channel gets a grey picture; a path works as well as a picture."""
-    view = Preprocess(8, 8, (0.5,), (0.5,)).view(Image.fromarray(noise(8, 8)))
+    view = Preprocess(8, 8, (0.5,), (0.5,)).crop_picture(Image.fromarray(noise(8, 8)))
     assert (view.mode, view.size) == ("L", (8, 8))
-    assert np.array_equal(np.asarray(Preprocess(8, 8, *IMAGENET).view(Image.fromarray(noise(8, 8)))), noise(8, 8))
+    assert np.array_equal(np.asarray(Preprocess(8, 8, *IMAGENET).crop_picture(Image.fromarray(noise(8, 8)))), noise(8, 8))
 
 
 def test_preprocess_refusals() -> None:
@@ -373,7 +373,7 @@ def test_preprocess_refusals() -> None:
          "a picture has 1 or 3 channels, the net takes 2. Give a tensor (N, C, H, W)."),
         (lambda: Preprocess(256, 224, *IMAGENET)(Image.new("L", (1, 5000))),
          "a picture of 5000 x 1 pixels is too long to resize to 256. Crop it first."),
-        (lambda: Preprocess(8, 8, *IMAGENET).undo(np.zeros((1, 3, 8, 8))),
+        (lambda: Preprocess(8, 8, *IMAGENET).denormalise(np.zeros((1, 3, 8, 8))),
          "cannot undo an image of shape (1, 3, 8, 8). Give (3, H, W)."),
         (lambda: to_rgb(np.zeros((3, 4), np.uint8)), "pixels of shape (3, 4) cannot be shown. Give (H, W, C)."),
     ]  # fmt: skip

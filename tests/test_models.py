@@ -17,7 +17,7 @@ from torch import nn
 import deconvnet
 from deconvnet.errors import OptionError, UnknownModelError, WeightsError
 from deconvnet.images import Preprocess
-from deconvnet.models.loaded import hash_tensors
+from deconvnet.models.model import hash_tensors
 from deconvnet.models.weights import read_state
 from deconvnet.models.zfnet import MAPS, ZFNet, renormalise_filters
 
@@ -219,7 +219,7 @@ def test_scripted_models_are_refused():
 
 def test_the_hash_of_a_plain_module_follows_its_weights():
     """A module without a file is named by its tensors, and by others once they change."""
-    loaded = deconvnet.Loaded.of(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
+    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
     first = loaded.weights_hash()
     assert first == loaded.weights_hash()
     assert first.startswith("tensors-sha256:")
@@ -230,15 +230,15 @@ def test_the_hash_of_a_plain_module_follows_its_weights():
 
 def test_answers_of_a_classifier():
     """(N, K) scores become probabilities; what already sums to one is taken as it is; maps are no answer."""
-    loaded = deconvnet.Loaded.of(nn.Identity())
+    loaded = deconvnet.LoadedModel.of(nn.Identity())
     scores = torch.tensor([[0.0, 2.0, 1.0]])
     shares = scores.double().softmax(1)[0]
-    assert loaded.answers(scores, 0, 2) == (
+    assert loaded.top_classes(scores, 0, 2) == (
         ("class 1", pytest.approx(float(shares[1]))),
         ("class 2", pytest.approx(float(shares[2]))),
     )
-    assert loaded.answers(torch.tensor([[0.25, 0.75]]), 0, 1) == (("class 1", 0.75),)
-    assert loaded.answers(torch.zeros(1, 3, 4, 4), 0) == ()
+    assert loaded.top_classes(torch.tensor([[0.25, 0.75]]), 0, 1) == (("class 1", 0.75),)
+    assert loaded.top_classes(torch.zeros(1, 3, 4, 4), 0) == ()
 
 
 def test_real_weights_recognise_real_photographs(shared):
@@ -247,6 +247,6 @@ def test_real_weights_recognise_real_photographs(shared):
     net = deconvnet.DeconvNet(loaded)
     paths = sorted((shared / "images/imagenet-sample").glob("*.jpg"))[::10]
     recording = net.record(paths)
-    names = [loaded.answers(recording.output, number, 1)[0][0] for number in range(len(paths))]
+    names = [loaded.top_classes(recording.output, number, 1)[0][0] for number in range(len(paths))]
     right = sum(path.stem.split("_", 1)[1].replace("_", " ") == name for path, name in zip(paths, names, strict=True))
     assert right >= len(paths) // 2

@@ -11,17 +11,17 @@ from torch.overrides import TorchFunctionMode
 
 from deconvnet import rules
 from deconvnet.errors import NoRuleError, OptionError
-from deconvnet.field import pixel_window
 from deconvnet.mirror import project_value
-from deconvnet.record import run_model
+from deconvnet.receptive_field import pixel_window
+from deconvnet.recording import run_model
 from deconvnet.rules.pool import MaxPool2d, to_indices, unpool, unpool_by_offsets
-from deconvnet.tape import Kept, plain_name
+from deconvnet.tape import Saved, plain_name
 from deconvnet.units import Window
 
 # torch says that a "same" convolution with an even kernel copies its input; so it does, and so what
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
-GRADIENT = rules.DEFAULT.given(mask=True, rectify=False, lrn="derivative")
+GRADIENT = rules.DEFAULT.with_options(mask=True, rectify=False, lrn="derivative")
 
 
 class Of(nn.Module):
@@ -433,7 +433,7 @@ def test_relu_rectifies_the_signal_and_masks_by_bits():
         "FTF": [5.0, -6.0, 7.0, -8.0],
     }
     for bits, values in expected.items():
-        table = rules.DEFAULT.given(**rules.read_bits(bits))
+        table = rules.DEFAULT.with_options(**rules.parse_rule(bits))
         tape = run_model(nn.ReLU(), x, table).tape
         assert project_value(tape, 1, signal, table).tolist() == [values]
 
@@ -484,7 +484,7 @@ def test_switches_take_one_byte_each():
 
 def test_without_switches_values_go_to_the_middle():
     """With the switches bit off, each value is put in the middle of its window, inside the frame."""
-    table = rules.DEFAULT.given(switches=False)
+    table = rules.DEFAULT.with_options(switches=False)
     tape = run_model(nn.MaxPool2d(3), torch.randn(1, 1, 6, 6), table).tape
     result = project_value(tape, 1, torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), table)
     expected = torch.zeros(1, 1, 6, 6)
@@ -501,7 +501,7 @@ def test_linear_calls_are_adjoint(name):
     y = torch.randn_like(output)
     matrix = jacobian(lambda x: module(x), x)
     up = (matrix @ x.flatten()).view_as(output)
-    down = project_value(tape, value, y, rules.DEFAULT.given(mask=True, rectify=False))
+    down = project_value(tape, value, y, rules.DEFAULT.with_options(mask=True, rectify=False))
     assert torch.allclose((up * y).sum(), (x * down).sum())
 
 
@@ -553,16 +553,16 @@ def test_replace_says_what_it_does_not_know():
 
 def test_rule_names_and_bits():
     """A rule is a name or its three bits; anything else is refused with the names."""
-    assert rules.read_bits("guided") == rules.read_bits("TTT") == {"mask": True, "switches": True, "rectify": True}
+    assert rules.parse_rule("guided") == rules.parse_rule("TTT") == {"mask": True, "switches": True, "rectify": True}
     with pytest.raises(OptionError) as error:
-        rules.read_bits("deconv")
+        rules.parse_rule("deconv")
     expected = "rule cannot be 'deconv': it is one of deconvnet, guided, gradient, or three bits such as FTT."
     assert str(error.value) == f"{expected} Did you mean 'deconvnet'?"
 
 
 def test_kept_picks_rows_of_images():
     """Per-image tensors are picked by image, shared ones are left."""
-    kept = Kept({"a": torch.arange(6).view(3, 2)}, size=(3, 2))
+    kept = Saved({"a": torch.arange(6).view(3, 2)}, size=(3, 2))
     assert kept.of(1).a.tolist() == [[2, 3]]
     assert kept.of(torch.tensor([2, 0])).a.tolist() == [[4, 5], [0, 1]]
     assert kept.of(None) is kept

@@ -18,7 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import deconvnet
 from deconvnet.errors import NoRuleError, OptionError, UnitError, UnknownLayerError
-from deconvnet.scan.topk import NOBODY, Top, merge
+from deconvnet.scanning.topk import EMPTY, TopK, merge
 
 DEFAULT = ["features.1", "features.5", "features.9", "features.11", "features.13"]  # tiny's rectified layers
 
@@ -61,7 +61,7 @@ def sorted_entries(scores, count):
 
 def entries_of(best, channel):
     found = zip(best.scores[channel].tolist(), best.pictures[channel].tolist(), best.places[channel].tolist(), strict=True)
-    return [(score, picture, place) for score, picture, place in found if picture != NOBODY]
+    return [(score, picture, place) for score, picture, place in found if picture != EMPTY]
 
 
 @settings(max_examples=200, deadline=None)
@@ -72,10 +72,10 @@ def test_any_split_in_any_order_merges_to_the_sorted_whole(case):
     Score descending, equal scores by picture number; -inf and NaN are no entries; a table with room has empty places last.
     """
     scores, split, count = case
-    added, merged = Top.empty(len(scores), count), Top.empty(len(scores), count)
+    added, merged = TopK.empty(len(scores), count), TopK.empty(len(scores), count)
     for some in split:
         places = (7 * some + np.arange(len(scores))[:, None]).astype(np.int32)
-        own = Top.empty(len(scores), count)
+        own = TopK.empty(len(scores), count)
         for one in (added, own):
             one.add(scores[:, some], some, places)
         merged = merge(merged, own)
@@ -89,7 +89,7 @@ def test_any_split_in_any_order_merges_to_the_sorted_whole(case):
 
 def test_the_floor_is_what_an_entry_must_reach():
     """A table's floor is -inf while it has room, then its weakest score; an equal score enters by its picture number only."""
-    best = Top.empty(1, 2)
+    best = TopK.empty(1, 2)
     best.add(np.array([[5.0]], np.float32), np.array([3]), np.array([[0]], np.int32))
     assert best.floor.tolist() == [-np.inf]
     best.add(np.array([[4.0]], np.float32), np.array([4]), np.array([[0]], np.int32))
@@ -340,7 +340,7 @@ def test_layers_by_pattern(net, paths, tmp_path):
 def test_blocks_stand_for_what_is_in_them():
     """By default a block that returns rectified maps is taken, and not the layers inside it."""
     net = deconvnet.DeconvNet(torchvision.models.resnet18(weights=None), preprocess=None)
-    from deconvnet.scan.run import choose_layers
+    from deconvnet.scanning.run import choose_layers
 
     assert choose_layers(net.record_zeros((3, 64, 64)), None) == ["relu", "layer1", "layer2", "layer3", "layer4"]
 
@@ -522,11 +522,10 @@ def test_a_model_that_views_its_maps_as_rows(tmp_path):
 
 
 def test_the_package_is_the_function(net, paths, tmp_path):
-    """deconvnet.scan(...) scans, deconvnet.scan.Scan and deconvnet.Scan are one class; opening gives the same table."""
+    """deconvnet.scan(...) scans; opening the file gives the same table."""
     scan = deconvnet.scan(net, paths[:3], tmp_path / "a.scan", layers=["features.1"])
     assert isinstance(scan, deconvnet.Scan)
-    assert deconvnet.scan.Scan is deconvnet.Scan
-    assert deconvnet.scan.scan.__doc__ == deconvnet.scan.__call__.__doc__
+    assert callable(deconvnet.scan)
     opened = deconvnet.Scan.open(tmp_path / "a.scan")
     assert opened.top("features.1", 7) == scan.top("features.1", 7)
     assert repr(opened) == f"Scan({str(tmp_path / 'a.scan')!r}, 3 of 3 pictures, 1 layers)"
@@ -535,5 +534,5 @@ def test_the_package_is_the_function(net, paths, tmp_path):
 
 def test_naming_it_loads_torch_and_importing_the_package_does_not():
     """import deconvnet stays quick; the package's name is callable from the first time on."""
-    code = "import sys, deconvnet; assert 'torch' not in sys.modules; deconvnet.scan.__call__; assert 'torch' in sys.modules"
+    code = "import sys, deconvnet; assert 'torch' not in sys.modules; deconvnet.scan; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

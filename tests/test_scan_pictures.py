@@ -18,8 +18,8 @@ import deconvnet
 from deconvnet import images as images_module
 from deconvnet.errors import PictureError
 from deconvnet.images import SUFFIXES
-from deconvnet.scan import pictures as pictures_module
-from deconvnet.scan.pictures import batch_of, prepare
+from deconvnet.scanning import source as pictures_module
+from deconvnet.scanning.source import collate, prepare
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +229,8 @@ def test_pictures_are_normalised_in_batches_bit_for_bit(net):
         alone = [preprocess(drawing(seed)) for seed in range(3)]
         pixels = [prepare(drawing(seed), preprocess) for seed in range(3)]
         assert all(one.dtype == np.uint8 for one in pixels)
-        assert torch.equal(batch_of(pixels, preprocess), torch.stack(alone))
-        assert torch.equal(batch_of([alone[0], *pixels[1:]], preprocess), torch.stack(alone))
+        assert torch.equal(collate(pixels, preprocess), torch.stack(alone))
+        assert torch.equal(collate([alone[0], *pixels[1:]], preprocess), torch.stack(alone))
 
 
 WRONG = [

@@ -73,7 +73,7 @@ class Whole:
 def whole(net, folder, layer, channel, hit, rule="deconvnet") -> Whole:
     recording = net.record([folder / hit.path])
     projection = net.project(recording, layer, units=[(channel, hit.row, hit.col)], rule=rule)
-    return Whole(projection.pixels[0].numpy(), net.preprocess.undo(recording.images[0]), projection.windows[0])
+    return Whole(projection.pixels[0].numpy(), net.preprocess.denormalise(recording.images[0]), projection.windows[0])
 
 
 def cut(pixels: np.ndarray, window: Window, beyond: float) -> np.ndarray:
@@ -381,7 +381,7 @@ def test_weights_from_a_file_are_found_from_anywhere(shared, tmp_path, monkeypat
     assert deconvnet.Scan.open("a.scan").net.name == "torchvision:squeezenet1_0"
 
 
-# Asked wrongly
+# Wrong requests
 
 WRONG = [
     ({"layer": "features.5", "channels": [64]}, UnitError, "layer 'features.5' has no channel 64: it has 64, numbered from 0."),

@@ -24,11 +24,11 @@ pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")
 pyarrow_fs = pytest.importorskip("pyarrow.fs")
 
-from deconvnet.scan import engine_ray  # noqa: E402
-from deconvnet.scan.arrow import pack, size_of, unpack  # noqa: E402
-from deconvnet.scan.engine import Found  # noqa: E402
-from deconvnet.scan.topk import NOBODY, Top  # noqa: E402
-from deconvnet.scan.worker import Worker  # noqa: E402
+from deconvnet.scanning import ray_engine as engine_ray  # noqa: E402
+from deconvnet.scanning.engine_local import ShardResult  # noqa: E402
+from deconvnet.scanning.ray_worker import Worker  # noqa: E402
+from deconvnet.scanning.topk import EMPTY, TopK  # noqa: E402
+from deconvnet.scanning.wire import pack, size_of, unpack  # noqa: E402
 
 TABLES = ("top", "channels", "pictures", "shards")
 LAYERS = {"tiny": ["features.1", "features.13"], "torchvision:squeezenet1_0": ["features.1", "features.5"]}
@@ -281,7 +281,7 @@ def test_pictures_in_object_storage(bucket, tiny_net, few, tmp_path):
     assert rows(far.path, query) == rows(near.path, query)
     far.close()
     again = deconvnet.Scan.open(tmp_path / "far.scan", net=tiny_net)
-    assert again.pictures.is_there(few[0].name)
+    assert again.pictures.exists(few[0].name)
     plate = again.plate("features.5", [0])  # reads them once more
     plate.save(tmp_path / "plate.png")
     assert not plate.changed
@@ -306,7 +306,7 @@ def test_what_is_wrong_with_a_bucket(bucket, tiny_net, tmp_path):
 # What is wrong is said in one line
 
 
-def told(net, pictures, path, **options) -> str:
+def error_text(net, pictures, path, **options) -> str:
     with pytest.raises(EngineError) as error:
         scan_few(net, pictures, path, engine="ray", **options)
     return str(error.value)
@@ -317,7 +317,7 @@ def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
     for package in ("ray", "pyarrow"):
         with monkeypatch.context() as missing:
             missing.setitem(sys.modules, package, None)
-            text = told(tiny_net, few, tmp_path / "a.scan")
+            text = error_text(tiny_net, few, tmp_path / "a.scan")
             assert re.fullmatch(
                 r"--engine ray needs Ray and Arrow, which cannot be imported \(.*\)\. "
                 r'Install them: pip install "deconvnet\[ray\]"',
@@ -325,7 +325,7 @@ def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
             )
             assert not (tmp_path / "a.scan").exists()
             assert scan_few(tiny_net, few[:2], tmp_path / f"{package}.scan").progress() == (2, 2)
-    code = "import sys, deconvnet.scan; deconvnet.scan.Scan; print({'ray', 'pyarrow'} & set(sys.modules))"
+    code = "import sys, deconvnet.scanning; deconvnet.Scan; print({'ray', 'pyarrow'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -335,12 +335,12 @@ def test_an_address_that_does_not_answer(tiny_net, few, tmp_path, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     begun, path = time.monotonic(), tmp_path / "a.scan"
-    text = told(tiny_net, few, path, address=address)
+    text = error_text(tiny_net, few, path, address=address)
     assert re.fullmatch(rf"Ray at '{address}' does not answer: .*\. Check the address; there, run: ray status", text), text
-    text = told(tiny_net, few, path, address="nowhere")
+    text = error_text(tiny_net, few, path, address="nowhere")
     assert text == "'nowhere' is no address of Ray. Give HOST:PORT, as in 10.0.0.1:6379, or auto."
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    text = told(tiny_net, few, path, address="auto")
+    text = error_text(tiny_net, few, path, address="auto")
     assert text == "no Ray runs on this machine. Start one (ray start --head), or give its --address HOST:PORT."
     assert time.monotonic() - begun < 10
     assert not path.exists()
@@ -357,7 +357,7 @@ def test_a_ray_that_wants_its_token(tiny_net, few, tmp_path, monkeypatch, capfd)
     monkeypatch.setattr(ray, "init", init)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        text = told(tiny_net, few, tmp_path / "a.scan", address=address)
+        text = error_text(tiny_net, few, tmp_path / "a.scan", address=address)
     assert text == (
         f"Ray at '{address}' does not let this process in: it wants its token. Set RAY_AUTH_MODE=token, and have the token of"
         " Ray's first machine in ~/.ray/auth_token or in RAY_AUTH_TOKEN."
@@ -392,21 +392,21 @@ def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
 )
 def test_what_each_worker_has(there, asked_for, given):
     """A worker a GPU with a fair share of the cores, or a worker a core; what is asked for comes first."""
-    engine = engine_ray.OnRay(**asked_for, ray=SimpleNamespace(cluster_resources=lambda: there))
+    engine = engine_ray.RayEngine(**asked_for, ray=SimpleNamespace(cluster_resources=lambda: there))
     engine._share()
     assert (engine.workers, engine.gpus, engine.cpus) == given
 
 
 def test_more_gpus_than_there_are(cluster, tiny_net, few, tmp_path):
     """A GPU a worker on a cluster without any is refused at once."""
-    text = told(tiny_net, few, tmp_path / "a.scan", address=cluster.address, gpus_per_worker=1)
+    text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address, gpus_per_worker=1)
     assert text == "1 GPUs a worker were asked for, Ray has 0. Ask for fewer, or for 0."
 
 
 def test_a_worker_that_does_not_see_the_pictures(cluster, tiny_net, few, tmp_path, monkeypatch):
     """A folder that a worker does not have is found before any picture of it is called unreadable."""
     monkeypatch.setattr(engine_ray, "probe", lambda job, shards: "only-here.png")
-    text = told(tiny_net, few, tmp_path / "a.scan", address=cluster.address)
+    text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address)
     where = socket.gethostname()
     assert text == (
         f"a worker on {where} cannot see the picture 'only-here.png'. Use a folder that all machines share, or s3://, gs://."
@@ -420,7 +420,7 @@ def test_a_worker_without_the_package_and_a_ray_that_was_there(cluster, tiny_net
     environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
     ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment)
     try:
-        text = told(tiny_net, few, tmp_path / "a.scan")
+        text = error_text(tiny_net, few, tmp_path / "a.scan")
         assert ray.is_initialized()
     finally:
         ray.shutdown()
@@ -473,16 +473,16 @@ def test_a_net_travels_from_a_script_that_imports_torch(few, tmp_path):
     code = """
 import multiprocessing, sys  # before torch: its second name for the script stands first
 import torch, deconvnet, ray
-from deconvnet.scan.engine_ray import packed_job
-from deconvnet.scan.job import Job
-from deconvnet.scan.pictures import find
-from deconvnet.scan.run import scanned_layers
-from deconvnet.scan.watch import Watch
+from deconvnet.scanning.ray_engine import packed_job
+from deconvnet.scanning.engine import Job
+from deconvnet.scanning.source import open_source
+from deconvnet.scanning.run import scanned_layers
+from deconvnet.scanning.maxima import MaximaReducer
 
 net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
 net.model.format = torch.preserve_format  # as a net of one's own may hold
-watch = Watch(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
-open(sys.argv[2], "wb").write(packed_job(Job(watch, find(sys.argv[1]), net.preprocess, 2, 3), ray))
+watch = MaximaReducer(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
+open(sys.argv[2], "wb").write(packed_job(Job(watch, open_source(sys.argv[1]), net.preprocess, 2, 3), ray))
 """
     packed = tmp_path / "job"
     subprocess.run([sys.executable, "-c", code, str(few[0].parent), str(packed)], check=True, timeout=60)
@@ -494,11 +494,11 @@ open(sys.argv[2], "wb").write(packed_job(Job(watch, find(sys.argv[1]), net.prepr
 def test_a_shard_travels_whole_but_for_what_cannot_enter():
     """Packed and unpacked, everything is as it was but for entries below the floor; the fewer there are, the less is sent."""
     chance = np.random.default_rng(0)
-    best = Top.empty(500, 9)
+    best = TopK.empty(500, 9)
     best.add(chance.random((500, 40), np.float32), np.arange(40), chance.integers(0, 99, (500, 40)).astype(np.int32))
-    best.put(slice(0, 3), Top.empty(3, 9))
+    best.put(slice(0, 3), TopK.empty(3, 9))
     files = [(0, 7, "ab", None), (1, None, None, "gone"), (2, 0, "cd", "empty")]
-    found = Found(3, 40, best, 39, chance.integers(0, 40, 500), chance.integers(0, 2**40, 500), files)
+    found = ShardResult(3, 40, best, 39, chance.integers(0, 40, 500), chance.integers(0, 2**40, 500), files)
     everything = pack(found, np.full(500, -np.inf, np.float32))
     again = unpack(everything)
     for name in ("scores", "pictures", "places"):
@@ -511,6 +511,6 @@ def test_a_shard_travels_whole_but_for_what_cannot_enter():
     less = unpack(pack(found, floor)).top
     kept = best.scores >= 0.97
     assert 0 < kept.mean() < 0.5
-    assert (less.pictures == np.where(kept, best.pictures, NOBODY)).all()
+    assert (less.pictures == np.where(kept, best.pictures, EMPTY)).all()
     assert (less.scores == np.where(kept, best.scores, -np.inf)).all()
     assert size_of(pack(found, floor)) < 0.6 * size_of(everything)

@@ -20,8 +20,8 @@ from scans import drawing, drawings, dump, rows
 
 import deconvnet
 from deconvnet.errors import StoreError
-from deconvnet.scan import store as store_module
-from deconvnet.scan.store import Store
+from deconvnet.scanning import store as store_module
+from deconvnet.scanning.store import Store
 
 TABLES = ("top", "channels", "pictures", "shards")
 

@@ -20,7 +20,7 @@ import deconvnet.cli as cli
 from deconvnet.errors import DeconvnetError, OptionError, PictureError, UnknownModelError, WeightsError
 from deconvnet.images import Preprocess
 from deconvnet.models import FORMS, SOURCES, load_model
-from deconvnet.models.loaded import hash_tensors
+from deconvnet.models.model import hash_tensors
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -135,7 +135,7 @@ def test_other_crop_modes_of_timm(timm, case, size):
     ours = _preprocess(timm, config)
     image = ours(noise(*size))
     assert torch.equal(image, timm.data.create_transform(**config, is_training=False)(noise(*size)))
-    assert np.array_equal(ours.undo(image), np.asarray(ours.view(noise(*size))))
+    assert np.array_equal(ours.denormalise(image), np.asarray(ours.crop_picture(noise(*size))))
     assert ours.crop_size == config["input_size"][1:] == image.shape[1:]
 
 
@@ -154,7 +154,7 @@ def test_a_long_picture_is_refused_before_it_fills_the_memory(timm):
 
     config = {"input_size": (3, 200, 300), "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
     ours = _preprocess(timm, {**config, "mean": IMAGENET[0], "std": IMAGENET[1]})
-    text = refused(lambda: ours.view(Image.new("RGB", (2000, 1))), PictureError)
+    text = refused(lambda: ours.crop_picture(Image.new("RGB", (2000, 1))), PictureError)
     assert text == "a picture of 1 x 2000 pixels is too long to resize to 300. Crop it first."
 
 
@@ -409,13 +409,13 @@ def test_a_class_and_an_absolute_path(write):
 
 
 def test_a_net_with_its_preprocessing(write):
-    """A pair brings the preprocessing, ours or any function; a Loaded brings all."""
+    """A pair brings the preprocessing, ours or any function; a LoadedModel brings all."""
     write(
         "import deconvnet\nfrom deconvnet.images import Preprocess\n"
         "NET = nn.Sequential(nn.Conv2d(1, 4, 3))\n"
         "def ours(): return NET, Preprocess(40, 32, (0.4,), (0.2,))\n"
         "def any(): return NET, lambda picture: torch.zeros(1, 20, 20)\n"
-        "def loaded(): return deconvnet.Loaded(NET, None, 'mine', 'sha256:1', ('cat',), (1, 9, 9))\n"
+        "def loaded(): return deconvnet.LoadedModel(NET, None, 'mine', 'sha256:1', ('cat',), (1, 9, 9))\n"
     )
     ours = load_model("file:net.py:ours")
     assert (ours.preprocess, ours.input_size) == (Preprocess(40, 32, (0.4,), (0.2,)), (1, 32, 32))
@@ -545,14 +545,14 @@ def test_what_is_not_given_stays(tiny):
 
 def test_the_filter_stays():
     """Another size keeps the source's interpolation."""
-    loaded = deconvnet.Loaded.of(nn.Conv2d(3, 1, 1), Preprocess(64, 32, *IMAGENET, "bicubic"))
+    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 1, 1), Preprocess(64, 32, *IMAGENET, "bicubic"))
     assert loaded.with_preprocess(size=40).preprocess == Preprocess(40, 40, *IMAGENET, "bicubic")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_without_a_preprocessing_the_usual_one_is_taken(channels):
     """A bare net gets ImageNet's normalisation for 3 channels, 0.5 for others; what is given replaces its part."""
-    loaded = deconvnet.Loaded.of(nn.Conv2d(channels, 4, 3))
+    loaded = deconvnet.LoadedModel.of(nn.Conv2d(channels, 4, 3))
     usual = IMAGENET if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
     assert loaded.preprocess is None
     assert loaded.with_preprocess().preprocess == Preprocess(256, 224, *usual)
@@ -562,14 +562,14 @@ def test_without_a_preprocessing_the_usual_one_is_taken(channels):
 
 def test_one_channel_takes_one_number():
     """A net for grey pictures takes a single number each."""
-    made = deconvnet.Loaded.of(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
+    made = deconvnet.LoadedModel.of(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
     assert made.preprocess == Preprocess(28, 28, (0.1,), (0.3,))
     assert made.preprocess(noise(40, 30)).shape == (1, 28, 28)
 
 
 def test_a_foreign_preprocessing_is_replaced_as_a_whole_or_not():
     """A preprocessing that is any function stays, or gives way to all three of mean, std and size."""
-    loaded = deconvnet.Loaded.of(nn.Conv2d(3, 4, 3), lambda picture: torch.zeros(3, 9, 9))
+    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 4, 3), lambda picture: torch.zeros(3, 9, 9))
     assert loaded.with_preprocess() is loaded
     text = refused(lambda: loaded.with_preprocess(size=9), OptionError)
     assert text == "Conv2d has a preprocessing of its own kind. To replace it, give mean, std and size."
@@ -598,7 +598,7 @@ def test_numbers_that_do_not_fit_get_one_line(tiny, given, text):
 
 def test_a_grey_net_refuses_three_numbers():
     """The count that is wanted is said for one channel too."""
-    loaded = deconvnet.Loaded.of(nn.Conv2d(1, 4, 3))
+    loaded = deconvnet.LoadedModel.of(nn.Conv2d(1, 4, 3))
     text = refused(lambda: loaded.with_preprocess(mean=(0.5, 0.5, 0.5)), OptionError)
     assert text == "Conv2d takes a mean of one number, for its one channel; found 3: 0.5,0.5,0.5."
 

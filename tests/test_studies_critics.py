@@ -14,8 +14,10 @@ import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.errors import OptionError, PictureError
-from deconvnet.studies import ablate, alike, covering, faithful, filters, ground_truth, reinitialise, sanity, selectivity
-from deconvnet.studies.study import save_numbers, to_json
+from deconvnet.studies import ablate, faithful, filters, ground_truth, reinitialise, sanity, selectivity
+from deconvnet.studies import masking as covering
+from deconvnet.studies import similarity as alike
+from deconvnet.studies.result import save_numbers, to_json
 from deconvnet.units import Unit, Window
 
 

@@ -20,7 +20,7 @@ from deconvnet.drawings import draw
 from deconvnet.models.tiny import checkpoints
 from deconvnet.studies import correspond, evolve, invariance, occlude
 from deconvnet.studies.forward import Forward, fill_colour
-from deconvnet.studies.study import save_figure, to_arrays, to_json
+from deconvnet.studies.result import save_figure, to_arrays, to_json
 from deconvnet.units import Window
 
 LAYER = "features.13"

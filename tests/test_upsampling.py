@@ -22,7 +22,8 @@ import deconvnet.cli as cli
 from deconvnet.errors import OptionError, UnitError
 from deconvnet.render import read_settings
 from deconvnet.units import Window
-from deconvnet.upsampling import WAYS, bilinear, caffe, checkerboard, interpolate, measure, sheet, transpose, unpool
+from deconvnet.upsampling import WAYS, bilinear, caffe, checkerboard, interpolate, sheet, transpose, unpool
+from deconvnet.upsampling import metrics as measure
 from deconvnet.upsampling.compare import COMPARED, GIVEN, SHOWN, compare, descend, map_of, report
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)

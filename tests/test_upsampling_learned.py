@@ -21,19 +21,10 @@ from torch import nn
 
 from deconvnet.drawings import draw
 from deconvnet.errors import OptionError
-from deconvnet.upsampling import (
-    adaptive,
-    adaptive_learning,
-    deconvolve,
-    dictionary,
-    figures,
-    parts,
-    proximal,
-    restore,
-    segment,
-    sparse,
-)
-from deconvnet.upsampling.overlap import boundary_iou, iou
+from deconvnet.upsampling import adaptive, adaptive_learning, deconvolve, dictionary, figures, proximal, segment, sparse
+from deconvnet.upsampling import deblur as restore
+from deconvnet.upsampling import part_labels as parts
+from deconvnet.upsampling.iou import boundary_iou, iou
 from deconvnet.upsampling.sparse import Dictionary
 
 ROOT = Path(__file__).parents[1]

@@ -12,6 +12,6 @@ lost: what the atlas has not written itself it neither overwrites nor removes.
 
 from __future__ import annotations
 
-from .build import Built, write_atlas
+from .build import AtlasSummary, write_atlas
 
-__all__ = ["Built", "write_atlas"]
+__all__ = ["AtlasSummary", "write_atlas"]

@@ -13,21 +13,21 @@ from pathlib import Path
 from .. import rules as rules_
 from ..errors import OptionError, check_option
 from ..render.tone import TONES
-from ..scan.result import Scan
+from ..scanning.table import Scan
 from .draw import Look, draw_pictures, draw_sheets
-from .folder import Folder
-from .pages import LayerPlace, Pages, find_script, need_jinja, picture_name
+from .manifest import Folder
+from .pages import LayerPages, Pages, find_script, picture_name, require_jinja
 from .sheet import Layout
 from .similar import similar_channels
 
 TILE = 96  # pixels of a tile's longer side
 STATIC = ("atlas.css", "atlas.js")
 
-Tops = list[tuple[LayerPlace, list[list[int]]]]  # of each layer, of each channel: the numbers of its top pictures
+Tops = list[tuple[LayerPages, list[list[int]]]]  # of each layer, of each channel: the numbers of its top pictures
 
 
 @dataclass(frozen=True)
-class Built:
+class AtlasSummary:
     """What was built: `index` is the page to open. `changed` names pictures that are gone or no longer what was scanned."""
 
     index: Path
@@ -53,14 +53,14 @@ def write_atlas(
     tile: int = TILE,
     memory: int | None = None,
     progress: bool = False,
-) -> Built:
+) -> AtlasSummary:
     """Write the atlas of a scan to the folder `out`; the same call again draws only what has changed since.
 
     `layers`: by default all that were scanned; what a former call wrote of others is removed. `tile`: pixels. `memory`:
     bytes that a batch may take. Files that are not the atlas's own are never touched: a folder that has some is refused.
     """
-    need_jinja()
-    rules_.read_bits(rule)
+    require_jinja()
+    rules_.parse_rule(rule)
     check_option("tone", tone, TONES)
     if not 8 <= tile <= 512:
         raise OptionError(f"tile cannot be {tile}: a tile has 8 to 512 pixels.")
@@ -85,10 +85,10 @@ def write_atlas(
         folder.finish()
     finally:
         folder.save()
-    return Built(folder.path / "index.html", folder.written, folder.kept, folder.removed, folder.size(), list(changed))
+    return AtlasSummary(folder.path / "index.html", folder.written, folder.kept, folder.removed, folder.size(), list(changed))
 
 
-def layer_places(scan: Scan, layers: Sequence[str] | None) -> list[LayerPlace]:
+def layer_places(scan: Scan, layers: Sequence[str] | None) -> list[LayerPages]:
     """Give each layer a folder: its name with a number before it, since two names may differ in case alone, or be "con"."""
     names = scan.layers if layers is None else [name for name in scan.layers if name in layers]
     for name in layers or ():
@@ -96,10 +96,10 @@ def layer_places(scan: Scan, layers: Sequence[str] | None) -> list[LayerPlace]:
     digits = len(str(len(scan.layers)))
     numbers = {name: f"{number:0{digits}d}" for number, name in enumerate(scan.layers, 1)}
     safe = {name: re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60].rstrip(".") for name in names}
-    return [LayerPlace(name, f"{numbers[name]}-{safe[name]}", scan.size(name)[0]) for name in names]
+    return [LayerPages(name, f"{numbers[name]}-{safe[name]}", scan.size(name)[0]) for name in names]
 
 
-def _tops(scan: Scan, place: LayerPlace) -> list[list[int]]:
+def _tops(scan: Scan, place: LayerPages) -> list[list[int]]:
     rows = scan.store.rows("select channel, picture from top where layer = ? order by channel, rank", (place.name,))
     found: dict[int, list[int]] = defaultdict(list)
     for channel, picture in rows:
@@ -107,7 +107,7 @@ def _tops(scan: Scan, place: LayerPlace) -> list[list[int]]:
     return [found[channel] for channel in range(place.channels)]
 
 
-def _names(places: Sequence[LayerPlace], pictures: Sequence[int]) -> Iterator[str]:
+def _names(places: Sequence[LayerPages], pictures: Sequence[int]) -> Iterator[str]:
     """Yield the names of all files that the atlas will have."""
     yield from ("index.html", "find.js", *STATIC)
     yield from map(picture_name, pictures)
@@ -129,8 +129,8 @@ def _write_pages(folder: Folder, pages: Pages, tops: Tops, names: dict[int, str]
     folder.write("index.html", pages.first())
 
 
-def _similar(tops: Tops) -> Iterator[list[tuple[LayerPlace, int, int]]]:
+def _similar(tops: Tops) -> Iterator[list[tuple[LayerPages, int, int]]]:
     """Yield for each channel of each layer the similar ones, of all layers."""
-    owners: list[tuple[LayerPlace, int]] = [(place, channel) for place, channels in tops for channel in range(len(channels))]
+    owners: list[tuple[LayerPages, int]] = [(place, channel) for place, channels in tops for channel in range(len(channels))]
     for found in similar_channels([some for _, channels in tops for some in channels]):
         yield [(*owners[other], shared) for other, shared in found]

@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from ..images import to_rgb
 from ..progress import is_hidden
-from ..scan.engine import ahead, default_workers
-from ..scan.plates import Plate, Shown, frame_of, plate_blocks, read_pictures
-from ..scan.result import Hit, Scan
+from ..scanning.engine_local import default_workers, prefetch
+from ..scanning.plates import Plate, PlateExample, frame_of, plate_blocks, read_pictures
+from ..scanning.table import Hit, Scan
 from ..version import __version__
-from .folder import Folder, digest
+from .manifest import Folder, digest
 from .sheet import PHOTO_QUALITY, QUALITY, Layout, as_webp, draw_sheet
 
 STYLE = 1  # of the pictures below: another number draws all of them again
@@ -111,7 +111,7 @@ def _work(scan: Scan, block: Block) -> float:
 def _draw_block(plate: Plate, folder: Folder, block: Block, look: Look, tell: Callable[[float], Any]) -> None:
     with ThreadPoolExecutor(default_workers()) as pool:
         draw = partial(_sheet, look=look)
-        for number, (channel, shown, data) in enumerate(ahead(pool, draw, plate.examples(tell), 2 * default_workers()), 1):
+        for number, (channel, shown, data) in enumerate(prefetch(pool, draw, plate.examples(tell), 2 * default_workers()), 1):
             notes = _notes(plate.scan.top(plate.layer, channel), shown, plate.named, block.keys[channel])
             name = block.name_of(channel)
             folder.write(name, data, **notes) if data else folder.drop(name, **notes)
@@ -120,12 +120,12 @@ def _draw_block(plate: Plate, folder: Folder, block: Block, look: Look, tell: Ca
     folder.save()
 
 
-def _sheet(one: tuple[int, list[Shown]], look: Look) -> tuple[int, list[Shown], bytes]:
+def _sheet(one: tuple[int, list[PlateExample]], look: Look) -> tuple[int, list[PlateExample], bytes]:
     channel, shown = one
     return channel, shown, as_webp(draw_sheet(shown, look.layout, look.tone), QUALITY) if shown else b""
 
 
-def _notes(hits: Sequence[Hit], shown: Sequence[Shown], troubled: set[str], key: str) -> dict[str, Any]:
+def _notes(hits: Sequence[Hit], shown: Sequence[PlateExample], troubled: set[str], key: str) -> dict[str, Any]:
     """Return what pages need to know of a sheet. One with a fault has no key: it is drawn again until the fault is gone."""
     missing = sorted({hit.rank for hit in hits} - {one.hit.rank for one in shown})
     changed = sorted({one.hit.rank for one in shown if one.hit.path in troubled})
@@ -156,7 +156,7 @@ def draw_pictures(
     found = set()
     for some, images in read_pictures(scan, waiting, lambda path, what: tell(f"{path} {what}")):
         for one, image in zip(some, images, strict=True):
-            pixels = to_rgb(scan.net.loaded.undo(image, scan.net.preprocess))
+            pixels = to_rgb(scan.net.loaded.denormalise(image, scan.net.preprocess))
             notes = {} if names[one] in troubled else {"key": keys[one]}
             folder.write(name_of(one), as_webp(pixels, PHOTO_QUALITY), **notes)
             found.add(one)

@@ -11,19 +11,19 @@ from typing import Any
 
 from ..errors import OptionError
 from ..render.tile import value_text
-from ..scan.plates import frame_of, percent
-from ..scan.report import layer_report
-from ..scan.result import Hit, Scan
+from ..scanning.plates import frame_of, percent
+from ..scanning.report import layer_report
+from ..scanning.table import Hit, Scan
 from ..units import Window
 from ..version import __version__
 from .draw import Look
-from .folder import Folder
+from .manifest import Folder
 
 SAMPLES = 3  # channels of each layer on the first page
 
 
 @dataclass(frozen=True)
-class LayerPlace:
+class LayerPages:
     """A layer and where its pages lie."""
 
     name: str
@@ -51,13 +51,13 @@ def picture_name(number: int) -> str:
 class Pages:
     """Makes the pages of an atlas, as bytes."""
 
-    def __init__(self, scan: Scan, places: Sequence[LayerPlace], folder: Folder, look: Look) -> None:
+    def __init__(self, scan: Scan, places: Sequence[LayerPages], folder: Folder, look: Look) -> None:
         self.scan, self.places, self.folder, self.look = scan, places, folder, look
         self.frame = frame_of(scan)
-        self._environment = need_jinja().Environment(
-            loader=need_jinja().PackageLoader("deconvnet.atlas"),
+        self._environment = require_jinja().Environment(
+            loader=require_jinja().PackageLoader("deconvnet.atlas"),
             autoescape=True,  # file names and labels are anybody's
-            undefined=need_jinja().StrictUndefined,
+            undefined=require_jinja().StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -87,7 +87,7 @@ class Pages:
             rows.append({"place": place, "sample": sample, **self._layer(place)})
         return self._render("first.html", layers=rows, up="")
 
-    def layer(self, place: LayerPlace) -> bytes:
+    def layer(self, place: LayerPages) -> bytes:
         """Make a layer's page: all its channels."""
         at = self.places.index(place)
         around = [self.places[near] if 0 <= near < len(self.places) else None for near in (at - 1, at + 1)]
@@ -106,7 +106,7 @@ class Pages:
         row = self._layer(place)
         return self._render("layer.html", place=place, channels=channels, around=around, up="../", **row)
 
-    def channel(self, place: LayerPlace, channel: int, similar: Sequence[tuple[LayerPlace, int, int]]) -> bytes:
+    def channel(self, place: LayerPages, channel: int, similar: Sequence[tuple[LayerPages, int, int]]) -> bytes:
         """Make a channel's page; `similar` are (layer, channel, pictures shared)."""
         counted = self._statistics(place)
         hits, notes = self.scan.top(place.name, channel), self.folder.notes(place.sheet(channel))
@@ -127,13 +127,13 @@ class Pages:
             up="../",
         )
 
-    def _statistics(self, place: LayerPlace) -> dict[str, Any]:
+    def _statistics(self, place: LayerPages) -> dict[str, Any]:
         """Return a layer's statistics, those of the last one asked for being kept."""
         if self._counted[0] != place.name:
             self._counted = (place.name, self.scan.statistics(place.name))
         return self._counted[1]
 
-    def _layer(self, place: LayerPlace) -> dict[str, Any]:
+    def _layer(self, place: LayerPages) -> dict[str, Any]:
         """Return what is said of a layer."""
         report = layer_report(self.scan, place.name)
         _, height, width = self.scan.size(place.name)
@@ -146,7 +146,7 @@ class Pages:
             "rare": len(report.rare),
         }
 
-    def _has_sheet(self, place: LayerPlace, channel: int) -> bool:
+    def _has_sheet(self, place: LayerPages, channel: int) -> bool:
         return (self.folder.path / place.sheet(channel)).is_file()
 
     def _example(self, hit: Hit, notes: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Pages:
         }
 
 
-def find_script(tops: Sequence[tuple[LayerPlace, Sequence[Sequence[int]]]], names: dict[int, str]) -> bytes:
+def find_script(tops: Sequence[tuple[LayerPages, Sequence[Sequence[int]]]], names: dict[int, str]) -> bytes:
     """Make the script that search loads: layers, and each picture with the channels whose top it stands in.
 
     A picture's channels are one list of numbers: layer, channel, rank, layer, channel, rank, ...
@@ -187,7 +187,7 @@ def find_script(tops: Sequence[tuple[LayerPlace, Sequence[Sequence[int]]]], name
     return b"window.atlas = " + json.dumps(found, separators=(",", ":")).encode() + b";\n"
 
 
-def need_jinja() -> Any:
+def require_jinja() -> Any:
     """Import Jinja2, or say in one line how it is installed."""
     try:
         return importlib.import_module("jinja2")

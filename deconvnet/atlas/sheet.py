@@ -18,7 +18,7 @@ from PIL import Image
 from ..render.example import draw_examples
 
 if TYPE_CHECKING:
-    from ..scan.plates import Shown
+    from ..scanning.plates import PlateExample
 
 SLIT = 2  # between tiles, as on plates
 MIDDLE = 10  # between projections and patches
@@ -54,7 +54,7 @@ class Layout:
         return col * (self.tile + SLIT), row * (self.tile + SLIT)
 
 
-def draw_sheet(shown: Sequence[Shown], layout: Layout, tone: str) -> Image.Image:
+def draw_sheet(shown: Sequence[PlateExample], layout: Layout, tone: str) -> Image.Image:
     """Draw a channel's examples at their places, RGBA; what lies between tiles is clear, as is the place of a missing one."""
     sheet = Image.new("RGBA", (layout.width, layout.half))
     drawn = draw_examples([one.example for one in shown], layout.tile, tone=tone)

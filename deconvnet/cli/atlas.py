@@ -44,7 +44,7 @@ def atlas(
     deconvnet atlas alexnet.scan --out site
     deconvnet atlas alexnet.scan --out site --layer features.8 --layer features.11
     """
-    from ..scan import Scan
+    from ..scanning import Scan
 
     found = Scan.open(scan, root=root)
     if model or weights:

@@ -62,10 +62,10 @@ def explore(
     deconvnet explore
     deconvnet explore cat.jpg --model torchvision:alexnet
     """
-    from ..explorer import need_notebook
+    from ..explorer import require_notebook
 
     for package in ("voila", "ipywidgets", "ipykernel"):
-        need_notebook(package, "deconvnet explore")
+        require_notebook(package, "deconvnet explore")
     from ..explorer.serve import free_port, serve
 
     free_port(port)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from ..models import LoadedModel
 
 MODEL_HELP = (
     "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
@@ -81,7 +81,7 @@ def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def prepared(loaded: Loaded, mean: Any, std: Any, size: int | None) -> Loaded:
+def prepared(loaded: LoadedModel, mean: Any, std: Any, size: int | None) -> LoadedModel:
     """Give a model the preprocessing asked for; say so where it brings none and not all was asked for."""
     made = loaded.with_preprocess(mean=mean, std=std, size=size)
     if loaded.preprocess is None and None in (mean, std, size):

@@ -12,7 +12,7 @@ from .options import say
 from .project import TONES, RuleType
 
 if TYPE_CHECKING:
-    from ..scan import Scan
+    from ..scanning import Scan
 
 
 @click.command()
@@ -59,7 +59,7 @@ def plate(
     deconvnet plate alexnet.scan --layer features.11 --out layer.pdf
     """
     from ..render.sheet import check_suffix
-    from ..scan import Scan
+    from ..scanning import Scan
 
     out = out or f"plate-{layer}.png"
     check_suffix(out)

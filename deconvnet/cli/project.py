@@ -15,7 +15,7 @@ from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
-    from ..project import Projection
+    from ..projection import Projection
 
 TONES = ("symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid")
 

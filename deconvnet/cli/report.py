@@ -29,8 +29,8 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
     """
     from ..mirror import table_text
     from ..render.sheet import check_suffix
-    from ..scan import Scan
-    from ..scan.report import layer_report, plot
+    from ..scanning import Scan
+    from ..scanning.report import layer_report, plot
 
     if out:
         check_suffix(out)
@@ -48,7 +48,7 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
     if json_to != "-":
         say(found.summary())
     if out:
-        from ..studies.study import save_figure
+        from ..studies.result import save_figure
 
         save_figure(plot(found, rows), out, settings=found.settings)
         (say if json_to == "-" else click.echo)(out)

@@ -17,7 +17,7 @@ from .options import prepared, say
 from .study import with_model
 
 if TYPE_CHECKING:
-    from ..scan import Scan
+    from ..scanning import Scan
 
 
 @click.command()
@@ -87,7 +87,7 @@ def scan(
     """
     from ..models import load_model
     from ..net import DeconvNet
-    from ..scan import scan as run
+    from ..scanning import scan as run
 
     net = DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
     options: dict[str, Any] = {
@@ -129,7 +129,7 @@ def _notes(*, quiet: bool) -> Iterator[None]:
 
 
 def _say_how_to_go_on(out: str) -> None:
-    from ..scan import Scan
+    from ..scanning import Scan
 
     try:
         done, total = Scan.open(out).progress()

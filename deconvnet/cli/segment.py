@@ -61,7 +61,7 @@ def segment(
 
     check_results(out, json_to, npz_to)
 
-    from ..models.loaded import pick_device
+    from ..models.model import pick_device
     from ..upsampling import segment as nets
     from ..upsampling.figures import plot_comparison
 

@@ -102,7 +102,7 @@ def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> N
 
 def finish(result: Any, plot: Callable[[Any], Figure], out: str, json_to: str | None, npz_to: str | None) -> None:
     """Draw the figure, write the numbers, and name each file that was written."""
-    from ..studies.study import save_figure, save_numbers, to_json
+    from ..studies.result import save_figure, save_numbers, to_json
 
     tell = say if json_to == "-" else click.echo
     save_figure(plot(result), out, settings=result.settings)

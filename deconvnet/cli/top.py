@@ -13,7 +13,7 @@ from ..units import parse_channels
 from .options import JsonFile, write_json
 
 if TYPE_CHECKING:
-    from ..scan import Hit
+    from ..scanning import Hit
 
 COLUMNS = ("rank", "activation", "row", "col", "window", "path")
 
@@ -30,7 +30,7 @@ def top(scan: str, layer: str, channels: str, json_to: str | None, as_csv: bool)
     \b
     deconvnet top net.scan --layer features.10 --channel 151 --json
     """
-    from ..scan import Scan
+    from ..scanning import Scan
 
     if json_to and as_csv:
         raise OptionError("--json and --csv exclude each other. Give one of them.")

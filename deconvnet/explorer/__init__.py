@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from ..images import Picture
-from ..models import Loaded
+from ..models import LoadedModel
 from ..net import DeconvNet
-from ..project import Projection
+from ..projection import Projection
 
 if TYPE_CHECKING:
-    from .board import Board
+    from .widgets import Board
 
-__all__ = ["explore", "need_notebook"]
+__all__ = ["explore", "require_notebook"]
 
 
 def explore(
-    model: Loaded | nn.Module | DeconvNet,
+    model: LoadedModel | nn.Module | DeconvNet,
     picture: Picture | Tensor | None = None,
     *,
     layer: str | None = None,
@@ -45,17 +45,17 @@ def explore(
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
     shown: Any = drawing() if picture is None else picture
     try:
-        need_notebook("ipywidgets", "the explorer")
+        require_notebook("ipywidgets", "the explorer")
     except OptionError as error:
         print(f"{error} Until then, the nine strongest channels:", file=sys.stderr)
         return net.project(net.record(shown), layer, rule=rule)
-    from .board import Board
     from .state import Explorer
+    from .widgets import Board
 
     return Board(Explorer(net, shown, layer=layer, rule=rule, tone=tone))
 
 
-def need_notebook(package: str, what: str) -> Any:
+def require_notebook(package: str, what: str) -> Any:
     """Import a package of the extra `notebook`, or say in one line how it is installed."""
     try:
         return importlib.import_module(package)

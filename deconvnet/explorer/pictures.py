@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..images import to_rgb
 from ..mirror import size_text
-from ..project import Projection
+from ..projection import Projection
 from ..render import COLOURS, apply_tone, draw_windows
 from ..render.sheet import sheet_of
 from ..render.tile import draw_tile

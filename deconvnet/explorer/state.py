@@ -14,10 +14,10 @@ import numpy.typing as npt
 from ..errors import NoRuleError, OptionError, UnknownLayerError, check_option, did_you_mean
 from ..images import Picture
 from ..net import DeconvNet, Layer
-from ..project import Projection, as_maps, check_unit, default_layer
-from ..record import Recording
+from ..projection import Projection, as_maps, check_unit, default_layer
+from ..recording import Recording
 from ..render import TONES
-from ..rules import BITS, read_bits
+from ..rules import BITS, parse_rule
 from ..units import Unit
 
 #: Rules by name, and the reversals that have none: the ablations of Mahendran & Vedaldi (2016).
@@ -55,7 +55,7 @@ class Explorer:
     def __init__(
         self, net: DeconvNet, picture: Any, *, layer: str | None = None, rule: str = "deconvnet", tone: str = "symmetric"
     ) -> None:
-        read_bits(rule)
+        parse_rule(rule)
         check_option("tone", tone, TONES_OF_ONE)
         self.net, self.rule, self.tone, self.order = net, rule, tone, "strongest"
         self.recording = self._record(picture)
@@ -118,7 +118,7 @@ class Explorer:
 
     def choose_rule(self, rule: str) -> None:
         """Go down by another rule: a name or three bits."""
-        read_bits(rule)
+        parse_rule(rule)
         self.rule = rule
 
     def choose_tone(self, tone: str) -> None:

@@ -10,11 +10,11 @@ import importlib
 import os
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
-from .loaded import Loaded, Preprocessing
+from .model import LoadedModel, Preprocessing
 
-__all__ = ["SOURCES", "Loaded", "Preprocessing", "load_model"]
+__all__ = ["SOURCES", "LoadedModel", "Preprocessing", "load_model"]
 
-#: prefix -> the module that has `load(name, weights) -> Loaded`
+#: prefix -> the module that has `load(name, weights) -> LoadedModel`
 SOURCES = {
     "tiny": "from_tiny",
     "zfnet": "from_zfnet",
@@ -28,13 +28,13 @@ SOURCES = {
 FORMS = "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, file:PATH.py:FUNCTION"
 
 
-def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "cpu") -> Loaded:
+def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "cpu") -> LoadedModel:
     """Load a model in eval mode, with its preprocessing.
 
     `name`: "tiny" (in the package, needs no download), "torchvision:NAME", "timm:NAME" and "pytorchcv:NAME" (where those
     packages are installed), "zfnet" and "zfnet:wide" (the paper's net, for which weights must be given), or
     "file:PATH.py:FUNCTION": that Python file is run, and its function called, which returns a net, a net and its
-    preprocessing, or a `Loaded`. `weights`: "DEFAULT" (of a file's function: what it returns), "none" (random, seeded), or
+    preprocessing, or a `LoadedModel`. `weights`: "DEFAULT" (of a file's function: what it returns), "none" (random, seeded), or
     a .safetensors or state-dict file; pickles of weights are only ever read with `weights_only=True`. `device`: "cpu",
     "cuda", "mps", or "auto" for the best there is.
 
@@ -47,7 +47,7 @@ def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "c
         raise UnknownModelError(f"{name!r} is not a model.{hint} Models: {FORMS}.")
     if not weights:
         raise WeightsError("weights cannot be empty. Give DEFAULT, none, or a file.")
-    loaded: Loaded = importlib.import_module(f".{SOURCES[source]}", __package__).load(rest, weights)
+    loaded: LoadedModel = importlib.import_module(f".{SOURCES[source]}", __package__).load(rest, weights)
     loaded.weights_from = weights if weights in ("DEFAULT", "none") else os.path.abspath(weights)
     return loaded.to(device)
 

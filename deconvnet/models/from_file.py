@@ -1,7 +1,8 @@
 """The source "file": a function in a Python file of the user's, `file:path.py:function`. It runs that file.
 
 The function is called without arguments and returns an `nn.Module`, or a pair of it and its preprocessing (a picture to
-(C, H, W), such as `deconvnet.images.Preprocess`), or a `Loaded`. While the file and the function run, the file's folder can
+(C, H, W), such as `deconvnet.images.Preprocess`), or a
+`LoadedModel`. While the file and the function run, the file's folder can
 be imported from, random numbers are seeded, and what they print goes to stderr.
 """
 
@@ -19,12 +20,12 @@ from typing import Any
 from torch import nn
 
 from ..errors import UnknownModelError, did_you_mean
-from .loaded import Loaded
-from .random import seeded
-from .weights import _first_line, fill, hash_file, read_state
+from .model import LoadedModel
+from .seeding import seeded
+from .weights import _first_line, hash_file, load_checked, read_state
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Run the file, call the function, and take its net as it is ("DEFAULT"), with a file's weights, or random ones."""
     file, _, function = name.rpartition(":")  # from the right: a path may begin with a drive, C:
     if not file or not function.isidentifier():
@@ -41,7 +42,7 @@ def load(name: str, weights: str) -> Loaded:
         if weights == "none":
             loaded.weights = "random" if _randomise(loaded.model) else ""
     if weights not in ("DEFAULT", "none"):
-        fill(loaded.model, read_state(weights), weights, loaded.name)
+        load_checked(loaded.model, read_state(weights), weights, loaded.name)
         loaded.weights = hash_file(weights)
     return loaded
 
@@ -97,9 +98,9 @@ def _find(module: ModuleType, function: str, file: str) -> Callable[[], Any]:
     raise UnknownModelError(f"{file!r} has no function {function!r}.{hint}")
 
 
-def _understood(made: Any, function: str, file: str) -> Loaded:
+def _understood(made: Any, function: str, file: str) -> LoadedModel:
     """Take what the function returned for what it is."""
-    if isinstance(made, Loaded):
+    if isinstance(made, LoadedModel):
         return made
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and callable(made[1]):
         return _taken(*made, where=f"{function}() in {file!r}")
@@ -111,9 +112,9 @@ def _understood(made: Any, function: str, file: str) -> Loaded:
     )
 
 
-def _taken(model: nn.Module, preprocess: Any, where: str) -> Loaded:
+def _taken(model: nn.Module, preprocess: Any, where: str) -> LoadedModel:
     try:
-        return Loaded.of(model, preprocess)
+        return LoadedModel.of(model, preprocess)
     except UnknownModelError as error:  # a scripted net
         raise UnknownModelError(f"{where}: {error}") from error
 

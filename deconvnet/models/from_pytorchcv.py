@@ -12,29 +12,29 @@ from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Preprocess
-from .loaded import Loaded
-from .packages import need
-from .random import seeded
-from .weights import State, _first_line, fill, hash_file, read_state
+from .model import LoadedModel
+from .optional import require
+from .seeding import seeded
+from .weights import State, _first_line, hash_file, load_checked, read_state
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, std
 #: Its nets for 32 pixels, SVHN's too, were trained with these (osmr/imgclsmob, pytorch/datasets/cifar10_cls_dataset.py).
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Load a pytorchcv model with its published weights, a file's, or random ones."""
     full = f"pytorchcv:{name}"
-    known = need("pytorchcv.model_provider", full)._models
+    known = require("pytorchcv.model_provider", full)._models
     if name not in known:
         raise UnknownModelError(f"{full!r} is not a model of pytorchcv.{did_you_mean(name, known)}")
-    store = need("pytorchcv.models.common.model_store", full)
+    store = require("pytorchcv.models.common.model_store", full)
     path = _download(store, name) if weights == "DEFAULT" else weights
     model = _new(full, known[name])
     if weights != "none":
         model = _filled(full, known[name], model, path, published=weights == "DEFAULT")
     size: tuple[int, int] = model.in_size
-    return Loaded(
+    return LoadedModel(
         model=model.eval(),
         preprocess=_preprocess(size, _scale(store, name)),
         name=full,
@@ -62,7 +62,7 @@ def _filled(full: str, function: Any, model: Any, path: str, *, published: bool)
         state = {key: value for key, value in state.items() if key in own}
     found, there = _classes_in(state, model), getattr(model, "num_classes", None)
     filled: nn.Module = model if found in (None, there) else _new(full, function, num_classes=found)
-    fill(filled, state, path, full)
+    load_checked(filled, state, path, full)
     return filled
 
 

@@ -13,15 +13,15 @@ from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Picture, Preprocess, open_picture
-from .loaded import Loaded
-from .packages import need
-from .random import seeded
-from .weights import State, _first_line, fill, hash_file, read_state
+from .model import LoadedModel
+from .optional import require
+from .seeding import seeded
+from .weights import State, _first_line, hash_file, load_checked, read_state
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Load a timm model, "resnet18" or "resnet18.a1_in1k", with its published weights, a file's, or random ones."""
-    timm = need("timm", f"timm:{name}")
+    timm = require("timm", f"timm:{name}")
     _check_name(timm, name)
     with seeded():
         if weights == "DEFAULT":
@@ -31,7 +31,7 @@ def load(name: str, weights: str) -> Loaded:
         else:
             model, identity = _from_file(timm, name, weights), hash_file(weights)
     config = timm.data.resolve_model_data_config(model)
-    return Loaded(
+    return LoadedModel(
         model=model.eval(),
         preprocess=_preprocess(timm, config),
         name=f"timm:{name}",
@@ -84,7 +84,7 @@ def _from_file(timm: Any, name: str, path: str) -> nn.Module:
     found, own = state.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
     if found is not None and own is not None and len(found) != len(own):
         model = timm.create_model(name, num_classes=len(found))
-    fill(model, state, path, f"timm:{name}")
+    load_checked(model, state, path, f"timm:{name}")
     return model
 
 
@@ -114,7 +114,7 @@ class _AsTimm(Preprocess):
 
     steps: tuple[Callable[[Image], Image], ...] = ()
 
-    def view(self, picture: Picture) -> Image:
+    def crop_picture(self, picture: Picture) -> Image:
         """Return the pixels that the net sees, made by timm's own steps."""
         opened = open_picture(picture)
         self._resized_size(*opened.size)  # refuses what would fill the memory

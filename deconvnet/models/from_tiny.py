@@ -5,13 +5,13 @@ from __future__ import annotations
 from ..drawings import CLASSES
 from ..errors import UnknownModelError
 from ..images import Preprocess
-from .loaded import Loaded
-from .random import seeded
+from .model import LoadedModel
+from .seeding import seeded
 from .tiny import INPUT_SIZE, MEAN, STD, WEIGHTS, Tiny
-from .weights import fill, hash_file, read_state
+from .weights import hash_file, load_checked, read_state
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Load `tiny` with its own weights, random ones, or a checkpoint of its training."""
     if name:
         raise UnknownModelError(f"'tiny:{name}' is not a model. Did you mean 'tiny'?")
@@ -19,8 +19,8 @@ def load(name: str, weights: str) -> Loaded:
         model = Tiny().eval()
     path = str(WEIGHTS) if weights == "DEFAULT" else weights
     if weights != "none":
-        fill(model, {key: value.float() for key, value in read_state(path).items()}, path, "tiny")
-    return Loaded(
+        load_checked(model, {key: value.float() for key, value in read_state(path).items()}, path, "tiny")
+    return LoadedModel(
         model=model,
         preprocess=Preprocess(INPUT_SIZE, INPUT_SIZE, MEAN, STD),
         name="tiny",

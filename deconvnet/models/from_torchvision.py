@@ -9,15 +9,15 @@ from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Preprocess
-from .loaded import Loaded
-from .random import seeded
-from .weights import State, fill, hash_file, read_state
+from .model import LoadedModel
+from .seeding import seeded
+from .weights import State, hash_file, load_checked, read_state
 
 #: Nets whose published weights were made for inputs in -1..1, and which convert torchvision's own normalisation inside.
 CONVERTS_INPUT = ("googlenet", "inception_v3")
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Load a torchvision model with its DEFAULT weights, a file's, or random ones."""
     import torchvision
 
@@ -32,7 +32,7 @@ def load(name: str, weights: str) -> Loaded:
         model, identity = _build(name, weights)
     preset = default.transforms()
     classes = tuple(default.meta["categories"])
-    return Loaded(
+    return LoadedModel(
         model=model.eval(),
         preprocess=_preprocess(preset),
         name=f"torchvision:{name}",
@@ -65,7 +65,7 @@ def _build(name: str, weights: str) -> tuple[nn.Module, str]:
         return _new(name, {}), "random"
     state = read_state(weights)
     model = _new(name, state)
-    fill(model, state, weights, f"torchvision:{name}")
+    load_checked(model, state, weights, f"torchvision:{name}")
     return model, hash_file(weights)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..errors import UnknownModelError, WeightsError
 from ..images import Preprocess
-from .loaded import Loaded
-from .random import seeded
-from .weights import fill, hash_file, read_state
+from .model import LoadedModel
+from .seeding import seeded
+from .weights import hash_file, load_checked, read_state
 from .zfnet import MAPS, ZFNet
 
 
-def load(name: str, weights: str) -> Loaded:
+def load(name: str, weights: str) -> LoadedModel:
     """Load ZFNet, or its wide variant, with the user's weights or with random ones."""
     full = f"zfnet:{name}" if name else "zfnet"
     if name not in MAPS:
@@ -22,8 +22,8 @@ def load(name: str, weights: str) -> Loaded:
     with seeded():
         model = ZFNet(classes, maps=MAPS[name]).eval()
     if state:
-        fill(model, state, weights, full)
-    return Loaded(
+        load_checked(model, state, weights, full)
+    return LoadedModel(
         model=model,
         # the paper subtracts a per-pixel mean; today's weights are trained with the channels' mean and deviation
         preprocess=Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

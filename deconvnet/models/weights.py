@@ -65,7 +65,7 @@ def unwrap(content: Any, path: Path) -> State:
     return state
 
 
-def fill(model: nn.Module, state: State, path: str | Path, name: str) -> None:
+def load_checked(model: nn.Module, state: State, path: str | Path, name: str) -> None:
     """Load a state dict into a model, or say in one line which of its names and sizes do not fit."""
     own = model.state_dict()
     faults = [f"{key} is missing" for key in own if key not in state and not key.endswith("num_batches_tracked")]

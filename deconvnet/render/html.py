@@ -15,8 +15,8 @@ from ..images import to_rgb
 from ..mirror import table_html
 
 if TYPE_CHECKING:
-    from ..record import Recording
-    from ..scan import Scan
+    from ..recording import Recording
+    from ..scanning import Scan
 
 MOST = 12  # pictures shown of a recording
 SIDE = 128  # pixels of a picture's longer side

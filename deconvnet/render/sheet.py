@@ -18,7 +18,7 @@ from .save import FORMATS, save_arrays, save_picture
 from .tile import Tile
 
 if TYPE_CHECKING:
-    from ..project import Projection
+    from ..projection import Projection
 
 
 def sheet_of(projections: Sequence[Projection], *, tone: str = "symmetric", crop: bool | None = None) -> Sheet:

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, did_you_mean
-from ..field import NOTHING
-from ..tape import Asked, Kept, Unmirrorable, plain_name
+from ..receptive_field import NOTHING
+from ..tape import CallContext, Saved, UnsupportedCall, plain_name
+from .activation import Activation, ReLU, Softmax
+from .arithmetic import Add, AddCMul, Cat, Div, Mul, Stack
+from .base import STATUSES, Adjoint, Placewise, Rule, Same
 from .conv import Conv, ConvTranspose
-from .join import Add, AddCMul, Cat, Div, Mul, Stack
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
-from .relu import Activation, ReLU, Softmax
-from .rule import STATUSES, Adjoint, Placewise, Rule, Same
 from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 
 __all__ = [
@@ -32,14 +32,14 @@ __all__ = [
     "STATUSES",
     "Activation",
     "Adjoint",
-    "Asked",
-    "Kept",
+    "CallContext",
     "Placewise",
     "Rule",
     "Same",
+    "Saved",
     "Table",
-    "Unmirrorable",
-    "read_bits",
+    "UnsupportedCall",
+    "parse_rule",
     "replace",
 ]
 
@@ -81,9 +81,9 @@ class Table(Mapping[Function, Rule]):
             changed.update(dict.fromkeys(same_name, rule))
         return Table(changed)
 
-    def given(self, **options: Any) -> Table:
+    def with_options(self, **options: Any) -> Table:
         """Return the table with these options set in each rule that has them."""
-        return Table({function: rule.given(**options) for function, rule in self._rows.items()})
+        return Table({function: rule.with_options(**options) for function, rule in self._rows.items()})
 
 
 T = Tensor
@@ -152,7 +152,7 @@ replace = DEFAULT.replace
 BITS = {"deconvnet": "FTT", "guided": "TTT", "gradient": "TTF"}
 
 
-def read_bits(rule: str) -> dict[str, bool]:
+def parse_rule(rule: str) -> dict[str, bool]:
     """Read a rule's name or its three bits: "deconvnet" or "FTT" -> mask=False, switches=True, rectify=True."""
     bits = BITS.get(rule, rule)
     if len(bits) != 3 or set(bits) - set("FT"):

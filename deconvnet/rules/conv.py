@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..field import sliding_window, spreading_window
-from ..tape import Asked, Kept
+from ..receptive_field import sliding_window, spreading_window
+from ..tape import CallContext, Saved
 from ..units import Window
 from . import onednn
-from .rule import Rule, check_only_first
+from .base import Rule, check_only_first
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -27,7 +27,7 @@ class Conv(Rule):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
@@ -35,12 +35,12 @@ class Conv(Rule):
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the filters that were really used (some nets normalise theirs in the forward pass)."""
         check_only_first(asked)
         axes = weight.dim() - 2
         kernel, dilation = tuple(weight.shape[2:]), sized(dilation, axes)
-        kept = Kept(
+        kept = Saved(
             size=input.shape, weight=weight, kernel=kernel, stride=sized(stride, axes), dilation=dilation, groups=groups
         )
         if isinstance(padding, str):
@@ -51,7 +51,7 @@ class Conv(Rule):
         kept.phases, kept.laid_out = {}, onednn.Layout()  # filled when mirrored
         return asked(), kept
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
         """(K, C', H', W') -> (K, C, H, W); rectified too where the plan left that to us (`kept.rectify`)."""
         size, rectify = kept.size[2:], getattr(kept, "rectify", False)
         if len(size) == 2 and kept.stride[0] == kept.stride[1] > 1 and kept.weight.shape[1] <= 4 and _is_plain(kept):
@@ -66,14 +66,14 @@ class Conv(Rule):
         geometry = (kept.padding, tuple(max(extra, 0) for extra in spare), kept.stride, kept.dilation, kept.groups)
         return cut(_transposed(signal, kept, geometry, rectify), size)
 
-    def window(self, kept: Kept, window: Window) -> Window | None:
+    def window(self, kept: Saved, window: Window) -> Window | None:
         """Every output pixel sees a kernel's reach."""
         if len(kept.kernel) != 2:
             return None
         return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
 
 
-def _transposed(signal: Tensor, kept: Kept, geometry: tuple[Any, ...], rectify: bool) -> Tensor:
+def _transposed(signal: Tensor, kept: Saved, geometry: tuple[Any, ...], rectify: bool) -> Tensor:
     """The transposed convolution by the fastest way that there is; the same sums."""
     if onednn.serves(signal, kept.weight):
         filters = kept.laid_out.of(kept.weight, signal, geometry)
@@ -86,11 +86,11 @@ def _transposed(signal: Tensor, kept: Kept, geometry: tuple[Any, ...], rectify: 
     return result.clamp_(min=0) if rectify else result
 
 
-def _is_plain(kept: Kept) -> bool:
+def _is_plain(kept: Saved) -> bool:
     return bool(kept.groups == 1 and kept.dilation == (1, 1))
 
 
-def by_phases(signal: Tensor, kept: Kept) -> Tensor:
+def by_phases(signal: Tensor, kept: Saved) -> Tensor:
     """The transposed convolution of a strided first layer, two to four times faster: (K, C', H', W') -> (K, C, H, W).
 
     Output pixels of one phase, row and column modulo the stride, come from the same taps of a filter. So one convolution
@@ -123,7 +123,7 @@ class ConvTranspose(Rule):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
@@ -132,15 +132,15 @@ class ConvTranspose(Rule):
         output_padding: Any = 0,
         groups: int = 1,
         dilation: Any = 1,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the filters."""
         check_only_first(asked)
         axes = weight.dim() - 2
-        kept = Kept(size=input.shape, weight=weight, kernel=tuple(weight.shape[2:]), groups=groups)
+        kept = Saved(size=input.shape, weight=weight, kernel=tuple(weight.shape[2:]), groups=groups)
         kept.stride, kept.padding, kept.dilation = sized(stride, axes), sized(padding, axes), sized(dilation, axes)
         return asked(), kept
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
         """(K, C', H', W') -> (K, C, H, W)."""
         size = kept.size[2:]
         result = FORWARD[len(size)](
@@ -153,7 +153,7 @@ class ConvTranspose(Rule):
         )
         return cut(result, size)  # output padding longer than the stride gives windows that no input made
 
-    def window(self, kept: Kept, window: Window) -> Window | None:
+    def window(self, kept: Saved, window: Window) -> Window | None:
         """Every input pixel paints a kernel's reach."""
         if len(kept.kernel) != 2:
             return None

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..tape import Asked, Kept
-from .relu import derivative
-from .rule import Placewise, check_only_first
+from ..tape import CallContext, Saved
+from .activation import derivative
+from .base import Placewise, check_only_first
 
 
 class BatchNorm(Placewise):
@@ -25,7 +25,7 @@ class BatchNorm(Placewise):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         running_mean: Tensor | None,
         running_var: Tensor | None,
@@ -34,21 +34,21 @@ class BatchNorm(Placewise):
         training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the statistics; the model's own are kept as they are."""
         check_only_first(asked)
-        kept = Kept(size=input.shape, variance=running_var, weight=weight, eps=eps)
+        kept = Saved(size=input.shape, variance=running_var, weight=weight, eps=eps)
         if training or running_var is None:
             axes = [0, *range(2, input.dim())]
             kept.variance, kept.status = _precise(input).var(axes, unbiased=False), "held"
         return asked(), kept
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
         """(K, C, ...) -> (K, C, ...)."""
         return signal * self.scale(kept, signal)
 
     @staticmethod
-    def scale(kept: Kept, like: Tensor | None = None) -> Tensor:
+    def scale(kept: Saved, like: Tensor | None = None) -> Tensor:
         """Return each channel's factor, (C,); with a signal, in its type and as (1, C, 1, ...). Worked out once."""
         if not hasattr(kept, "factor"):
             kept.factor = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
@@ -59,7 +59,7 @@ class BatchNorm(Placewise):
 class AtenBatchNorm(BatchNorm):
     """`torch.batch_norm`, whose arguments come in another order."""
 
-    def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Kept]:
+    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Saved]:
         """Put the arguments in `F.batch_norm`'s order."""
         weight, bias, mean, variance, training, momentum, eps = args[:7]
         return super().run(asked, input, mean, variance, weight, bias, training, momentum, eps)
@@ -70,7 +70,7 @@ class HeldNorm(Placewise):
 
     status = "held"
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
         """(K, ...) -> (K, ...)."""
         return signal * kept.scale.to(signal.dtype) * (1 if kept.weight is None else kept.weight.to(signal.dtype))
 
@@ -80,33 +80,33 @@ class LayerNorm(HeldNorm):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         normalized_shape: Any,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
         cudnn_enable: bool = True,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the scales, 1/C of the activations."""
         check_only_first(asked)
         axes = tuple(range(-len(tuple(normalized_shape)), 0))
         scale = torch.rsqrt(_precise(input).var(axes, unbiased=False, keepdim=True) + eps)
-        return asked(), Kept({"scale": scale}, size=input.shape, weight=weight)
+        return asked(), Saved({"scale": scale}, size=input.shape, weight=weight)
 
 
 class RMSNorm(HeldNorm):
     """Over the last axes, without taking off a mean."""
 
     def run(
-        self, asked: Asked, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
-    ) -> tuple[Tensor, Kept]:
+        self, asked: CallContext, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+    ) -> tuple[Tensor, Saved]:
         """Keep the scales."""
         check_only_first(asked)
         axes = tuple(range(-len(tuple(normalized_shape)), 0))
         eps = torch.finfo(input.dtype).eps if eps is None else eps
         scale = torch.rsqrt(_precise(input).square().mean(axes, keepdim=True) + eps)
-        return asked(), Kept({"scale": scale}, size=input.shape, weight=weight)
+        return asked(), Saved({"scale": scale}, size=input.shape, weight=weight)
 
 
 class GroupNorm(HeldNorm):
@@ -114,14 +114,14 @@ class GroupNorm(HeldNorm):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         num_groups: int,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
         cudnn_enabled: bool = True,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the scales."""
         check_only_first(asked)
         return asked(), _group_scales(input, num_groups, weight, eps)
@@ -132,7 +132,7 @@ class InstanceNorm(HeldNorm):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         running_mean: Tensor | None = None,
         running_var: Tensor | None = None,
@@ -141,21 +141,21 @@ class InstanceNorm(HeldNorm):
         use_input_stats: bool = True,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> tuple[Tensor, Kept]:
+    ) -> tuple[Tensor, Saved]:
         """Keep the scales."""
         check_only_first(asked)
         if use_input_stats or running_var is None:
             return asked(), _group_scales(input, input.shape[1], weight, eps)
         scale = _by_channel(torch.rsqrt(running_var + eps), input)
-        return asked(), Kept(size=input.shape, scale=scale, weight=_by_channel(weight, input), status="exact")
+        return asked(), Saved(size=input.shape, scale=scale, weight=_by_channel(weight, input), status="exact")
 
 
-def _group_scales(input: Tensor, groups: int, weight: Tensor | None, eps: float) -> Kept:
+def _group_scales(input: Tensor, groups: int, weight: Tensor | None, eps: float) -> Saved:
     count, channels = input.shape[:2]
     variance = _precise(input).reshape(count, groups, -1).var(2, unbiased=False)
     scale = torch.rsqrt(variance + eps).repeat_interleave(channels // groups, 1)  # (N, C)
     scale = scale.view(count, channels, *[1] * (input.dim() - 2))
-    return Kept({"scale": scale}, size=input.shape, weight=_by_channel(weight, input))
+    return Saved({"scale": scale}, size=input.shape, weight=_by_channel(weight, input))
 
 
 def _by_channel(values: Tensor | None, like: Tensor) -> Tensor | None:
@@ -183,14 +183,14 @@ class LocalResponseNorm(Placewise):
         return self.lrn == "derivative"
 
     def run(
-        self, asked: Asked, input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> tuple[Any, Kept]:
+        self, asked: CallContext, input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    ) -> tuple[Any, Saved]:
         """Keep the input only where its derivative is asked for."""
         check_only_first(asked)
         values = {"input": input.clone()} if self.needs_values else None
-        return asked(), Kept(values, size=input.shape, arguments=(size, alpha, beta, k))
+        return asked(), Saved(values, size=input.shape, arguments=(size, alpha, beta, k))
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
         """(K, C, ...) -> (K, C, ...)."""
         if self.lrn == "identity":
             return signal

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..field import NOTHING, binned_window, pair, sliding_window, spreading_window
-from ..tape import Asked, Kept, Unmirrorable
+from ..receptive_field import NOTHING, binned_window, pair, sliding_window, spreading_window
+from ..tape import CallContext, Saved, UnsupportedCall
 from ..units import Window
-from .rule import Adjoint, Rule, check_only_first
+from .base import Adjoint, Rule, check_only_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MaxPool2d(Rule):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         kernel_size: Any,
         stride: Any = None,
@@ -45,11 +45,11 @@ class MaxPool2d(Rule):
         dilation: Any = 1,
         ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> tuple[Any, Kept]:
+    ) -> tuple[Any, Saved]:
         """Pool once, with indices, and keep them as offsets within the windows: one byte an entry."""
         check_only_first(asked)
         kernel = pair(kernel_size)
-        kept = Kept(
+        kept = Saved(
             size=input.shape,
             kernel=kernel,
             stride=pair(stride) if stride else kernel,  # None and [] both mean "the kernel's size"
@@ -62,7 +62,7 @@ class MaxPool2d(Rule):
         kept.per_image = ("switches",)
         return ((output, indices) if return_indices else output), kept
 
-    def mirror(self, kept: Kept, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
         """(K, C, H', W') -> (K, C, H, W)."""
         if isinstance(signal, tuple):  # the indices, which it may have returned too, carry no signal
             signal = next(part for part in signal if part is not None)
@@ -71,7 +71,7 @@ class MaxPool2d(Rule):
             signal = signal * last_at_switch(to_indices(offsets, kept), kept.size)
         return unpool(signal, offsets, kept)
 
-    def window(self, kept: Kept, window: Window) -> Window:
+    def window(self, kept: Saved, window: Window) -> Window:
         """Every output pixel sees its pooling window."""
         return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
 
@@ -91,14 +91,14 @@ class AdaptiveMaxPool2d(Rule):
         """The true adjoint, unless switches are ignored or collisions overwrite."""
         return "exact" if self.switches and self.overlap == "sum" else "generalised"
 
-    def run(self, asked: Asked, input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Any, Kept]:
+    def run(self, asked: CallContext, input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Any, Saved]:
         """Pool once, with indices."""
         check_only_first(asked)
         output, indices = asked(F.adaptive_max_pool2d_with_indices, return_indices=True)
-        kept = Kept({"switches": indices.to(torch.int32)}, size=input.shape, bins=output.shape)
+        kept = Saved({"switches": indices.to(torch.int32)}, size=input.shape, bins=output.shape)
         return ((output, indices) if return_indices else output), kept
 
-    def mirror(self, kept: Kept, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
+    def mirror(self, kept: Saved, signal: Tensor | tuple[Tensor | None, ...]) -> Tensor:
         """(K, C, H', W') -> (K, C, H, W)."""
         if isinstance(signal, tuple):
             signal = next(part for part in signal if part is not None)
@@ -109,7 +109,7 @@ class AdaptiveMaxPool2d(Rule):
         frame = signal.new_zeros((signal.shape[0], kept.size[1], kept.size[2] * kept.size[3]))
         return frame.scatter_add_(2, indices.flatten(2), signal.flatten(2)).view(-1, *kept.size[1:])
 
-    def window(self, kept: Kept, window: Window) -> Window:
+    def window(self, kept: Saved, window: Window) -> Window:
         """The bins' union."""
         return binned_window(window, kept.size[-2:], kept.bins[-2:])
 
@@ -122,32 +122,32 @@ class MaxUnpool2d(Rule):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         indices: Tensor,
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
         output_size: Any = None,
-    ) -> tuple[Any, Kept]:
+    ) -> tuple[Any, Saved]:
         """Keep the switches; they descend from the image too, but take no signal."""
         kernel = pair(kernel_size)
-        kept = Kept({"switches": indices.to(torch.int32)}, size=input.shape, kernel=kernel, padding=pair(padding))
+        kept = Saved({"switches": indices.to(torch.int32)}, size=input.shape, kernel=kernel, padding=pair(padding))
         kept.stride, kept.both = pair(stride) if stride else kernel, asked.descends(input) and asked.descends(indices)
         if not asked.descends(input):
-            raise Unmirrorable("only its switches descend from the image")
+            raise UnsupportedCall("only its switches descend from the image")
         output = asked()
         kept.result = output.shape
         return output, kept
 
-    def mirror(self, kept: Kept, signal: Tensor) -> Any:
+    def mirror(self, kept: Saved, signal: Tensor) -> Any:
         """(K, C, H, W) -> (K, C, H', W')."""
         indices = kept.switches.long().expand(signal.shape[0], *kept.size[1:])
         result = signal.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
         result = result * last_at_switch(indices, kept.result)
         return (result, None) if kept.both else result
 
-    def window(self, kept: Kept, window: Window) -> Any:
+    def window(self, kept: Saved, window: Window) -> Any:
         """The pooled places whose windows reach the place."""
         below = spreading_window(window, kept.kernel, kept.stride, kept.padding)
         return (below, NOTHING) if kept.both else below
@@ -156,7 +156,7 @@ class MaxUnpool2d(Rule):
 class Average(Adjoint):
     """Average pools: the true adjoint; each output sees its own bin."""
 
-    def run(self, asked: Asked, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Kept]:
+    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
         """Keep the sizes."""
         output, kept = super().run(asked, input, *args, **kwargs)
         kept.bins = output.shape
@@ -166,7 +166,7 @@ class Average(Adjoint):
 class AdaptiveAvgPool2d(Average):
     """(N, C, H, W) -> (N, C, H', W') of a given size, by the mean of each bin."""
 
-    def window(self, kept: Kept, window: Window) -> Window:
+    def window(self, kept: Saved, window: Window) -> Window:
         """The bins' union."""
         return binned_window(window, kept.size[-2:], kept.bins[-2:])
 
@@ -176,7 +176,7 @@ class AvgPool2d(Average):
 
     def run(
         self,
-        asked: Asked,
+        asked: CallContext,
         input: Tensor,
         kernel_size: Any,
         stride: Any = None,
@@ -184,7 +184,7 @@ class AvgPool2d(Average):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
-    ) -> tuple[Any, Kept]:
+    ) -> tuple[Any, Saved]:
         """Keep the window's geometry too."""
         arguments = (kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad, divisor_override)
         output, kept = super().run(asked, input, *arguments)
@@ -193,12 +193,12 @@ class AvgPool2d(Average):
         kept.padding = pair(padding)
         return output, kept
 
-    def window(self, kept: Kept, window: Window) -> Window:
+    def window(self, kept: Saved, window: Window) -> Window:
         """Every output pixel sees its pooling window."""
         return sliding_window(window, kept.kernel, kept.stride, kept.padding)
 
 
-def _middle_indices(kept: Kept, device: torch.device) -> Tensor:
+def _middle_indices(kept: Saved, device: torch.device) -> Tensor:
     """Return the flat index of the middle of each bin, (1, C, H', W')."""
     middles = []
     for size, bins in zip(kept.size[2:], kept.bins[2:], strict=True):
@@ -207,12 +207,12 @@ def _middle_indices(kept: Kept, device: torch.device) -> Tensor:
     return (middles[0][:, None] * kept.size[3] + middles[1]).expand(1, kept.size[1], -1, -1)
 
 
-def _corners(kept: Kept, axis: int, count: int, device: torch.device) -> Tensor:
+def _corners(kept: Saved, axis: int, count: int, device: torch.device) -> Tensor:
     """Return the first row (axis 0) or column (axis 1) of each pooling window; may be negative. (count,)"""
     return torch.arange(count, device=device) * kept.stride[axis] - kept.padding[axis]
 
 
-def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
+def to_offsets(indices: Tensor, kept: Saved) -> Tensor:
     """Turn flat pixel indices (N, C, H', W') int64 into offsets within the pooling windows, one byte where that is enough."""
     places = kept.kernel[0] * kept.kernel[1]
     offsets = torch.empty_like(indices, dtype=torch.uint8 if places <= 256 else torch.int32)
@@ -227,7 +227,7 @@ def to_offsets(indices: Tensor, kept: Kept) -> Tensor:
 _BLOCK = 1 << 17  # places
 
 
-def _offsets(indices: Tensor, kept: Kept) -> Tensor:
+def _offsets(indices: Tensor, kept: Saved) -> Tensor:
     width, (tall, wide) = kept.size[3], kept.kernel
     rows, cols = (_corners(kept, axis, indices.shape[axis - 2], indices.device) for axis in (0, 1))
     if kept.dilation != (1, 1) or tall > 8 or wide > width:
@@ -240,7 +240,7 @@ def _offsets(indices: Tensor, kept: Kept) -> Tensor:
     return offsets
 
 
-def to_indices(offsets: Tensor, kept: Kept) -> Tensor:
+def to_indices(offsets: Tensor, kept: Saved) -> Tensor:
     """Turn offsets within the pooling windows back into flat pixel indices, int64."""
     width, wide, (down, right) = kept.size[3], kept.kernel[1], kept.dilation
     tops, lefts = (_corners(kept, axis, offsets.shape[2 + axis], offsets.device) for axis in (0, 1))
@@ -256,7 +256,7 @@ class Indices:
     switches: Tensor | None = None  # those asked for last
     indices: Tensor | None = None  # theirs, in the order that CPU signals have
 
-    def of(self, offsets: Tensor, kept: Kept) -> Tensor:
+    def of(self, offsets: Tensor, kept: Saved) -> Tensor:
         """Return the flat pixel indices, int64, of offsets (1 or K, C, H', W')."""
         if offsets is not self.switches:
             self.switches, self.indices = offsets, None
@@ -272,7 +272,7 @@ class Indices:
 _FEW = 1 << 18  # int64 indices that a recording may hold on to for one pool: eight bytes each, where a switch takes one
 
 
-def middle_offsets(kept: Kept, shape: torch.Size, device: torch.device) -> Tensor:
+def middle_offsets(kept: Saved, shape: torch.Size, device: torch.device) -> Tensor:
     """Return the offset of each window's middle, or of the place nearest to it that lies inside the frame."""
     middles = []
     for axis in (0, 1):
@@ -291,7 +291,7 @@ def last_at_switch(indices: Tensor, size: torch.Size) -> Tensor:
     return (last.gather(2, flat) == order).view_as(indices)
 
 
-def unpool(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
+def unpool(signal: Tensor, offsets: Tensor, kept: Saved) -> Tensor:
     """Put each value back at its switch, adding where switches coincide: (K, C, H', W') -> (K, C, H, W)."""
     if _aten_serves(signal.device):
         indices = kept.indices.of(offsets, kept) if hasattr(kept, "indices") else to_indices(offsets, kept)
@@ -310,7 +310,7 @@ def _aten_serves(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def _unpool_aten(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
+def _unpool_aten(signal: Tensor, indices: Tensor, kept: Saved) -> Tensor:
     # ATen's max-pool backward is this very operation, and the fastest; of the input it reads only the shape
     order = torch.channels_last if signal.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     frame = torch.empty((signal.shape[0], *kept.size[1:]), dtype=signal.dtype, device=signal.device, memory_format=order)
@@ -318,7 +318,7 @@ def _unpool_aten(signal: Tensor, indices: Tensor, kept: Kept) -> Tensor:
     return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous(memory_format=order))
 
 
-def unpool_by_offsets(signal: Tensor, offsets: Tensor, kept: Kept) -> Tensor:
+def unpool_by_offsets(signal: Tensor, offsets: Tensor, kept: Saved) -> Tensor:
     """The same, one offset after the other, in an order that does not change: for any device."""
     out_height, out_width = signal.shape[2:]
     reach = [  # the canvas that all windows cover together, from the padding's first row and column

@@ -18,12 +18,12 @@ import torch
 
 from ..errors import OptionError, PictureError
 from ..net import DeconvNet
-from ..project import choose_units, from_maps, mirror_type, unit_window
+from ..projection import choose_units, from_maps, mirror_type, unit_window
 from ..render import apply_tone
 from ..units import Unit
-from .alike import correlation, cosine, magnitude, pair_mean, table
-from .given import Given, as_batch, as_list, name_of, net_maps
-from .study import PIXELS, cut_window, new_figure, settings_of, shown_window, sign
+from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .result import PIXELS, add_footer, cut_window, new_figure, settings_of, shown_window
+from .similarity import correlation, cosine, magnitude, pair_mean, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class Ablation:
 
 def run(
     net: DeconvNet,
-    picture: Given | None = None,
+    picture: StudyInput | None = None,
     *,
     layer: str | None = None,
     channel: int | None = None,
@@ -83,7 +83,7 @@ def run(
         for rule in RULES
     ]
     units, sizes = [made[0] for made in cut], [magnitude(made) for made in cut]
-    seen = net.loaded.undo(recording.images[0], net.preprocess)
+    seen = net.loaded.denormalise(recording.images[0], net.preprocess)
     return Ablation(
         rules=RULES,
         unit=str(unit),
@@ -130,7 +130,7 @@ def plot(result: Ablation, *, tone: str = "symmetric") -> Figure:
     grid[1, 1].set_ylabel("random signal", fontsize=8)
     _draw_tables(below, result)
     source = os.path.basename(result.settings["picture"])
-    sign(figure, result.settings, f"{result.unit} of {source}", "bits: mask, switches, rectify")
+    add_footer(figure, result.settings, f"{result.unit} of {source}", "bits: mask, switches, rectify")
     return figure
 
 

@@ -27,10 +27,10 @@ from ..errors import OptionError, PictureError
 from ..images import Picture, Preprocess, open_picture
 from ..mirror import table_text
 from ..net import DeconvNet
-from ..project import default_layer
+from ..projection import default_layer
 from ..units import Window
 from .forward import check_layers, features, fill_colour, seen_pixels, source_of
-from .study import FAINT, PIXELS, as_images, new_figure, settings_of, sign, top_layer
+from .result import FAINT, PIXELS, add_footer, as_images, new_figure, settings_of, top_layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -195,7 +195,7 @@ def _seen_box(
             raise PictureError(f"{net.name} has a preprocessing of its own kind: give images as a tensor, and boxes in them.")
         mask = Image.new("RGB", open_picture(picture).size)
         mask.paste((255, 255, 255), (window.left, window.top, window.right, window.bottom))
-        rows, cols = np.nonzero(np.asarray(net.preprocess.view(mask).convert("L")) > 127)
+        rows, cols = np.nonzero(np.asarray(net.preprocess.crop_picture(mask).convert("L")) > 127)
         bounds = (rows.min(), cols.min(), np.ptp(rows) + 1, np.ptp(cols) + 1) if len(rows) else (0, 0, 0, 0)
         window = Window(*map(int, bounds))
     inside = window.clip(height, width)
@@ -268,7 +268,7 @@ def plot(result: Correspondence) -> Figure:
         _draw_distances(axes, result, layer, colours)
     more = f" · {shown} of {count} pictures shown" if count > shown else ""
     notes = f"{len(result.pairs)} pairs of pictures{more}", "bars: mean, lines: one standard deviation, dots: pairs"
-    sign(figure, result.settings, *notes)
+    add_footer(figure, result.settings, *notes)
     return figure
 
 

@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from ..errors import OptionError, WeightsError
 from ..images import Picture
-from ..models.weights import fill, hash_file, read_state
+from ..models.weights import hash_file, load_checked, read_state
 from ..net import DeconvNet
-from ..project import SOON, as_maps, check_unit, rectified_values
-from ..record import Recording
+from ..projection import PROGRESS_DELAY, as_maps, check_unit, rectified_values
+from ..recording import Recording
 from ..render.tone import apply_tone
 from ..units import Unit, Window
 from .forward import check_layers, strongest
-from .study import PIXELS, as_images, cut_window, new_figure, settings_of, shown_window, sign
+from .result import PIXELS, add_footer, as_images, cut_window, new_figure, settings_of, shown_window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +92,7 @@ def run(
     layers = list(dict.fromkeys(layers)) if layers else spread_layers(recording)
     check_layers(recording, layers)
     chosen = _choose(last, images, recording, layers, channels, count, seed)
-    steps = tqdm(nets, total=len(files), desc="checkpoints", delay=SOON, leave=False, disable=None)
+    steps = tqdm(nets, total=len(files), desc="checkpoints", delay=PROGRESS_DELAY, leave=False, disable=None)
     found = [_at(one, images, recording, chosen) for one in steps]
     blocks = [_block(layer, chosen[layer], [each[layer] for each in found]) for layer in layers]
     weights = tuple(hash_file(path) for path in files.values())
@@ -147,7 +147,7 @@ def _nets(net: DeconvNet, files: Sequence[Path]) -> Iterator[DeconvNet]:
     """Yield a copy of the net with each file's weights: a recording never sees weights that change."""
     for file in files:
         model = copy.deepcopy(net.model)
-        fill(model, read_state(file), file, net.name)
+        load_checked(model, read_state(file), file, net.name)
         loaded = dataclasses.replace(net.loaded, model=model, weights=hash_file(file), _hashed={})
         yield DeconvNet(loaded, net.preprocess, rules=net.rules, overlap=net.overlap, lrn=net.lrn)
 
@@ -246,7 +246,7 @@ def plot(result: Evolution, *, tone: str = "symmetric") -> Figure:
     axes[0].set_yticks(np.arange(len(result.names)) + 0.5, result.names, fontsize=8)
     axes[0].set_ylabel("epoch" if all(name.isdigit() for name in result.names) else "checkpoint", fontsize=9)
     notes = f"strongest of {result.settings['pictures']} pictures", "orange: another picture than in the row above"
-    sign(figure, result.settings, *notes)
+    add_footer(figure, result.settings, *notes)
     return figure
 
 

@@ -22,11 +22,11 @@ import numpy.typing as npt
 from ..drawings import Drawing
 from ..errors import OptionError
 from ..net import DeconvNet
-from ..project import choose_units
-from .covering import best_region, energy, measure_drops, middle_region, moved
-from .given import Given, as_batch, as_list, name_of, net_maps
-from .ground_truth import Truth, measure_truth
-from .study import PIXELS, settings_of
+from ..projection import choose_units
+from .ground_truth import PartTruth, measure_truth
+from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .masking import best_region, energy, measure_drops, middle_region, moved
+from .result import PIXELS, settings_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ class Faithful:
     drops: Values  # (K, methods): the share of the activation that covering the region takes away
     random_drops: Values  # (K, methods, seeds): that by regions of the same shape, elsewhere
     area: float  # share of the window that is covered
-    truth: Truth | None  # on drawings: the part that excites each channel, and the energy on it
+    truth: PartTruth | None  # on drawings: the part that excites each channel, and the energy on it
     regions: Values = field(metadata=PIXELS)  # (K, H, W) bool: what the first method covers
     projections: Values = field(metadata=PIXELS)  # (K, C, H, W) of the first method
     seen: Values = field(metadata=PIXELS)  # (N, H, W, 3 or 1): what the net saw
@@ -61,7 +61,7 @@ class Faithful:
 
 def run(
     net: DeconvNet,
-    pictures: Given | Sequence[Given] | None = None,
+    pictures: StudyInput | Sequence[StudyInput] | None = None,
     *,
     layer: str | None = None,
     channels: Sequence[int] | None = None,
@@ -121,7 +121,7 @@ def run(
         truth=measure_truth(net, given, images, chosen, ordered, [one[order] for one in pixels]) if drawn else None,
         regions=regions[order],
         projections=pixels[0][order],
-        seen=np.stack([net.loaded.undo(image, net.preprocess) for image in images]),
+        seen=np.stack([net.loaded.denormalise(image, net.preprocess) for image in images]),
         settings=settings_of(net, "faithful", pictures=sources, layer=layer, top=top, area=area, seeds=seeds, seed=seed),
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 from ..render import apply_tone
 from ..units import Window
 from .faithful import Faithful
-from .ground_truth import Truth
-from .study import cut_window, new_figure, shown_window, sign
+from .ground_truth import PartTruth
+from .result import add_footer, cut_window, new_figure, shown_window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def draw_faithful(result: Faithful, tone: str) -> Figure:
     if result.truth:
         _draw_truth(axes[1], result.truth)
     text = f"covered: {result.area:.0%} of the window, in grey"
-    sign(figure, result.settings, f"{result.settings['layer']}, {count} units", text)
+    add_footer(figure, result.settings, f"{result.settings['layer']}, {count} units", text)
     return figure
 
 
@@ -71,7 +71,7 @@ def _draw_scores(axes: Any, result: Faithful) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_truth(axes: Any, truth: Truth) -> None:
+def _draw_truth(axes: Any, truth: PartTruth) -> None:
     """A dot for each unit whose part is known, and the mean."""
     known = [number for number, part in enumerate(truth.parts) if part]
     jitter = np.linspace(-0.25, 0.25, max(len(known), 1))

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..net import DeconvNet
-from ..project import rectified_values
-from ..record import Recording
+from ..projection import rectified_values
+from ..recording import Recording
 from ..tape import Call, Tape
 from ..units import Unit, Window
-from .given import Given, as_batch, as_list, name_of, net_maps
-from .study import PIXELS, cut_window, first_layer, settings_of
+from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .result import PIXELS, cut_window, first_layer, settings_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ class Filters:
 
 def run(
     net: DeconvNet,
-    pictures: Given | Sequence[Given] | None = None,
+    pictures: StudyInput | Sequence[StudyInput] | None = None,
     *,
     second: str | None = None,
     top: int = 16,
@@ -89,7 +89,7 @@ def run(
     units = strongest_units(maps, second, top)
     projected = net.project(recording, second, units=units)
     crops = np.stack([crop.float().numpy() for crop in projected.crops()])
-    seen = [np.moveaxis(net.loaded.undo(image, net.preprocess), -1, 0) for image in recording.images]
+    seen = [np.moveaxis(net.loaded.denormalise(image, net.preprocess), -1, 0) for image in recording.images]
     patches = [cut_window(seen[unit.image], window, 127) for unit, window in zip(units, projected.windows, strict=True)]
     inside = [window.clip(*recording.images.shape[2:]) for window in projected.windows]
     rms = np.sqrt(np.square(weight).mean((1, 2, 3)))

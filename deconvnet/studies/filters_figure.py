@@ -9,7 +9,7 @@ import numpy as np
 
 from ..render import apply_tone
 from .filters import CAP, Filters
-from .study import new_figure, sign
+from .result import add_footer, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def draw_filters(result: Filters, tone: str) -> Figure:
     two.set_title("what the net saw there", fontsize=8)
     _draw_spectrum(three, result)
     dead = f"{len(result.faint)} faint, {len(result.silent)} silent on {len(result.settings['pictures'])} pictures"
-    sign(figure, result.settings, dead, f"largest RMS {result.dominance:.1f} times the median")
+    add_footer(figure, result.settings, dead, f"largest RMS {result.dominance:.1f} times the median")
     return figure
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..errors import OptionError, check_option
 from ..images import Picture, Preprocess, to_rgb
 from ..net import DeconvNet
-from ..project import as_maps
-from ..record import Recording, run_model
+from ..projection import as_maps
+from ..recording import Recording, run_model
 
 #: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
 BATCH, MOST_BYTES = 64, 32 * 2**20
@@ -91,7 +91,7 @@ def check_layers(recording: Recording, layers: Sequence[str]) -> None:
 
 def seen_pixels(net: DeconvNet, image: Tensor) -> Number:
     """Return what the net saw as pixels that can be shown: (C, H, W) as the net expects it -> (H, W, 3) uint8."""
-    return to_rgb(net.loaded.undo(image, net.preprocess))
+    return to_rgb(net.loaded.denormalise(image, net.preprocess))
 
 
 def _whole(layer: str, activations: Tensor) -> Tensor:

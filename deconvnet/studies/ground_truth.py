@@ -21,7 +21,7 @@ from ..errors import PictureError
 from ..images import Preprocess
 from ..net import DeconvNet
 from ..units import Unit, Window
-from .covering import energy, measure_drops
+from .masking import energy, measure_drops
 
 Values = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ MARGIN = 2  # pixels that a part is grown by
 
 
 @dataclass(frozen=True)
-class Truth:
+class PartTruth:
     """For each of K units: the part that excites it, and the share of each method's energy on it."""
 
     methods: tuple[str, ...]
@@ -47,7 +47,7 @@ def measure_truth(
     units: Sequence[Unit],
     windows: Sequence[Window],
     pixels: Sequence[Values],
-) -> Truth:
+) -> PartTruth:
     """Find each unit's part and hold the projections against it; `pixels`: of each rule, (K, C, H, W)."""
     masks = [part_masks(net, drawing) for drawing in drawings]
     parts, drops, shares = [], np.full(len(units), np.nan), np.full((len(units), len(METHODS)), np.nan)
@@ -64,14 +64,14 @@ def measure_truth(
         drops[number] = lost[part]
         weights = [energy(one[number]) for one in pixels] + [window.astype(float)]
         shares[number] = [weight[on_part & window].sum() / (weight[window].sum() or np.nan) for weight in weights]
-    return Truth(METHODS, tuple(parts), drops, shares)
+    return PartTruth(METHODS, tuple(parts), drops, shares)
 
 
 def part_masks(net: DeconvNet, drawing: Drawing) -> dict[str, Values]:
     """Return the masks of a drawing's parts as the net sees them: resized and cropped with the picture."""
     if not isinstance(net.preprocess, Preprocess):
         raise PictureError(f"{net.name} has a preprocessing of its own kind: where the parts come to lie is not known.")
-    view = net.preprocess.view
+    view = net.preprocess.crop_picture
     seen = {
         name: np.asarray(view(Image.fromarray(np.uint8(255 * mask))).convert("L")) > 127 for name, mask in drawing.parts.items()
     }

@@ -21,10 +21,11 @@ from tqdm import tqdm
 from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
-from ..project import SOON
+from ..projection import PROGRESS_DELAY
 from .forward import FILLS, check_layers, features, fill_colour, seen_pixels, source_of
-from .study import (
+from .result import (
     PIXELS,
+    add_footer,
     as_images,
     class_shares,
     draw_tiles,
@@ -32,7 +33,6 @@ from .study import (
     new_figure,
     read_label,
     settings_of,
-    sign,
     top_layer,
 )
 
@@ -106,7 +106,7 @@ def run(
     sources = tuple(source_of(pictures, at) for at in range(len(images)))
     tilt = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, swept.values()))
-    with tqdm(total=total, desc="transforming", unit="picture", delay=SOON, leave=False, disable=None) as bar:
+    with tqdm(total=total, desc="transforming", unit="picture", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
         sweeps = {kind: _sweep(net, images, layers, numbers, kind, swept[kind], tilt, distance, bar) for kind in KINDS}
     settings = settings_of(net, "invariance", pictures=list(sources), layers=list(layers), axis=axis, distance=distance)
     settings |= {"fill": fill, "interpolation": interpolation}
@@ -254,7 +254,7 @@ def plot(result: Invariance) -> Figure:
     _draw_key(axes[0, -1], result, colours)
     options = result.settings
     fill = options["fill"] if isinstance(options["fill"], str) else ",".join(f"{part:g}" for part in options["fill"])
-    sign(figure, options, f"border {fill}", options["interpolation"])
+    add_footer(figure, options, f"border {fill}", options["interpolation"])
     return figure
 
 

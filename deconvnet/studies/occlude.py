@@ -20,13 +20,14 @@ from tqdm import tqdm
 from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
-from ..project import SOON, as_maps, check_unit, default_layer
-from ..record import Recording
+from ..projection import PROGRESS_DELAY, as_maps, check_unit, default_layer
+from ..recording import Recording
 from ..render.tone import apply_tone
 from ..units import Unit
 from .forward import Forward, fill_colour, seen_pixels, source_of, strongest
-from .study import (
+from .result import (
     PIXELS,
+    add_footer,
     as_images,
     class_shares,
     cut_window,
@@ -35,7 +36,6 @@ from .study import (
     record_one,
     settings_of,
     shown_window,
-    sign,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SQUARE, STRIDE, AT = 27, 7, 224
 
 
 @dataclass(frozen=True)
-class Other:
+class OtherPicture:
     """The strongest unit of the same map in another picture."""
 
     source: str
@@ -69,7 +69,7 @@ class Occlusion:
     share: float | None
     projection: np.ndarray[Any, Any] = field(metadata=PIXELS)  # (C, H, W): the map of the whole picture, signed
     window: np.ndarray[Any, Any]  # top, left, height, width of the pixels that the map's strongest unit sees
-    others: tuple[Other, ...]
+    others: tuple[OtherPicture, ...]
     names: dict[str, str]  # of the classes in `answers` and of the label, by number
     settings: dict[str, Any]
 
@@ -177,7 +177,7 @@ def _slide(
         return as_maps(activations, layout, name)[:, channel].sum((1, 2), dtype=torch.float32).cpu()
 
     image = recording.images.contiguous(memory_format=forward.order)
-    with tqdm(total=len(places), desc="occluding", unit="square", delay=SOON, leave=False, disable=None) as bar:
+    with tqdm(total=len(places), desc="occluding", unit="square", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
         for first in range(0, len(places), size):
             some = places[first : first + size]
             images = image.repeat(len(some), 1, 1, 1)
@@ -198,7 +198,7 @@ def _slide(
 
 def _others(
     net: DeconvNet, recording: Recording, layer: str, channel: int, pictures: Tensor | Sequence[Picture], count: int = 3
-) -> tuple[Other, ...]:
+) -> tuple[OtherPicture, ...]:
     """Find the map's strongest units in other pictures, and project them; the occluded one itself is left out."""
     images = as_images(net, pictures)
     values, places = strongest(net, images, recording, [layer])[layer]
@@ -214,7 +214,7 @@ def _others(
         seen = np.moveaxis(seen_pixels(net, one.images[0]), 2, 0)
         source = source_of(pictures, number)
         found.append(
-            Other(
+            OtherPicture(
                 source,
                 float(values[number, channel]),
                 pixels=np.moveaxis(cut_window(seen, window, beyond=255), 0, 2),
@@ -248,7 +248,7 @@ def plot(result: Occlusion, *, tone: str = "symmetric") -> Figure:
     if result.others:
         _draw_others(grid[2].subgridspec(1, 2 * len(result.others)).subplots(), result, tone)
     step = f"square {settings['square']} px, stride {settings['stride']} px, fill {_fill_text(settings['fill'])}"
-    sign(figure, settings, step)
+    add_footer(figure, settings, step)
     return figure
 
 

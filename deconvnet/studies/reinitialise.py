@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..models.random import seeded
-from ..record import Recording
-from .study import FILTERS
+from ..models.seeding import seeded
+from ..recording import Recording
+from .result import FILTERS
 
 MANY = 12  # layers with filters: from more than that on, they are taken together by block
 LIMIT = 2.0  # deviations

@@ -25,14 +25,14 @@ import numpy.typing as npt
 
 from ..errors import OptionError
 from ..net import DeconvNet
-from ..project import as_maps, choose_units
-from ..record import Recording
+from ..projection import as_maps, choose_units
+from ..recording import Recording
 from ..units import Unit
-from .alike import MEASURES, magnitude, mean_known, measure_all, measure_maps, need_extra
-from .given import Given, as_batch, as_list, name_of, net_maps
+from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
 from .reinitialise import blocks_above, reinitialised, weight_blocks
+from .result import PIXELS, settings_of
 from .selectivity import Selectivity, measure_selectivity
-from .study import PIXELS, settings_of
+from .similarity import MEASURES, magnitude, mean_known, measure_all, measure_maps, require_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ class Sanity:
 
 def run(
     net: DeconvNet,
-    pictures: Given | Sequence[Given] | None = None,
+    pictures: StudyInput | Sequence[StudyInput] | None = None,
     *,
     layer: str | None = None,
     channel: int | None = None,
@@ -84,7 +84,7 @@ def run(
     Selectivity compares the `top` strongest channels at the busiest place of the layer `select`, by default the last rectified
     one. `seeds`: how often each step is drawn anew.
     """
-    need_extra("scipy.stats", "sanity"), need_extra("skimage.feature", "sanity")
+    require_extra("scipy.stats", "sanity"), require_extra("skimage.feature", "sanity")
     if seeds < 1 or top < 2:
         raise OptionError(f"seeds cannot be {seeds} with top {top}: at least 1 seed, and 2 channels to compare.")
     given = as_list(pictures)
@@ -122,7 +122,7 @@ def run(
         noise=_compare(trained, noise),
         others=_compare(trained, np.roll(trained, 1, axis=1)) if len(given) > 1 else np.full((len(RULES), 1, 4), np.nan),
         selectivity=measure_selectivity(net, recording, select, maps, top),
-        picture=net.loaded.undo(recording.images[0], net.preprocess),
+        picture=net.loaded.denormalise(recording.images[0], net.preprocess),
         edge_map=edges[0],
         pixels=np.stack(shown, axis=1),
         settings=settings_of(
@@ -154,7 +154,7 @@ def strongest(recording: Recording, layer: str, channel: int | None) -> list[Uni
 
 def edge_map(image: Values) -> Values:
     """Return the Sobel edges (H, W) of an image (C, H, W): the strength of the gradient of its mean over channels."""
-    edges: Values = need_extra("skimage.filters", "the edge detector").sobel(image.mean(0))
+    edges: Values = require_extra("skimage.filters", "the edge detector").sobel(image.mean(0))
     return edges
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..render import apply_tone
-from .alike import mean_known
+from .result import add_footer, draw_tiles, new_figure
 from .sanity import Sanity
-from .study import draw_tiles, new_figure, sign
+from .similarity import mean_known
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def draw_sanity(result: Sanity, tone: str) -> Figure:
         else os.path.basename(result.settings["pictures"][0])
     )
     note = f"followed: {result.units[0]}, and the like" if len(result.units) > 1 else f"followed: {result.units[0]}"
-    sign(figure, result.settings, note, str(pictures))
+    add_footer(figure, result.settings, note, str(pictures))
     return figure
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ..net import DeconvNet
-from ..project import choose_units
-from ..record import Recording
-from .alike import correlation, cosine, magnitude, pair_mean, table
-from .study import PIXELS
+from ..projection import choose_units
+from ..recording import Recording
+from .result import PIXELS
+from .similarity import correlation, cosine, magnitude, pair_mean, table
 
 Values = npt.NDArray[Any]
 

@@ -25,10 +25,10 @@ from __future__ import annotations
 from functools import partial
 
 from . import adaptive, bilinear, caffe, deconvolve, interpolate, sparse, transpose, unpool
-from .way import Way
+from .base import Upsampler
 
 #: Name -> way. The name is that of `deconvnet upsample --ways`.
-WAYS: dict[str, Way] = {
+WAYS: dict[str, Upsampler] = {
     "nearest": interpolate.nearest,
     "bilinear": interpolate.bilinear,
     "bicubic": interpolate.bicubic,

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
+from .base import check_sizes
 from .proximal import MARGIN, largest_eigenvalue, minimise, shrink
 from .sparse import Dictionary
-from .way import check_sizes
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from ..errors import OptionError
 from .adaptive import Stack, infer, infer_layer
+from .base import check_sizes
 from .dictionary import better_atoms, first_atoms
-from .way import check_sizes
 
 
 @dataclass(frozen=True)

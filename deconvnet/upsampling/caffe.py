@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OptionError, check_option
-from ..field import Pair, pair
+from ..receptive_field import Pair, pair
 from .transpose import transposed
 from .unpool import Sides, strides_between
 

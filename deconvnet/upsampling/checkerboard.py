@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
-from ..field import pair
+from ..receptive_field import pair
 
 Sides = int | tuple[int, int]
 

@@ -20,15 +20,15 @@ from torch import Tensor
 
 from ..errors import OptionError, UnitError, check_option
 from ..images import Picture
-from ..project import as_maps, default_layer
-from ..tape import Kept
+from ..projection import as_maps, default_layer
+from ..tape import Saved
 from . import WAYS
+from .base import check_sizes
 from .bilinear import geometry
 from .checkerboard import checkerboard
-from .measure import fastest, multiply_adds, psnr, ssim
+from .metrics import fastest, multiply_adds, psnr, ssim
 from .transpose import learn_filter
 from .unpool import max_pool
-from .way import check_sizes
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
@@ -50,7 +50,7 @@ DOWN = ("max", "mean")
 
 
 @dataclass(frozen=True)
-class Descent:
+class Downsampled:
     """A map (1, C, H, W) and what was made of it: small (1, C, H / factor, W / factor), and the max pool's switches.
 
     `down` is "max" or "mean"; the switches are the max pool's in either case.
@@ -58,7 +58,7 @@ class Descent:
 
     large: Tensor
     small: Tensor
-    switches: Kept
+    switches: Saved
     factor: int
     down: str
 
@@ -69,7 +69,7 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class Ascent:
+class Upsampled:
     """What one way made of the small map, and how it fared.
 
     `psnr`: decibels, infinite where nothing differs. `ssim`: structural similarity, at most 1. `checkerboard`: 0..1, as
@@ -94,7 +94,7 @@ def compare(
     down: str = "max",
     kernel: int | None = None,
     limits: tuple[float, float] | None = None,
-) -> list[tuple[Descent, list[Ascent]]]:
+) -> list[tuple[Downsampled, list[Upsampled]]]:
     """Take a map (1, C, H, W) down by each factor, and up again by each way; cut to a size that all factors divide.
 
     `down`: "max" pools by the maximum, "mean" by the mean. `kernel`: the side of its windows in pixels, by default the factor,
@@ -131,7 +131,7 @@ def cut_to_factors(large: Tensor, factors: Sequence[int]) -> Tensor:
     return large[:, :, :height, :width].detach().cpu().contiguous()
 
 
-def descend(large: Tensor, factor: int, *, down: str = "max", kernel: int | None = None) -> Descent:
+def descend(large: Tensor, factor: int, *, down: str = "max", kernel: int | None = None) -> Downsampled:
     """Take a map down: pool it by windows of `kernel` pixels, `factor` apart, and keep the max pool's switches."""
     check_option("down", down, DOWN)
     kernel = kernel or factor
@@ -141,17 +141,17 @@ def descend(large: Tensor, factor: int, *, down: str = "max", kernel: int | None
     small, switches = max_pool(large, kernel, factor, padding)
     if down == "mean":
         small = F.avg_pool2d(large, kernel, factor, padding, count_include_pad=False)
-    return Descent(large, small, switches, factor, down)
+    return Downsampled(large, small, switches, factor, down)
 
 
-def ascend(descent: Descent, way: str, span: float) -> Ascent:
+def ascend(descent: Downsampled, way: str, span: float) -> Upsampled:
     """Go up by one way, count and time it, and hold the result against the original; `span` is white minus black."""
     go = partial(WAYS[way], descent.small, descent.size, **GIVEN.get(way, _nothing)(descent))
     with torch.no_grad():
         count = None if way in OUTSIDE else multiply_adds(go)
         large = go()
         seconds = fastest(go)
-    return Ascent(
+    return Upsampled(
         way=way,
         large=large,
         psnr=psnr(descent.large, large, span),
@@ -162,7 +162,7 @@ def ascend(descent: Descent, way: str, span: float) -> Ascent:
     )
 
 
-def report(courses: Sequence[tuple[Descent, Sequence[Ascent]]]) -> list[dict[str, Any]]:
+def report(courses: Sequence[tuple[Downsampled, Sequence[Upsampled]]]) -> list[dict[str, Any]]:
     """Return the numbers of a comparison, a row for each factor and way, ready for JSON; a `psnr` of None: exact."""
     return [
         {
@@ -197,27 +197,27 @@ def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: 
     return maps[:, channel : channel + 1].float().cpu(), layer, channel
 
 
-def _nothing(descent: Descent) -> dict[str, Any]:
+def _nothing(descent: Downsampled) -> dict[str, Any]:
     return {}
 
 
-def _switches(descent: Descent) -> dict[str, Any]:
+def _switches(descent: Downsampled) -> dict[str, Any]:
     return {"switches": descent.switches}
 
 
-def _box(descent: Descent) -> dict[str, Any]:
+def _box(descent: Downsampled) -> dict[str, Any]:
     """A box one pixel larger than the stride, which so does not divide it: the classical checkerboard."""
     side = descent.factor + 1
     return {"filters": torch.full((side, side), (descent.factor / side) ** 2)}
 
 
-def _best(descent: Descent) -> dict[str, Any]:
+def _best(descent: Downsampled) -> dict[str, Any]:
     """The filter of FCN's size that brings this small map nearest to this large one."""
     return {"filters": learn_filter(descent.small, descent.large, geometry(descent.factor)[0])}
 
 
 #: What a way is given beside the small map and the size.
-GIVEN: dict[str, Callable[[Descent], dict[str, Any]]] = {
+GIVEN: dict[str, Callable[[Downsampled], dict[str, Any]]] = {
     "unpool-switches": _switches,
     "unpool-last": _switches,
     "transposed": _box,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import OptionError, check_option
 from . import interpolate
-from .way import check_sizes, need_extra
+from .base import check_sizes, require_extra
 
 #: How a picture goes on beyond its edge: mirrored, its last pixel repeated, from its other side, black.
 BORDERS = {"reflect": "reflect", "edge": "replicate", "circular": "circular", "zero": "constant"}
@@ -105,7 +105,7 @@ def wiener(
     blocks that became one pixel each. `balance`: how much smoothness counts against sharpness; the more noise, the more. Any
     values, also negative ones, will do.
     """
-    restoration = need_extra("skimage.restoration", "wiener")
+    restoration = require_extra("skimage.restoration", "wiener")
     if balance <= 0:
         raise OptionError(f"balance cannot be {balance!r}: it is above 0, or the noise would be all that is seen.")
     return _undo(small, size, blur, border, lambda plane, kernel: restoration.wiener(plane, kernel, balance, clip=False))
@@ -120,7 +120,7 @@ def richardson_lucy(
     below zero is cut): pictures in 0..1, or rectified maps. The more `iterations`, the sharper, and the more noise is
     sharpened too.
     """
-    restoration = need_extra("skimage.restoration", "richardson-lucy")
+    restoration = require_extra("skimage.restoration", "richardson-lucy")
     if float(small.min()) < 0:
         raise OptionError(
             "richardson-lucy takes no negative values: it counts light. Give a picture in 0..1 or a rectified map."

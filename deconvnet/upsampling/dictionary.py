@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import OptionError
+from .base import check_sizes
 from .proximal import MARGIN, largest_eigenvalue
 from .sparse import Dictionary, encode
-from .way import check_sizes
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..render import apply_tone
 from .adaptive import Layer
-from .restore import Restorations
+from .deblur import Restorations
 from .segment import Comparison
 from .sparse import Codes, Dictionary
 

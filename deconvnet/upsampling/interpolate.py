@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .way import check_sizes
+from .base import check_sizes
 
 
 def nearest(small: Tensor, size: tuple[int, int]) -> Tensor:

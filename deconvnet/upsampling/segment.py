@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from ..errors import OptionError, check_option
 from . import interpolate, unpool
-from .overlap import boundary_iou, iou
-from .parts import LABELS, draw_labelled
+from .iou import boundary_iou, iou
+from .part_labels import LABELS, draw_labelled
 
 #: How a decoder goes up a level: what came up, the size to go to, and the switches of the pool on that level.
 DECODERS: dict[str, Callable[[Tensor, tuple[int, int], Any], Tensor]] = {

@@ -26,7 +26,7 @@ from ..render.save import save_picture
 from ..render.text import BODY, FAINT, HEADING, SMALL, TITLE, wrap
 from ..units import Window
 from ..version import __version__
-from .compare import Ascent, Descent, report
+from .compare import Downsampled, Upsampled, report
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ class Look:
 
 
 def draw_comparison(
-    courses: Sequence[tuple[Descent, Sequence[Ascent]]],
+    courses: Sequence[tuple[Downsampled, Sequence[Upsampled]]],
     *,
     title: str,
     note: str = "",
@@ -70,7 +70,7 @@ def draw_comparison(
 
 
 def save_comparison(
-    courses: Sequence[tuple[Descent, Sequence[Ascent]]],
+    courses: Sequence[tuple[Downsampled, Sequence[Upsampled]]],
     path: str | os.PathLike[str],
     *,
     source: Mapping[str, Any],
@@ -154,7 +154,7 @@ def _usual_limits(large: Tensor) -> tuple[float, float]:
     return low, high if high > low else float(large.max())
 
 
-def _block(descent: Descent, ascents: Sequence[Ascent], look: Look) -> Box:
+def _block(descent: Downsampled, ascents: Sequence[Upsampled], look: Look) -> Box:
     """Lay out one factor: a heading over rows of cells."""
     (height, width), small = descent.size, descent.small.shape
     kernel = descent.switches.kernel
@@ -173,7 +173,7 @@ def _block(descent: Descent, ascents: Sequence[Ascent], look: Look) -> Box:
     return below([below([heading, note]), *rows], gap=GAP)
 
 
-def _caption(ascent: Ascent) -> list[str]:
+def _caption(ascent: Upsampled) -> list[str]:
     """Name a way, and say how near it came, what it cost, and what pattern it left."""
     return [
         ascent.way,
@@ -202,7 +202,7 @@ def _cell(values: Tensor, texts: Sequence[str], look: Look, *, marked: bool = Fa
     return _captioned(parts, texts)
 
 
-def _small_cell(descent: Descent, texts: Sequence[str], look: Look) -> Box:
+def _small_cell(descent: Downsampled, texts: Sequence[str], look: Look) -> Box:
     """Set the small map, in pixels as large as the original's, and the part of it that the detail shows."""
     pixels, detail, factor = look.pixels(descent.small), look.detail, descent.factor
     scale = CELL // max(descent.size)

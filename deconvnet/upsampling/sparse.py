@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, check_option
+from .base import check_sizes
 from .proximal import MARGIN, largest_eigenvalue, minimise, shrink, shrink_positive
 from .unpool import strides_between
-from .way import check_sizes
 
 BORDERS = ("circular", "zero")
 

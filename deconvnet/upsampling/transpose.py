@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..field import Pair, pair
+from ..receptive_field import Pair, pair
+from .base import check_sizes
 from .unpool import Sides, strides_between, top_left
-from .way import check_sizes
 
 Form = Callable[[Tensor, Tensor, Pair, Pair, int], Tensor]
 

@@ -13,24 +13,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..field import pair
+from ..receptive_field import pair
 from ..rules.pool import MaxPool2d, to_offsets
-from ..tape import Kept
-from .way import check_sizes
+from ..tape import Saved
+from .base import check_sizes
 
 Sides = int | tuple[int, int]  # one number for both axes, or (down, across)
 
 
 def max_pool(
     large: Tensor, kernel: Sides, stride: Sides | None = None, padding: Sides = 0, dilation: Sides = 1, ceil_mode: bool = False
-) -> tuple[Tensor, Kept]:
+) -> tuple[Tensor, Saved]:
     """Pool by the maximum and keep the switches: (N, C, H, W) -> (N, C, H', W') and what `switched` needs to go up again.
 
     The arguments are those of `torch.nn.functional.max_pool2d`. A switch is the offset of the maximum within its window, in one
     byte; of equal maxima the first in row-major order counts.
     """
     check_sizes(large, (1, 1))
-    switches = Kept(
+    switches = Saved(
         size=large.shape,
         kernel=pair(kernel),
         stride=pair(kernel if stride is None else stride),
@@ -51,7 +51,7 @@ def max_pool(
     return small, switches
 
 
-def switched(small: Tensor, size: tuple[int, int], *, switches: Kept, overlap: str = "sum") -> Tensor:
+def switched(small: Tensor, size: tuple[int, int], *, switches: Saved, overlap: str = "sum") -> Tensor:
     """Put each value where the maximum of its window stood: (N, C, H', W') -> (N, C, H, W), zero elsewhere.
 
     `overlap`: where windows overlap, one pixel can be the maximum of several; their values add up ("sum", the adjoint of
@@ -87,7 +87,7 @@ def centre(small: Tensor, size: tuple[int, int], *, stride: Sides | None = None)
     """
     block = strides_between(small, size, stride)
     frame = torch.Size((*small.shape[:2], *size))
-    kept = Kept(size=frame, kernel=block, stride=block, padding=(0, 0), dilation=(1, 1), ceil_mode=True)
+    kept = Saved(size=frame, kernel=block, stride=block, padding=(0, 0), dilation=(1, 1), ceil_mode=True)
     large: Tensor = MaxPool2d(switches=False).mirror(kept, small)
     return large
 
@@ -115,7 +115,7 @@ def strides_between(small: Tensor, size: tuple[int, int], stride: Sides | None =
     return down, across
 
 
-def _check_switches(small: Tensor, size: tuple[int, int], switches: Kept) -> None:
+def _check_switches(small: Tensor, size: tuple[int, int], switches: Saved) -> None:
     pooled, large = switches.switches.shape, switches.size
     if tuple(size) != tuple(large[2:]) or small.shape[1:] != pooled[1:] or pooled[0] not in (1, small.shape[0]):
         raise OptionError(

@@ -1,0 +1,120 @@
+"""Who does what in a scan on Ray: the engine's crew with a Ray of our own, so that any order of events can be had."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import deconvnet
+
+pytest.importorskip("pyarrow")
+
+from deconvnet.scanning import ray_engine as engine_ray
+from deconvnet.scanning.engine_local import Shard
+from deconvnet.scanning.ray_worker import Worker
+
+
+class Lost(Exception):
+    """An actor that is dead."""
+
+
+class Token(tuple):
+    """What Ray's answers are to a dictionary: each its own key."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+class FakeRay:
+    """Has room for so many actors at once; `pick` says which of the answers that can come comes next, `dies` with whom it is lost."""
+
+    exceptions = SimpleNamespace(RayError=Lost, RayTaskError=type("Never", (Exception,), {}))
+
+    def __init__(self, room: int, pick, dies) -> None:
+        self.room, self.pick, self.dies, self.actors, self.at_once = room, pick, dies, [], 0
+
+    def options(self, **options):
+        return self
+
+    def remote(self, *given):
+        """Stand for the class first, then for each new actor."""
+        if given == (Worker,):
+            return self
+        actor = SimpleNamespace(number=len(self.actors), is_alive=True, is_dead=False)
+        actor.ready = SimpleNamespace(remote=lambda probe: Token((actor, None)))
+        actor.run = SimpleNamespace(remote=lambda shard, floor: Token((actor, shard)))
+        self.actors.append(actor)
+        return actor
+
+    def wait(self, answers, num_returns):
+        running = [id(actor) for actor in self.actors if actor.is_alive][: self.room]
+        can_come = [answer for answer in answers if id(answer[0]) in running]
+        assert can_come, f"nobody can go on: {len(answers)} answers are waited for"
+        self.at_once = max(self.at_once, *Counter(id(actor) for actor, shard in answers if shard).values(), 0)
+        return [self.pick(can_come)], []
+
+    def get(self, answer):
+        actor, shard = answer
+        if shard is None:
+            return {"host": f"node-{actor.number}", "version": deconvnet.__version__, "torch": torch.__version__, "sees": True}
+        actor.is_dead |= self.dies(actor, shard)
+        if actor.is_dead:
+            raise Lost("its node died")
+        return shard
+
+    def kill(self, actor):
+        actor.is_alive = False
+
+
+def crew_of(fake, workers: int, monkeypatch) -> engine_ray.WorkerPool:
+    monkeypatch.setattr(engine_ray, "unpack", lambda shard: shard)
+    return engine_ray.WorkerPool(engine_ray.RayEngine(workers=workers, gpus=0, cpus=1, ray=fake), None, None, workers)
+
+
+def shards_of(count: int):
+    return [Shard(number, number, [f"{number}.png"], [number]) for number in range(1, count + 1)]
+
+
+@pytest.mark.filterwarnings("ignore:a worker on .* died")
+def test_work_that_comes_back_last_goes_to_those_who_wait(monkeypatch):
+    """A death that is noticed when all others have run out of work, and hold the cores that a new worker would need."""
+
+    def dies(actor, shard):
+        if actor.number == 2:
+            fake.room = 2  # its machine is gone, and the cores with it
+        return actor.number == 2
+
+    def late(answers):
+        return min(answers, key=lambda answer: answer[0].number == 2 and answer[1] is not None)
+
+    fake = FakeRay(3, late, dies)
+    crew = crew_of(fake, 3, monkeypatch)
+    found = list(crew.work(deque(shards_of(9)), lambda: None))
+    assert sorted(shard.number for shard in found) == list(range(1, 10))
+
+
+@pytest.mark.filterwarnings("ignore:a worker on .* died")
+@pytest.mark.parametrize("seed", range(40))
+def test_every_shard_is_found_once_whatever_the_order(seed, monkeypatch):
+    """Answers in any order, workers that die at random, less room than workers: each shard once, two at most for a worker."""
+    chance, deaths = random.Random(seed), Counter()
+
+    def dies(actor, shard):
+        deaths[shard.number] += 1
+        is_lost = deaths[shard.number] < engine_ray.MAX_WORKER_DEATHS and chance.random() < 0.2
+        fake.room = max(1, fake.room - (is_lost and chance.random() < 0.5))  # with its machine, or alone
+        return is_lost
+
+    fake = FakeRay(chance.randint(1, 4), chance.choice, dies)
+    crew = crew_of(fake, chance.randint(1, 5), monkeypatch)
+    shards = shards_of(chance.randint(1, 20))
+    found = list(crew.work(deque(shards), lambda: None))
+    assert sorted(shard.number for shard in found) == [shard.number for shard in shards]
+    assert fake.at_once <= engine_ray.SHARDS_PER_WORKER
