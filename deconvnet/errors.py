@@ -2,13 +2,15 @@
 
     DeconvnetError
     ├── UnknownLayerError       no layer of that name in this net
-    ├── UnknownModelError       no model of that name, or its package is missing
+    ├── UnknownModelError       no model of that name
+    ├── MissingPackageError     an optional package that is not installed
     ├── WeightsError            a weights file that is missing, unsafe, or made for another net
     ├── PictureError            a picture that cannot be opened or does not fit the net
     ├── NoRuleError             the way down meets a call that has no mirror rule
     ├── StaleRecordingError     the weights changed after the recording was made
-    ├── UnitError               a channel, row, column or unit that the layer does not have
-    ├── EngineError             Ray, or a worker of it, cannot be used
+    ├── UnitError               a channel, row, column or image that the layer does not have
+    ├── StoreError              a scan's file that cannot be used
+    ├── EngineError             Ray, or one of its workers, that cannot be used
     └── OptionError             an option's value that is not one of its values
 
 `DeconvnetError` is a `ValueError`, so plain Python code can catch it without importing this module.
@@ -29,7 +31,11 @@ class UnknownLayerError(DeconvnetError):
 
 
 class UnknownModelError(DeconvnetError):
-    """No model of that name, or the package it comes from is not installed."""
+    """No model of that name."""
+
+
+class MissingPackageError(DeconvnetError):
+    """An optional package that is not installed."""
 
 
 class WeightsError(DeconvnetError):

@@ -6,12 +6,20 @@ import os
 
 import torch
 
+from .errors import OptionError
+
 #: Signals go down in batches whose largest map takes at most this much. Larger ones are no faster on a CPU, where they
 #: leave the caches and touch new pages; a GPU wants more of them.
 BATCH_BYTES = {"cpu": 16 * 2**20, "cuda": 256 * 2**20}
 
 #: A batch holds about this many maps of that size at once: signals at forks, a convolution's input, output and workspace.
 AT_ONCE = 6
+
+
+def check_memory(memory: int | None) -> None:
+    """Raise `OptionError` unless `memory` is None or a number of bytes, 1 or more."""
+    if memory is not None and memory < 1:
+        raise OptionError(f"memory cannot be {memory}: it is a number of bytes, 1 or more.")
 
 
 def batch_bytes(device: torch.device, memory: int | None = None) -> int:

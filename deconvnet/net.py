@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
 from .images import Picture, Preprocess, open_picture
+from .memory import check_memory
 from .mirror import (
     Mirror,
     Step,
@@ -200,8 +201,7 @@ class DeconvNet:
         unit's "activation", or as "one". `memory`: about how many bytes of it a batch may take, by default a quarter of
         what is free; `progress`: show a bar where it takes over two seconds.
         """
-        if memory is not None and memory < 1:
-            raise OptionError(f"memory cannot be {memory}: it is a number of bytes, 1 or more.")
+        check_memory(memory)
         check_option("start", start, ("activation", "one"))
         if not 0 <= image < len(recording):
             raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")

@@ -26,7 +26,7 @@ from deconvnet.atlas import manifest as folder
 from deconvnet.atlas.sheet import MIDDLE, Layout, draw_sheet
 from deconvnet.atlas.similar import similar_channels
 from deconvnet.cli.atlas import atlas as command
-from deconvnet.errors import OptionError, StoreError, UnknownLayerError
+from deconvnet.errors import MissingPackageError, OptionError, StoreError, UnknownLayerError
 from deconvnet.images import Preprocess
 from deconvnet.render import draw_examples
 from deconvnet.scanning.plates import Plate
@@ -38,7 +38,7 @@ SMALL = {"tile": 16}
 
 @pytest.fixture
 def jinja():
-    pytest.importorskip("jinja2", reason='jinja2 is missing: pip install "deconvnet[atlas]"')
+    pytest.importorskip("jinja2", reason='jinja2 is missing: pip install -e ".[atlas]"')
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def scan(net, photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def site(scan, tmp_path_factory):
     """An atlas that no test changes."""
-    pytest.importorskip("jinja2", reason='jinja2 is missing: pip install "deconvnet[atlas]"')
+    pytest.importorskip("jinja2", reason='jinja2 is missing: pip install -e ".[atlas]"')
     return scan.atlas(tmp_path_factory.mktemp("atlas") / "site", **SMALL).index.parent
 
 
@@ -404,8 +404,8 @@ def test_without_jinja_the_install_line(scan, tmp_path, monkeypatch):
     """Where Jinja2 is missing the error says how to install it, and nothing is written."""
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(
-        OptionError,
-        match=r'^an atlas needs jinja2, which cannot be imported \(.*\)\. Install it: pip install "deconvnet\[atlas\]"$',
+        MissingPackageError,
+        match=r'^an atlas needs jinja2, which cannot be imported \(.*\)\. In a checkout: pip install -e "\.\[atlas\]"$',
     ):
         scan.atlas(tmp_path / "site")
     assert not (tmp_path / "site").exists()

@@ -15,7 +15,7 @@ from torch import nn
 
 import deconvnet
 
-jinja = pytest.importorskip("jinja2", reason='jinja2 is missing: pip install "deconvnet[atlas]"')
+jinja = pytest.importorskip("jinja2", reason='jinja2 is missing: pip install -e ".[atlas]"')
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install axe-playwright-python")
 

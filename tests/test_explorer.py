@@ -409,7 +409,7 @@ def test_without_ipywidgets_a_static_figure(net, picture, monkeypatch, capsys):
     shown = deconvnet.explore(net, str(picture), layer="features.5")
     assert isinstance(shown, deconvnet.Projection)
     assert (shown.layer, len(shown)) == ("features.5", 9)
-    assert 'Install it: pip install "deconvnet[notebook]"' in capsys.readouterr().err
+    assert 'In a checkout: pip install -e ".[notebook]"' in capsys.readouterr().err
 
 
 def test_explore_takes_a_module_and_a_tensor():
@@ -503,8 +503,8 @@ def test_without_the_extra_the_command_says_one_line(tmp_path):
     assert ran.returncode == 1
     assert ran.stdout == ""
     assert ran.stderr == (
-        "OptionError: deconvnet explore needs voila, which cannot be imported (No module named voila)."
-        ' Install it: pip install "deconvnet[notebook]"\n'
+        "MissingPackageError: deconvnet explore needs voila, which cannot be imported (No module named voila)."
+        ' In a checkout: pip install -e ".[notebook]"\n'
     )
 
 

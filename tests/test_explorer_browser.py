@@ -31,7 +31,7 @@ if CHROMIUM is None:
     pytest.skip("no Chromium on this machine (apt-get install chromium)", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install playwright)")
 for package in ("jupyterlab", "voila", "ipywidgets"):
-    pytest.importorskip(package, reason='no JupyterLab or Voilà (pip install "deconvnet[notebook]")')
+    pytest.importorskip(package, reason='no JupyterLab or Voilà (pip install -e ".[notebook]")')
 
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 SLOW = 120_000  # milliseconds for a page of Jupyter's to come up

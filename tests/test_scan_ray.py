@@ -319,8 +319,8 @@ def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
             missing.setitem(sys.modules, package, None)
             text = error_text(tiny_net, few, tmp_path / "a.scan")
             assert re.fullmatch(
-                r"--engine ray needs Ray and Arrow, which cannot be imported \(.*\)\. "
-                r'Install them: pip install "deconvnet\[ray\]"',
+                r"--engine ray needs (ray|pyarrow), which cannot be imported \(.*\)\. "
+                r'In a checkout: pip install -e "\.\[ray\]"',
                 text,
             )
             assert not (tmp_path / "a.scan").exists()

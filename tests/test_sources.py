@@ -17,7 +17,7 @@ from torch import nn
 
 import deconvnet
 import deconvnet.cli as cli
-from deconvnet.errors import DeconvnetError, OptionError, PictureError, UnknownModelError, WeightsError
+from deconvnet.errors import DeconvnetError, MissingPackageError, OptionError, PictureError, UnknownModelError, WeightsError
 from deconvnet.images import Preprocess
 from deconvnet.models import FORMS, SOURCES, load_model
 from deconvnet.models.model import hash_tensors
@@ -27,14 +27,14 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @pytest.fixture
 def timm():
-    return pytest.importorskip("timm", reason="timm is not installed: pip install 'deconvnet[timm]'")
+    return pytest.importorskip("timm", reason="timm is not installed: pip install -e '.[timm]'")
 
 
 @pytest.fixture
 def store():
     """The part of pytorchcv that fetches weights."""
     name = "pytorchcv.models.common.model_store"
-    return pytest.importorskip(name, reason="pytorchcv is not installed: pip install 'deconvnet[pytorchcv]'")
+    return pytest.importorskip(name, reason="pytorchcv is not installed: pip install -e '.[pytorchcv]'")
 
 
 @pytest.fixture
@@ -93,11 +93,9 @@ def test_a_missing_package_is_named_with_its_install_line(monkeypatch, package, 
     for module in [module for module in sys.modules if module.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)
-    text = refused(lambda: load_model(name, weights="none"))
+    text = refused(lambda: load_model(name, weights="none"), MissingPackageError)
     reason = f"import of {package} halted; None in sys.modules"
-    assert (
-        text == f'{name} needs {package}, which cannot be imported ({reason}). Install it: pip install "deconvnet[{package}]"'
-    )
+    assert text == f'{name} needs {package}, which cannot be imported ({reason}). In a checkout: pip install -e ".[{package}]"'
 
 
 # --- timm -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import nn
 import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
-from deconvnet.errors import OptionError, PictureError
+from deconvnet.errors import MissingPackageError, OptionError, PictureError
 from deconvnet.studies import ablate, faithful, filters, ground_truth, reinitialise, sanity, selectivity
 from deconvnet.studies import masking as covering
 from deconvnet.studies import similarity as alike
@@ -467,10 +467,10 @@ def test_sanity_says_what_to_install(tiny_net, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", fails)
-    with pytest.raises(OptionError) as caught:
+    with pytest.raises(MissingPackageError) as caught:
         sanity.run(tiny_net)
     assert str(caught.value) == (
-        'sanity needs scipy, which cannot be imported (no scipy here). Install it: pip install "deconvnet[studies]"'
+        'sanity needs scipy, which cannot be imported (no scipy here). In a checkout: pip install -e ".[studies]"'
     )
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import deconvnet.cli as cli
-from deconvnet.errors import OptionError, UnitError
+from deconvnet.errors import MissingPackageError, OptionError, UnitError
 from deconvnet.render import read_settings
 from deconvnet.units import Window
 from deconvnet.upsampling import WAYS, bilinear, caffe, checkerboard, interpolate, sheet, transpose, unpool
@@ -841,11 +841,11 @@ def test_comparison_refusals():
 def test_a_missing_package_is_one_line(monkeypatch):
     """Without scikit-image the comparison says which package it needs and how it is installed."""
     monkeypatch.setitem(sys.modules, "skimage.metrics", None)
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(MissingPackageError) as error:
         measure.ssim(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8), 1.0)
     text = str(error.value)
     assert text.startswith("comparing needs skimage, which cannot be imported (")
-    assert text.endswith('). Install it: pip install "deconvnet[upsampling]"')
+    assert text.endswith('). In a checkout: pip install -e ".[upsampling]"')
 
 
 def test_a_map_of_a_real_layer(tiny):

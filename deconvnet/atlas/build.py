@@ -12,11 +12,13 @@ from pathlib import Path
 
 from .. import rules as rules_
 from ..errors import OptionError, check_option
+from ..memory import check_memory
+from ..optional import require
 from ..render.tone import TONES
 from ..scanning.table import Scan
 from .draw import Look, draw_pictures, draw_sheets
 from .manifest import Folder
-from .pages import LayerPages, Pages, find_script, picture_name, require_jinja
+from .pages import LayerPages, Pages, find_script, picture_name
 from .sheet import Layout
 from .similar import similar_channels
 
@@ -59,13 +61,12 @@ def write_atlas(
     `layers`: by default all that were scanned; what a former call wrote of others is removed. `tile`: pixels. `memory`:
     bytes that a batch may take. Files that are not the atlas's own are never touched: a folder that has some is refused.
     """
-    require_jinja()
+    require("jinja2", needed_by="an atlas", extra="atlas")
     rules_.parse_rule(rule)
     check_option("tone", tone, TONES)
     if not 8 <= tile <= 512:
         raise OptionError(f"tile cannot be {tile}: a tile has 8 to 512 pixels.")
-    if memory is not None and memory < 1:
-        raise OptionError(f"memory cannot be {memory}: it is a number of bytes, 1 or more.")
+    check_memory(memory)
     if not scan.progress()[0]:
         raise OptionError(f"{scan.path!r} has no picture yet. Let the scan run first.")
     places = layer_places(scan, layers)

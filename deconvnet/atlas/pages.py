@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OptionError
+from ..optional import require
 from ..render.tile import value_text
 from ..scanning.plates import frame_of, percent
 from ..scanning.report import layer_report
@@ -54,10 +53,11 @@ class Pages:
     def __init__(self, scan: Scan, places: Sequence[LayerPages], folder: Folder, look: Look) -> None:
         self.scan, self.places, self.folder, self.look = scan, places, folder, look
         self.frame = frame_of(scan)
-        self._environment = require_jinja().Environment(
-            loader=require_jinja().PackageLoader("deconvnet.atlas"),
+        jinja = require("jinja2", needed_by="an atlas", extra="atlas")
+        self._environment = jinja.Environment(
+            loader=jinja.PackageLoader("deconvnet.atlas"),
             autoescape=True,  # file names and labels are anybody's
-            undefined=require_jinja().StrictUndefined,
+            undefined=jinja.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -185,16 +185,6 @@ def find_script(tops: Sequence[tuple[LayerPages, Sequence[Sequence[int]]]], name
         "pictures": [[number, names[number], entries[number]] for number in sorted(entries)],
     }
     return b"window.atlas = " + json.dumps(found, separators=(",", ":")).encode() + b";\n"
-
-
-def require_jinja() -> Any:
-    """Import Jinja2, or say in one line how it is installed."""
-    try:
-        return importlib.import_module("jinja2")
-    except ImportError as error:
-        raise OptionError(
-            f'an atlas needs jinja2, which cannot be imported ({error}). Install it: pip install "deconvnet[atlas]"'
-        ) from error
 
 
 def _fires(fired: int, seen: int) -> str:

@@ -62,10 +62,10 @@ def explore(
     deconvnet explore
     deconvnet explore cat.jpg --model torchvision:alexnet
     """
-    from ..explorer import require_notebook
+    from ..optional import require
 
     for package in ("voila", "ipywidgets", "ipykernel"):
-        require_notebook(package, "deconvnet explore")
+        require(package, needed_by="deconvnet explore", extra="notebook")
     from ..explorer.serve import free_port, serve
 
     free_port(port)

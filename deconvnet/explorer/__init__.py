@@ -7,22 +7,22 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ..errors import OptionError
+from ..errors import MissingPackageError
 from ..images import Picture
 from ..models import LoadedModel
 from ..net import DeconvNet
+from ..optional import require
 from ..projection import Projection
 
 if TYPE_CHECKING:
     from .widgets import Board
 
-__all__ = ["explore", "require_notebook"]
+__all__ = ["explore"]
 
 
 def explore(
@@ -45,24 +45,14 @@ def explore(
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
     shown: Any = drawing() if picture is None else picture
     try:
-        require_notebook("ipywidgets", "the explorer")
-    except OptionError as error:
+        require("ipywidgets", needed_by="the explorer", extra="notebook")
+    except MissingPackageError as error:
         print(f"{error} Until then, the nine strongest channels:", file=sys.stderr)
         return net.project(net.record(shown), layer, rule=rule)
     from .state import Explorer
     from .widgets import Board
 
     return Board(Explorer(net, shown, layer=layer, rule=rule, tone=tone))
-
-
-def require_notebook(package: str, what: str) -> Any:
-    """Import a package of the extra `notebook`, or say in one line how it is installed."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise OptionError(
-            f'{what} needs {package}, which cannot be imported ({error}). Install it: pip install "deconvnet[notebook]"'
-        ) from error
 
 
 def drawing() -> Any:

@@ -12,8 +12,8 @@ from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Preprocess
+from ..optional import require
 from .model import LoadedModel
-from .optional import require
 from .seeding import seeded
 from .weights import State, _first_line, hash_file, load_checked, read_state
 
@@ -25,10 +25,10 @@ CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 def load(name: str, weights: str) -> LoadedModel:
     """Load a pytorchcv model with its published weights, a file's, or random ones."""
     full = f"pytorchcv:{name}"
-    known = require("pytorchcv.model_provider", full)._models
+    known = require("pytorchcv.model_provider", needed_by=full, extra="pytorchcv")._models
     if name not in known:
         raise UnknownModelError(f"{full!r} is not a model of pytorchcv.{did_you_mean(name, known)}")
-    store = require("pytorchcv.models.common.model_store", full)
+    store = require("pytorchcv.models.common.model_store", needed_by=full, extra="pytorchcv")
     path = _download(store, name) if weights == "DEFAULT" else weights
     model = _new(full, known[name])
     if weights != "none":

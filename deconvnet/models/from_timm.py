@@ -13,15 +13,15 @@ from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Picture, Preprocess, open_picture
+from ..optional import require
 from .model import LoadedModel
-from .optional import require
 from .seeding import seeded
 from .weights import State, _first_line, hash_file, load_checked, read_state
 
 
 def load(name: str, weights: str) -> LoadedModel:
     """Load a timm model, "resnet18" or "resnet18.a1_in1k", with its published weights, a file's, or random ones."""
-    timm = require("timm", f"timm:{name}")
+    timm = require("timm", needed_by=f"timm:{name}", extra="timm")
     _check_name(timm, name)
     with seeded():
         if weights == "DEFAULT":

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from .. import rules as rules_
 from ..errors import OptionError, check_option
 from ..images import to_rgb
-from ..memory import batch_bytes
+from ..memory import batch_bytes, check_memory
 from ..progress import is_hidden
 from ..projection import as_maps, project_units
 from ..units import Unit, Window
@@ -74,8 +74,7 @@ class Plate:
 
         rules_.parse_rule(self.rule)
         check_option("tone", self.tone, TONES)
-        if self.memory is not None and self.memory < 1:
-            raise OptionError(f"memory cannot be {self.memory}: it is a number of bytes, 1 or more.")
+        check_memory(self.memory)
         if not self.channels:
             raise OptionError("a plate shows one channel or more. Give at least one.")
 

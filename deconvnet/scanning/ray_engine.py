@@ -33,6 +33,7 @@ from typing import Any
 import torch
 
 from ..errors import EngineError
+from ..optional import require
 from ..version import __version__
 from .engine import BATCH, GPU_BATCH, Floor, Job
 from .engine_local import Shard, ShardResult
@@ -210,15 +211,9 @@ class WorkerPool:
 
 
 def require_ray() -> Any:
-    """Import Ray and Arrow, or say how they are installed."""
-    try:
-        import pyarrow  # noqa: F401
-        import ray
-    except ImportError as error:
-        raise EngineError(
-            f'--engine ray needs Ray and Arrow, which cannot be imported ({error}). Install them: pip install "deconvnet[ray]"'
-        ) from error
-    return ray
+    """Import Ray and Arrow, or say how to install them."""
+    require("pyarrow", needed_by="--engine ray", extra="ray")
+    return require("ray", needed_by="--engine ray", extra="ray")
 
 
 def connect(ray: Any, address: str | None) -> None:

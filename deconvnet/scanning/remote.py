@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import PictureError
 from ..images import SUFFIXES
+from ..optional import require
 from .source import MAX_BYTES, LoadedPicture, decode, error_text, prepare
 
 
@@ -83,14 +84,9 @@ def _opened(uri: str) -> tuple[Any, str]:
     if key:  # the URI is kept in the scan's file, which is passed on
         place = key[1] + "...@" + uri[key.end() :]
         raise PictureError(f"the URI {place} holds a key. Set it in the environment (AWS_SECRET_ACCESS_KEY).")
+    file_systems = require("pyarrow.fs", needed_by=repr(uri), extra="ray")
     try:
-        from pyarrow.fs import FileSystem
-    except ImportError as error:
-        raise PictureError(
-            f'{uri!r} needs Arrow, which cannot be imported ({error}). Install it: pip install "deconvnet[ray]"'
-        ) from error
-    try:
-        files, path = FileSystem.from_uri(uri)
+        files, path = file_systems.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
         raise PictureError(f"cannot open {uri!r}: {' '.join(str(error).split())}. Write s3://BUCKET/FOLDER.") from error
     return files, path.rstrip("/")

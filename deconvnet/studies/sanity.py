@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from ..errors import OptionError
 from ..net import DeconvNet
+from ..optional import require
 from ..projection import as_maps, choose_units
 from ..recording import Recording
 from ..units import Unit
@@ -32,7 +33,7 @@ from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
 from .reinitialise import blocks_above, reinitialised, weight_blocks
 from .result import PIXELS, settings_of
 from .selectivity import Selectivity, measure_selectivity
-from .similarity import MEASURES, magnitude, mean_known, measure_all, measure_maps, require_extra
+from .similarity import MEASURES, magnitude, mean_known, measure_all, measure_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ def run(
     Selectivity compares the `top` strongest channels at the busiest place of the layer `select`, by default the last rectified
     one. `seeds`: how often each step is drawn anew.
     """
-    require_extra("scipy.stats", "sanity"), require_extra("skimage.feature", "sanity")
+    require("scipy.stats", needed_by="sanity", extra="studies"), require("skimage.feature", needed_by="sanity", extra="studies")
     if seeds < 1 or top < 2:
         raise OptionError(f"seeds cannot be {seeds} with top {top}: at least 1 seed, and 2 channels to compare.")
     given = as_list(pictures)
@@ -154,7 +155,7 @@ def strongest(recording: Recording, layer: str, channel: int | None) -> list[Uni
 
 def edge_map(image: Values) -> Values:
     """Return the Sobel edges (H, W) of an image (C, H, W): the strength of the gradient of its mean over channels."""
-    edges: Values = require_extra("skimage.filters", "the edge detector").sobel(image.mean(0))
+    edges: Values = require("skimage.filters", needed_by="the edge detector", extra="studies").sobel(image.mean(0))
     return edges
 
 

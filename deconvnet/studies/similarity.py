@@ -6,14 +6,13 @@ channels, as Simonyan et al. 2014 draw it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OptionError
+from ..optional import require
 
 Values = npt.NDArray[Any]
 
@@ -61,7 +60,7 @@ def mean_known(values: Values, axis: int) -> Values:
 
 def rank(one: Values, other: Values) -> float:
     """Return Spearman's rank correlation, -1..1; NaN where one is the same all over."""
-    stats = require_extra("scipy.stats", "the rank correlation")
+    stats = require("scipy.stats", needed_by="the rank correlation", extra="studies")
     one, other = one.ravel(), other.ravel()
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
@@ -73,13 +72,13 @@ def ssim(one: Values, other: Values, window: int = 5) -> float:
 
     The window is Adebayo et al.'s: 5 pixels.
     """
-    metrics = require_extra("skimage.metrics", "SSIM")
+    metrics = require("skimage.metrics", needed_by="SSIM", extra="studies")
     return float(metrics.structural_similarity(_scaled(one), _scaled(other), data_range=2.0, win_size=window))
 
 
 def hog(one: Values, other: Values) -> float:
     """Return the correlation of two signed maps' histograms of oriented gradients, in cells of 16 pixels (Adebayo et al.)."""
-    feature = require_extra("skimage.feature", "HOG")
+    feature = require("skimage.feature", needed_by="HOG", extra="studies")
     side = max(2, min(16, min(one.shape) // 4))
     described = [feature.hog(_scaled(map_), pixels_per_cell=(side, side)) for map_ in (one, other)]
     return correlation(*described)
@@ -99,17 +98,6 @@ def measure_all(one: Values, other: Values) -> dict[str, float]:
 def measure_maps(one: Values, other: Values) -> dict[str, float]:
     """Compare two unsigned maps (H, W), such as a magnitude and an edge map; they have no signs to compare."""
     return {"rank": rank(one, other), "signed rank": float("nan"), "ssim": ssim(one, other), "hog": hog(one, other)}
-
-
-def require_extra(package: str, what: str) -> Any:
-    """Import a package of the extra `studies`, or say in one line how it is installed."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        name = package.partition(".")[0]
-        raise OptionError(
-            f'{what} needs {name}, which cannot be imported ({error}). Install it: pip install "deconvnet[studies]"'
-        ) from error
 
 
 def _scaled(values: Values) -> Values:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -22,14 +21,3 @@ def check_sizes(small: Tensor, size: tuple[int, int]) -> None:
         raise OptionError(f"going up takes a float tensor (N, C, H, W), found {found}. One map: map[None, None].")
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise OptionError(f"size cannot be {size!r}: it is the height and width to go up to, in pixels, such as (96, 128).")
-
-
-def require_extra(package: str, way: str) -> Any:
-    """Import a package of the extra `upsampling`, or say in one line how it is installed."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        name = package.partition(".")[0]
-        raise OptionError(
-            f'{way} needs {name}, which cannot be imported ({error}). Install it: pip install "deconvnet[upsampling]"'
-        ) from error

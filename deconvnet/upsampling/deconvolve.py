@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError, check_option
+from ..optional import require
 from . import interpolate
-from .base import check_sizes, require_extra
+from .base import check_sizes
 
 #: How a picture goes on beyond its edge: mirrored, its last pixel repeated, from its other side, black.
 BORDERS = {"reflect": "reflect", "edge": "replicate", "circular": "circular", "zero": "constant"}
@@ -105,7 +106,7 @@ def wiener(
     blocks that became one pixel each. `balance`: how much smoothness counts against sharpness; the more noise, the more. Any
     values, also negative ones, will do.
     """
-    restoration = require_extra("skimage.restoration", "wiener")
+    restoration = require("skimage.restoration", needed_by="wiener", extra="upsampling")
     if balance <= 0:
         raise OptionError(f"balance cannot be {balance!r}: it is above 0, or the noise would be all that is seen.")
     return _undo(small, size, blur, border, lambda plane, kernel: restoration.wiener(plane, kernel, balance, clip=False))
@@ -120,7 +121,7 @@ def richardson_lucy(
     below zero is cut): pictures in 0..1, or rectified maps. The more `iterations`, the sharper, and the more noise is
     sharpened too.
     """
-    restoration = require_extra("skimage.restoration", "richardson-lucy")
+    restoration = require("skimage.restoration", needed_by="richardson-lucy", extra="upsampling")
     if float(small.min()) < 0:
         raise OptionError(
             "richardson-lucy takes no negative values: it counts light. Give a picture in 0..1 or a rectified map."

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from .base import require_extra
+from ..optional import require
 
 RUNS, FOLD_FROM = 9, 1.0  # a call is timed so often, or for so many seconds
 
 
 def psnr(truth: Tensor, found: Tensor, span: float) -> float:
     """Return the peak signal-to-noise ratio in decibels; infinity where nothing differs. Both (1, C, H, W)."""
-    metrics = require_extra("skimage.metrics", "comparing")
+    metrics = require("skimage.metrics", needed_by="comparing", extra="upsampling")
     if torch.equal(truth, found):
         return math.inf
     return float(metrics.peak_signal_noise_ratio(truth.double().numpy(), found.double().numpy(), data_range=span))
@@ -26,7 +26,7 @@ def psnr(truth: Tensor, found: Tensor, span: float) -> float:
 
 def ssim(truth: Tensor, found: Tensor, span: float) -> float:
     """Return the mean structural similarity in windows of 7 pixels, fewer on smaller maps. Both (1, C, H, W)."""
-    metrics = require_extra("skimage.metrics", "comparing")
+    metrics = require("skimage.metrics", needed_by="comparing", extra="upsampling")
     side = min(7, *truth.shape[2:])
     maps = (values[0].double().numpy() for values in (truth, found))
     return float(metrics.structural_similarity(*maps, data_range=span, channel_axis=0, win_size=side - 1 + side % 2))
