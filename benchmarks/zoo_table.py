@@ -19,10 +19,9 @@ import torchvision
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from oracle import project_by_autograd, relative  # noqa: E402
-from test_zoo import ALL, TIMM, TIMM_SAMPLE, stir, three_layers  # noqa: E402
-
 import deconvnet  # noqa: E402
+from support.nets import ALL, TIMM, TIMM_SAMPLE, randomise_norms, three_layers  # noqa: E402
+from support.oracle import project_by_autograd, relative  # noqa: E402
 
 HEAD = """# The zoo
 
@@ -59,7 +58,11 @@ def models(wanted: list[str]):
         if not wanted or name in wanted:
             options = {"init_weights": False, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
             torch.manual_seed(0)
-            yield name, stir(torchvision.models.get_model(name, weights=None, **options)), 96 if "inception" in name else 64
+            yield (
+                name,
+                randomise_norms(torchvision.models.get_model(name, weights=None, **options)),
+                96 if "inception" in name else 64,
+            )
     try:
         import timm
     except ImportError:
@@ -67,7 +70,7 @@ def models(wanted: list[str]):
     for name in sorted(TIMM_SAMPLE + TIMM):
         if not wanted or f"timm:{name}" in wanted:
             torch.manual_seed(0)
-            yield f"timm:{name}", stir(timm.create_model(name, pretrained=False)), 96
+            yield f"timm:{name}", randomise_norms(timm.create_model(name, pretrained=False)), 96
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ import torch
 import deconvnet
 from deconvnet.drawings import draw
 
+pytest.register_assert_rewrite("support")
+
 SHARED = Path(os.environ.get("DECONVNET_SHARED", Path(__file__).parents[2] / "shared"))
 
 

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from scans import drawing, drawings
 from torch import nn
 
 import deconvnet
@@ -30,6 +29,7 @@ from deconvnet.errors import MissingPackageError, OptionError, StoreError, Unkno
 from deconvnet.images import Preprocess
 from deconvnet.render import draw_examples
 from deconvnet.scanning.plates import Plate
+from support.scans import drawing, drawings
 
 LAYERS = ["features.1", "features.13", "features.14"]  # windows of 7 and 83 pixels, and one as large as the frame
 NAMED = "<img src=x onerror=document.title='broken'>&\"'.png"  # a name that a file may have

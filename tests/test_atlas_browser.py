@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scans import drawings
 from torch import nn
 
 import deconvnet
+from support.scans import drawings
 
 jinja = pytest.importorskip("jinja2", reason='jinja2 is missing: pip install -e ".[atlas]"')
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install playwright")

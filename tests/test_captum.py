@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from oracle import project_by_autograd, relative
 from torch import nn
 
 import deconvnet
+from support.oracle import project_by_autograd, relative
 
 attr = pytest.importorskip("captum.attr", reason="captum is not installed")
 

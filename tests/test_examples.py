@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracle import relative
 
 import deconvnet
 from deconvnet import rules
+from support.oracle import relative
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from oracle import relative
-from test_zoo import stir
 from torch import nn
 
 import deconvnet
@@ -20,6 +18,8 @@ from deconvnet.mirror import project_value
 from deconvnet.receptive_field import pixel_window
 from deconvnet.rules.activation import ReLU
 from deconvnet.windowed import unit_windows
+from support.nets import randomise_norms
+from support.oracle import relative
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 def stirred(name):
     torch.manual_seed(0)
     options = {"init_weights": False} if name == "googlenet" else {}
-    return stir(torchvision.models.get_model(name, weights=None, **options))
+    return randomise_norms(torchvision.models.get_model(name, weights=None, **options))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class Forked(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv, self.norm, self.last = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3)
-        stir(self)
+        randomise_norms(self)
 
     def forward(self, x):
         middle = self.conv(x)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from oracle import relative
-from test_zoo import stir
 
 import deconvnet
 from deconvnet.projection import as_maps, project_units
 from deconvnet.rules.pool import MaxPool2d, unpool, unpool_by_offsets
 from deconvnet.tape import Saved
+from support.nets import randomise_norms
+from support.oracle import relative
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -38,7 +38,7 @@ def full_precision():
 def net_of(name, device, dtype=torch.float32, **options):
     torch.manual_seed(0)
     weights = {"init_weights": False} if name == "googlenet" else {}
-    model = stir(torchvision.models.get_model(name, weights=None, **weights)).to(device, dtype)
+    model = randomise_norms(torchvision.models.get_model(name, weights=None, **weights)).to(device, dtype)
     return deconvnet.DeconvNet(model, **options)
 
 

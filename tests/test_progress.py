@@ -6,9 +6,9 @@ import io
 import sys
 
 import pytest
-from scans import drawings
 
 import deconvnet
+from support.scans import drawings
 
 
 class Terminal(io.StringIO):

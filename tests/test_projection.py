@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from oracle import project_by_autograd, relative
 from PIL import Image
 from torch import nn
 
@@ -18,6 +17,7 @@ from deconvnet.errors import OptionError, PictureError, UnitError
 from deconvnet.render import read_settings
 from deconvnet.render.sheet import sheet_of
 from deconvnet.units import parse_channels, parse_unit
+from support.oracle import project_by_autograd, relative
 
 
 def small():

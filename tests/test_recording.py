@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from oracle import project_by_autograd, relative
 from torch import nn
 
 import deconvnet
 from deconvnet.errors import NoRuleError, PictureError, StaleRecordingError, UnknownLayerError
 from deconvnet.recording import run_model
 from deconvnet.rules import DEFAULT
+from support.oracle import project_by_autograd, relative
 
 
 class HalfWay(nn.Sequential):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import jacobian, relative
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -17,6 +16,7 @@ from deconvnet.recording import run_model
 from deconvnet.rules.pool import MaxPool2d, to_indices, unpool, unpool_by_offsets
 from deconvnet.tape import Saved, plain_name
 from deconvnet.units import Window
+from support.oracle import jacobian, relative
 
 # torch says that a "same" convolution with an even kernel copies its input; so it does, and so what
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")

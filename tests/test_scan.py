@@ -11,7 +11,6 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scans import check_top, drawings, dump, images_of, rows, slow_maxima, table
 from torch import nn
 from torchvision.models.convnext import CNBlock
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -19,6 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import deconvnet
 from deconvnet.errors import NoRuleError, OptionError, UnitError, UnknownLayerError
 from deconvnet.scanning.topk import EMPTY, TopK, merge
+from support.scans import check_top, drawings, dump, images_of, rows, slow_maxima, table
 
 DEFAULT = ["features.1", "features.5", "features.9", "features.11", "features.13"]  # tiny's rectified layers
 

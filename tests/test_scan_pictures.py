@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scans import check_top, drawing, drawings, dump, images_of, rows, slow_maxima
 from torch import nn
 
 import deconvnet
@@ -20,6 +19,7 @@ from deconvnet.errors import PictureError
 from deconvnet.images import SUFFIXES
 from deconvnet.scanning import source as pictures_module
 from deconvnet.scanning.source import collate, prepare
+from support.scans import check_top, drawing, drawings, dump, images_of, rows, slow_maxima
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from scans import drawing, drawings
 from torch import nn
 
 import deconvnet
 from deconvnet.errors import OptionError, StoreError, UnitError
 from deconvnet.render import Example, Panel, example, plate_shape, read_settings
 from deconvnet.units import Window
+from support.scans import drawing, drawings
 
 LAYERS = [
     "features.1",

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scans import drawings, dump, rows
 
 import deconvnet
 from deconvnet.errors import EngineError, OptionError, PictureError
+from support.scans import drawings, dump, rows
 
 pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageOps
-from scans import drawing, drawings, dump, rows
 
 import deconvnet
 from deconvnet.errors import StoreError
 from deconvnet.scanning import store as store_module
 from deconvnet.scanning.store import Store
+from support.scans import drawing, drawings, dump, rows
 
 TABLES = ("top", "channels", "pictures", "shards")
 

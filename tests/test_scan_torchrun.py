@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from scans import drawings, dump, rows
 
 import deconvnet
+from support.scans import drawings, dump, rows
 
 TABLES = ("top", "channels", "pictures", "shards")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "scan_by_torchrun.py"

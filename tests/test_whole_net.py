@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from oracle import project_by_autograd, relative
 from torch import nn
 
 import deconvnet
+from support.oracle import project_by_autograd, relative
 
 # a conv, a relu and a pool layer of each, and a block
 LAYERS = {

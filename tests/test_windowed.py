@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from oracle import relative
-from test_zoo import stir
 from torch import nn
 
 import deconvnet
 from deconvnet import Unit, rules
 from deconvnet.mirror import project_value
 from deconvnet.projection import as_maps, from_maps, project_units, start_signal
+from support.nets import randomise_norms
+from support.oracle import relative
 
 # early, middle and late layers, chains and branches
 LAYERS = {
@@ -54,7 +54,7 @@ def test_windowed_equals_full(name, rule):
     """Units at corners, borders and inside, of two images: windowed and full agree to 1e-5, and nothing lies outside."""
     torch.manual_seed(0)
     options = {"init_weights": False} if name == "googlenet" else {}
-    model = stir(torchvision.models.get_model(name, weights=None, **options))
+    model = randomise_norms(torchvision.models.get_model(name, weights=None, **options))
     net = deconvnet.DeconvNet(model, overlap="last" if rule == "last" else "sum")
     bits = rules.parse_rule("deconvnet" if rule == "last" else rule)
     recording = net.record(torch.randn(2, 3, 107, 128))
@@ -166,7 +166,7 @@ def test_one_call_for_all(name, monkeypatch):
     """On a GPU patches are moved by one call for all of them; the same sums, which the CPU can be asked for too."""
     torch.manual_seed(0)
     options = {"init_weights": False} if name == "googlenet" else {}
-    net = deconvnet.DeconvNet(stir(torchvision.models.get_model(name, weights=None, **options)))
+    net = deconvnet.DeconvNet(randomise_norms(torchvision.models.get_model(name, weights=None, **options)))
     recording = net.record(torch.randn(2, 3, 107, 128))
     layer = LAYERS[name][2]
     value = recording.value(layer)
