@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from .fuse import carry, keeps_channels, nonzero_channels, plan, returns_new, slice_filters
+from .render.table import table_html, table_text
 from .tape import Call, Tape
 
 P = ParamSpec("P")
@@ -178,21 +178,3 @@ def status(call: Call, rule: Any) -> str:
 def size_text(size: tuple[int, ...]) -> str:
     """Write (64, 55, 55) as "64x55x55"."""
     return "x".join(map(str, size))
-
-
-def table_text(rows: Sequence[tuple[str, ...]]) -> str:
-    """Lay rows of words out in columns; the first row is the heading."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
-
-
-def table_html(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of words as an HTML table, every word escaped; the first row is the heading."""
-    heading, *others = rows
-    body = "".join(_row_html(row, "td") for row in others)
-    return f"<table><thead>{_row_html(heading, 'th')}</thead><tbody>{body}</tbody></table>"
-
-
-def _row_html(row: Sequence[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)}</tr>"

@@ -26,8 +26,6 @@ from .mirror import (
     size_text,
     status,
     step_of,
-    table_html,
-    table_text,
     walk_down,
 )
 from .models import LoadedModel, Preprocessing
@@ -45,6 +43,7 @@ from .projection import (
 )
 from .receptive_field import map_size, pixel_window
 from .recording import LayerRecord, Recording, check_images
+from .render.table import table_html, table_text
 from .tape import Tape
 from .units import Unit, Window
 from .version import __version__

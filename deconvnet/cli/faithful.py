@@ -61,7 +61,7 @@ def faithful(
 
 def _table(result: Any) -> str:
     """A row for each unit, the most faithful first; on drawings with the part that excites it and the energy on it."""
-    from ..mirror import table_text
+    from ..render.table import table_text
 
     rows = [("unit", "picture", "score", *result.methods[1:], *(("part", "energy on it") if result.truth else ()))]
     for number, unit in enumerate(result.units):

@@ -27,8 +27,8 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
     \b
     deconvnet report net.scan --out report.png
     """
-    from ..mirror import table_text
     from ..render.sheet import check_suffix
+    from ..render.table import table_text
     from ..scanning import Scan
     from ..scanning.report import layer_report, plot
 

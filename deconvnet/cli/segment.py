@@ -74,7 +74,7 @@ def segment(
 
 def _table(result: Any) -> str:
     """Means over seeds, and with several their smallest and largest."""
-    from ..mirror import table_text
+    from ..render.table import table_text
 
     measures = result.measures()
     return table_text(

@@ -55,7 +55,7 @@ _SIDES = ("top", "left", "height", "width")
 
 
 def _table(layer: str, channel: int, hits: list[Hit]) -> str:
-    from ..mirror import table_text
+    from ..render.table import table_text
 
     if not hits:
         return f"{layer} channel {channel}: no picture."

@@ -160,7 +160,7 @@ def _list_ways() -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from ..mirror import table_text
+    from ..render.table import table_text
     from ..upsampling.sheet import count_text, share_text
 
     heading = ("factor", "way", "PSNR dB", "SSIM", "multiply-adds", "ms", "checkerboard")

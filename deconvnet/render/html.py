@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..images import to_rgb
-from ..mirror import table_html
+from .table import table_html
 
 if TYPE_CHECKING:
     from ..recording import Recording

@@ -25,9 +25,9 @@ from torch import Tensor
 from ..drawings import Drawing
 from ..errors import OptionError, PictureError
 from ..images import Picture, Preprocess, open_picture
-from ..mirror import table_text
 from ..net import DeconvNet
 from ..projection import default_layer
+from ..render.table import table_text
 from ..units import Window
 from .forward import check_layers, features, fill_colour, seen_pixels, source_of
 from .result import FAINT, PIXELS, add_footer, as_images, new_figure, settings_of, top_layer
