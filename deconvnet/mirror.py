@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .fuse import carry, keeps_channels, nonzero_channels, plan, returns_new, slice_filters
 from .render.table import table_html, table_text
+from .render.text import size_text
 from .tape import Call, Tape
 
 P = ParamSpec("P")
@@ -173,8 +174,3 @@ def status(call: Call, rule: Any) -> str:
     if rule is None or call.problem:
         return "no rule"
     return str(getattr(call.kept, "status", rule.status))
-
-
-def size_text(size: tuple[int, ...]) -> str:
-    """Write (64, 55, 55) as "64x55x55"."""
-    return "x".join(map(str, size))

@@ -23,7 +23,6 @@ from .mirror import (
     calls_below,
     describe,
     project_value,
-    size_text,
     status,
     step_of,
     walk_down,
@@ -44,6 +43,7 @@ from .projection import (
 from .receptive_field import map_size, pixel_window
 from .recording import LayerRecord, Recording, check_images
 from .render.table import table_html, table_text
+from .render.text import size_text
 from .tape import Tape
 from .units import Unit, Window
 from .version import __version__

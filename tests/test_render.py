@@ -32,7 +32,8 @@ from deconvnet.render import (
 from deconvnet.render.grid import MARGIN, lay_out
 from deconvnet.render.overlay import enlarge
 from deconvnet.render.page import Box, Drawing, Words, below, beside, line, paint
-from deconvnet.render.text import fit, printable, text_width, wrap
+from deconvnet.render.table import table_html, table_text
+from deconvnet.render.text import fit, percent, printable, size_text, text_width, wrap
 from deconvnet.render.tile import caption_form, draw_tile, tile_colours, value_text
 from deconvnet.units import Window
 
@@ -192,6 +193,31 @@ def test_wrapped_text_loses_no_word() -> None:
 def test_activations_are_written_with_three_digits(activation: float | None, text: str) -> None:
     """Three digits, more only where they stand before the point; zero and below is inactive."""
     assert value_text(activation) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [(0.0, None, "0 %"), (0.000123, None, "0.012 %"), (0.0345, None, "3.5 %"), (0.0999, None, "10 %"), (0.349, None, "35 %"),
+     (1.0, None, "100 %"), (0.0, 1, "0.0 %"), (0.0001, 1, "< 0.1 %"), (0.0006, 1, "0.1 %"), (0.8487, 1, "84.9 %"),
+     (1.0, 1, "100.0 %"), (0.0004, 2, "0.04 %"), (0.004, 0, "< 1 %")],
+)  # fmt: skip
+def test_shares_are_written_in_percent(share: float, decimals: int | None, text: str) -> None:
+    """Two significant digits, or a fixed number of decimals, where something is never written as nothing."""
+    assert percent(share, decimals=decimals) == text
+
+
+def test_sizes_are_written_with_crosses() -> None:
+    """Sizes of any number of axes stand in one word."""
+    assert [size_text(size) for size in [(64, 55, 55), (3,), ()]] == ["64x55x55", "3", ""]
+
+
+def test_tables_are_written_as_text_and_as_html() -> None:
+    """Columns are aligned without trailing spaces; HTML escapes every word."""
+    rows = [("layer", "size"), ("<b>", "3"), ("features.10", "")]
+    assert table_text(rows) == "layer        size\n<b>          3\nfeatures.10"
+    assert table_html(rows[:2]) == (
+        "<table><thead><tr><th>layer</th><th>size</th></tr></thead><tbody><tr><td>&lt;b&gt;</td><td>3</td></tr></tbody></table>"
+    )
 
 
 # Windows

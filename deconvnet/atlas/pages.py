@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..optional import require
+from ..render.text import percent
 from ..render.tile import value_text
-from ..scanning.plates import frame_of, percent
+from ..scanning.plates import frame_of
 from ..scanning.report import layer_report
 from ..scanning.table import Hit, Scan
 from ..units import Window
@@ -188,4 +189,4 @@ def find_script(tops: Sequence[tuple[LayerPages, Sequence[Sequence[int]]]], name
 
 
 def _fires(fired: int, seen: int) -> str:
-    return percent(fired / max(seen, 1)) if fired else "0 %"
+    return percent(fired / max(seen, 1))

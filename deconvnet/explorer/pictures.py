@@ -11,10 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..images import to_rgb
-from ..mirror import size_text
 from ..projection import Projection
 from ..render import COLOURS, apply_tone, draw_windows
 from ..render.sheet import sheet_of
+from ..render.text import size_text
 from ..render.tile import draw_tile
 from .state import Explorer, Maps
 

@@ -18,7 +18,7 @@ from PIL import Image
 from ..errors import OptionError
 from .overlay import COLOURS, Colour, draw_windows
 from .page import Box, below, beside, drawing, framed, line, paint
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, text_width, wrap
+from .text import BODY, FAINT, HEADING, SMALL, TITLE, percent, text_width, wrap
 from .tile import FRAME, GAP, Tile, tile_colours, tile_rows
 from .tone import Pixels, apply_tone
 
@@ -141,7 +141,7 @@ def _block_under_block(sheet: Sheet, toned: list[list[Pixels]], columns: int, si
         bodies.append(beside([drawing(picture), rows], gap=20))
     width = max(480, *(body.width for body in bodies))
     blocks = [below([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
-    answers = wrap(" · ".join(f"{name} {_percent(share)}" for name, share in sheet.answers), BODY, width)
+    answers = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.answers), BODY, width)
     top = [line(sheet.title, TITLE, width, keep_end=True), *(line(text, BODY, width, ink=FAINT) for text in answers)]
     return below([below(top), *blocks], gap=18)
 
@@ -172,16 +172,12 @@ def _joined(*notes: str) -> str:
 
 def _answers(answers: list[tuple[str, float]], width: int) -> list[Box]:
     """Set the answers one under another, percentages in a column."""
-    column = max((text_width(_percent(share), BODY) for _, share in answers), default=0)
+    column = max((text_width(percent(share, decimals=1), BODY) for _, share in answers), default=0)
     rows = [
-        beside([line(_percent(share), BODY, column, align="right"), line(name, BODY, width - column - 10)], gap=10)
+        beside([line(percent(share, decimals=1), BODY, column, align="right"), line(name, BODY, width - column - 10)], gap=10)
         for name, share in answers
     ]
     return [below(rows)] if rows else []
-
-
-def _percent(share: float) -> str:
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def _picture_with_windows(picture: Pixels, tiles: list[Tile], colours: list[Colour | None], side: int) -> Image.Image:

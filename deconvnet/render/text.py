@@ -7,6 +7,7 @@ never by an empty box. Text is cut to the width it has, with an ellipsis, so it 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 from PIL import ImageFont
@@ -36,6 +37,27 @@ def text_width(text: str, size: int) -> int:
 def line_height(size: int) -> int:
     """Return the height of one line with the space between lines, in pixels."""
     return round(size * 1.45)
+
+
+def size_text(size: Iterable[int]) -> str:
+    """Write sizes as (64, 55, 55) -> "64x55x55"."""
+    return "x".join(map(str, size))
+
+
+def percent(share: float, *, decimals: int | None = None) -> str:
+    """Write a share in percent.
+
+    Args:
+        share: 0..1.
+        decimals: digits after the point, with "<" where they would all be 0. None: two significant digits, or whole percents.
+
+        >>> percent(0.034), percent(0.349), percent(0.849, decimals=1), percent(0.0001, decimals=1)
+        ('3.4 %', '35 %', '84.9 %', '< 0.1 %')
+    """
+    if decimals is None:
+        return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+    smallest = 10.0**-decimals
+    return f"< {smallest:.{decimals}f} %" if 0 < 100 * share < smallest / 2 else f"{100 * share:.{decimals}f} %"
 
 
 def printable(text: str) -> str:

@@ -27,6 +27,7 @@ from ..images import to_rgb
 from ..memory import batch_bytes, check_memory
 from ..progress import is_hidden
 from ..projection import as_maps, project_units
+from ..render.text import percent
 from ..units import Unit, Window
 from .engine_local import default_workers, prefetch
 from .source import LoadedPicture, collate
@@ -309,8 +310,3 @@ def _span(energy: npt.NDArray[Any], start: int) -> tuple[int, int]:
     below = np.cumsum(energy) / total
     first, last = np.searchsorted(below, [(1 - ENERGY) / 2, (1 + ENERGY) / 2])
     return start + int(first), start + min(int(last) + 1, len(energy))
-
-
-def percent(share: float) -> str:
-    """Write a share, 0..1, in percent: two digits, or whole percents."""
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"

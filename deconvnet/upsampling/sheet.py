@@ -23,7 +23,7 @@ from ..images import to_rgb
 from ..render.overlay import COLOURS, draw_windows
 from ..render.page import Box, below, beside, drawing, framed, line, paint
 from ..render.save import save_picture
-from ..render.text import BODY, FAINT, HEADING, SMALL, TITLE, wrap
+from ..render.text import BODY, FAINT, HEADING, SMALL, TITLE, percent, wrap
 from ..units import Window
 from ..version import __version__
 from .compare import Downsampled, Upsampled, report
@@ -145,7 +145,7 @@ def share_text(share: float) -> str:
     """Write a share of 0..1 in percent: "0", "< 0.1 %", "84.9 %"."""
     if share < 1e-12:  # what is left of nothing after rounding
         return "0"
-    return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
+    return percent(share, decimals=1)
 
 
 def _usual_limits(large: Tensor) -> tuple[float, float]:
