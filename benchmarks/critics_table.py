@@ -17,8 +17,8 @@ import numpy as np
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.images import find_pictures
+from deconvnet.results import save_figure
 from deconvnet.studies import faithful, sanity
-from deconvnet.studies.result import save_figure
 from deconvnet.studies.similarity import mean_known
 
 

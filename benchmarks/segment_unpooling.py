@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deconvnet.studies.result import save_figure
+from deconvnet.results import save_figure
 from deconvnet.upsampling import segment
 from deconvnet.upsampling.figures import plot_comparison
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import deconvnet
 from deconvnet.drawings import draw
+from deconvnet.results import save_figure
 from deconvnet.studies import ablate, faithful, filters, sanity
-from deconvnet.studies.result import save_figure
 
 
 def main(folder: str = "docs/pictures") -> None:

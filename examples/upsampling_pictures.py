@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import deconvnet
-from deconvnet.studies.result import save_figure
+from deconvnet.results import save_figure
 from deconvnet.upsampling import adaptive, adaptive_learning, deconvolve, dictionary, figures, sparse
 from deconvnet.upsampling import deblur as restore
 from deconvnet.upsampling import part_labels as parts

@@ -25,6 +25,7 @@ ORDER = [
     "images",
     "drawings",
     "render",
+    "results",
     "receptive_field",
     "tape",
     "rules",

@@ -14,10 +14,11 @@ import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
+from deconvnet.render.save import save_arrays
+from deconvnet.results import to_arrays, to_json
 from deconvnet.studies import ablate, faithful, filters, ground_truth, reinitialise, sanity, selectivity
 from deconvnet.studies import masking as covering
 from deconvnet.studies import similarity as alike
-from deconvnet.studies.result import save_numbers, to_json
 from deconvnet.units import Unit, Window
 
 
@@ -519,5 +520,5 @@ def test_on_the_real_squeezenet(study, shared, tmp_path):
     else:
         result = faithful.run(net, photos, layer="features.8", top=1, seeds=2)
         assert result.scores[:, 0].mean() > 0
-    save_numbers(result, tmp_path / "numbers.npz")
+    save_arrays(tmp_path / "numbers.npz", **to_arrays(result))
     assert study.plot(result).axes

@@ -18,9 +18,9 @@ import deconvnet
 from deconvnet import cli
 from deconvnet.drawings import draw
 from deconvnet.models.tiny import checkpoints
+from deconvnet.results import save_figure, to_arrays, to_json
 from deconvnet.studies import correspond, evolve, invariance, occlude
 from deconvnet.studies.forward import Forward, fill_colour
-from deconvnet.studies.result import save_figure, to_arrays, to_json
 from deconvnet.units import Window
 
 LAYER = "features.13"

@@ -48,7 +48,7 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
     if json_to != "-":
         say(found.summary())
     if out:
-        from ..studies.result import save_figure
+        from ..results import save_figure
 
         save_figure(plot(found, rows), out, settings=found.settings)
         (say if json_to == "-" else click.echo)(out)

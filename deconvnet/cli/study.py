@@ -102,13 +102,14 @@ def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> N
 
 def finish(result: Any, plot: Callable[[Any], Figure], out: str, json_to: str | None, npz_to: str | None) -> None:
     """Draw the figure, write the numbers, and name each file that was written."""
-    from ..studies.result import save_figure, save_numbers, to_json
+    from ..render.save import save_arrays
+    from ..results import save_figure, to_arrays, to_json
 
     tell = say if json_to == "-" else click.echo
     save_figure(plot(result), out, settings=result.settings)
     tell(out)
     if npz_to:
-        save_numbers(result, npz_to)
+        save_arrays(npz_to, **to_arrays(result))
         tell(npz_to)
     if json_to:
         write_json(to_json(result), json_to)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import OptionError, PictureError, did_you_mean
 from ..images import Picture, Preprocess, open_picture
 from ..projection import rectified_values
 from ..recording import check_images
-from ..render.save import save_arrays, save_picture
 from ..render.text import printable
+from ..results import PIXELS as PIXELS
+from ..results import save_figure as save_figure
+from ..results import to_arrays as to_arrays
+from ..results import to_json as to_json
 from ..rules import Same
 from ..units import Window
 from ..version import __version__
@@ -30,36 +30,8 @@ if TYPE_CHECKING:
     from ..net import DeconvNet
     from ..recording import Recording
 
-DOTS = 150  # of a figure's inch
-#: Metadata of a result's field that holds pictures: it is drawn and stands in the .npz, but is left out of the JSON.
-PIXELS = {"pixels": True}
 FAINT = "0.45"  # the ink of notes
 FILTERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers with filters
-
-
-def to_json(result: Any) -> dict[str, Any]:
-    """Return a result's fields, pictures left out, as plain lists, numbers and text; NaN becomes None."""
-    plain: dict[str, Any] = _plain(result)
-    return plain
-
-
-def to_arrays(result: Any) -> dict[str, Any]:
-    """Return a result's arrays and numbers by name, ready for `numpy.savez`; of a dictionary's each under "field/key"."""
-    kinds = (np.ndarray, Tensor, bool, int, float, str, np.generic)
-    return {name: np.asarray(value) for name, value in _flat(_fields(result)) if isinstance(value, kinds)}
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
-    """Save a study's figure as PNG, JPEG or PDF with its settings inside; the same result gives the same bytes."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DOTS)
-    with Image.open(drawn) as image:
-        save_picture(image.convert("RGB"), path, settings=settings)
-
-
-def save_numbers(result: Any, path: str | os.PathLike[str]) -> None:
-    """Save a result's arrays in one .npz file."""
-    save_arrays(path, **to_arrays(result))
 
 
 def settings_of(net: DeconvNet, study: str, **asked: Any) -> dict[str, Any]:
@@ -192,35 +164,3 @@ def top_layer(recording: Recording) -> str:
 
 def _has_maps(tape: Any, value: int | None) -> bool:
     return tape.layouts[value or 0][1] is not None
-
-
-def _fields(result: Any) -> dict[str, Any]:
-    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-
-
-def _flat(fields: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) of all fields, also of those inside dictionaries, results and tuples of results; not settings."""
-    for name, value in fields.items():
-        if dataclasses.is_dataclass(value):
-            value = _fields(value)
-        elif isinstance(value, Sequence) and value and dataclasses.is_dataclass(value[0]):
-            value = {str(number): one for number, one in enumerate(value)}
-        elif isinstance(value, (list, tuple)):
-            value = np.asarray(value)
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}/") if name != "settings" else ()
-        else:
-            yield f"{before}{name}", value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, Tensor, np.generic)):
-        return _plain(value.tolist())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        drawn = {field.name for field in dataclasses.fields(value) if field.metadata.get("pixels")}
-        return _plain({name: one for name, one in _fields(value).items() if name not in drawn})
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
