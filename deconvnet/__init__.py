@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .projection import Projection
     from .recording import Recording
     from .scanning import Scan, scan
+    from .sheets import save_sheet
 
 __all__ = [
     "DeconvNet",
@@ -42,6 +43,7 @@ __all__ = [
     "explore",
     "load_model",
     "rules",
+    "save_sheet",
     "scan",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "Scan": "scanning",
     "explore": "explorer",
     "load_model": "models",
+    "save_sheet": "sheets",
     "scan": "scanning",
 }
 

@@ -95,6 +95,21 @@ def to_rgb(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(grey, 3, axis=2)
 
 
+@dataclass(frozen=True, eq=False)
+class ShownImage:
+    """An image as a net saw it, and what the net says about it.
+
+    Attributes:
+        source: the picture's path, or a name for an image that came without one.
+        pixels: (H, W, C), 0..255: exactly the pixels that the net saw.
+        top_classes: the classes with the highest probabilities, 0..1, the highest first; empty where the net is no classifier.
+    """
+
+    source: str
+    pixels: npt.NDArray[np.uint8]
+    top_classes: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """What is done to a picture before a net sees it: the short side resized, the centre cropped, each channel normalised.

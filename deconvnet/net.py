@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import rules as rules_
 from .errors import NoRuleError, OptionError, PictureError, check_option
-from .images import Picture, Preprocess, open_picture
+from .images import Picture, Preprocess, ShownImage, open_picture
 from .memory import check_memory
 from .mirror import (
     Mirror,
@@ -30,7 +30,6 @@ from .mirror import (
 from .models import LoadedModel, Preprocessing
 from .projection import (
     Projection,
-    ShownImage,
     UnitLike,
     as_maps,
     choose_units,

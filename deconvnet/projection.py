@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .choices import Tone
 from .errors import OptionError, UnitError, UnknownLayerError
+from .images import ShownImage
 from .memory import batch_bytes
 from .mirror import project_value
 from .progress import is_hidden
@@ -24,6 +27,7 @@ from .receptive_field import Layout, map_size, pixel_window, whole
 from .recording import LayerRecord, Recording
 from .rules.activation import Activation
 from .rules.arithmetic import GATES, Cat
+from .sheets import draw_projections, save_sheet
 from .tape import Call, Tape
 from .units import Unit, Window
 from .windowed import batch_size, can_start, is_worthwhile, project_patches, to_async, unit_windows
@@ -35,15 +39,6 @@ if TYPE_CHECKING:
 PROGRESS_DELAY = 2
 
 UnitLike = Unit | tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class ShownImage:
-    """What the net was shown and what it said: the picture beside a projection."""
-
-    source: str  # a path, or a name for what came without one
-    pixels: np.ndarray[Any, Any]  # (H, W, C) uint8: the exact pixels the net saw
-    answers: tuple[tuple[str, float], ...] = ()  # (class, probability), likeliest first
 
 
 @dataclass(frozen=True)
@@ -84,21 +79,27 @@ class Projection:
         crop[:, top : top + inside.height, left : left + inside.width] = part
         return crop
 
-    def figure(self, *, tone: str = "symmetric", crop: bool | None = None) -> Image:
-        """Draw the sheet: the input with the windows on it, and a tile for each unit. Returns a Pillow picture.
+    def figure(self, *, tone: Tone = "symmetric", crop: bool | None = None) -> Image:
+        """Draw the sheet: the input with the windows on it, and a tile for each unit.
 
-        `crop`: True draws each window, False the whole frame, None windows where they are smaller than the frame.
+        Args:
+            tone: how signed values become pixels.
+            crop: True draws each unit's window, False the whole frame, None the window where it is smaller than the frame.
+
+        Returns:
+            The sheet as an RGB picture of Pillow's.
+
+        Raises:
+            OptionError: the units are of several images.
         """
-        from .render import draw_sheet
-        from .render.sheet import sheet_of
+        return draw_projections([self], tone=tone, crop=crop)
 
-        return draw_sheet(sheet_of([self], tone=tone, crop=crop), tone=tone)
+    def save(self, path: str | PathLike[str], *, tone: Tone = "symmetric", crop: bool | None = None) -> list[Path]:
+        """Save the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz.
 
-    def save(self, path: str | Path, *, tone: str = "symmetric", crop: bool | None = None) -> None:
-        """Write the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz."""
-        from .render.sheet import save_sheet
-
-        save_sheet([self], path, tone=tone, crop=crop)
+        `tone` and `crop` are those of `figure`. Returns the path written. See `deconvnet.save_sheet` for several layers.
+        """
+        return save_sheet([self], path, tone=tone, crop=crop)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, and the settings."""

@@ -21,8 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from .errors import PictureError, StaleRecordingError, UnknownLayerError, did_you_mean
+from .images import ShownImage
 from .receptive_field import Layout
+from .render.html import images_html
 from .tape import Call, Tape, Tracer, UnrecordedOps, unwatched
+
+#: A notebook shows this many of a recording's images.
+MAX_IMAGES_SHOWN = 12
 
 Fingerprint = tuple[tuple[tuple[int, int], ...], tuple[bytes, ...]]
 Samples = list[list[Tensor]]  # views of some values of all weights, by type and device
@@ -282,7 +287,7 @@ class Recording:
         self._run = self._pass(table, layers or (), stop)
         self._with_values: dict[tuple[Any, ...], ForwardPass] = {}
         self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
-        self.show: Callable[[Recording, int], Any] | None = None  # how its net shows an image and what it said: `ShownImage`
+        self.show: Callable[[Recording, int], ShownImage] | None = None  # set by the net that made it
         for layer in layers or ():
             self._check_layer(layer, self._run)
 
@@ -385,9 +390,9 @@ class Recording:
         )
 
     def _repr_html_(self) -> str:
-        from .render.html import recording_html
-
-        return recording_html(self)
+        images = [self.show(self, number) for number in range(min(len(self), MAX_IMAGES_SHOWN))] if self.show else []
+        more = len(self) - len(images) if images else 0
+        return images_html(images, f"{self!r}; {more} more images" if more else repr(self))
 
 
 def check_images(images: Tensor) -> Tensor:

@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .errors import OptionError
-from .render.save import FORMATS, save_arrays, save_picture, write_atomic
+from .render.save import PICTURE_SUFFIXES, check_suffix, save_arrays, save_picture, write_atomic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,15 +61,13 @@ class Result(ABC):
         """
         path = Path(path)
         suffix = path.suffix.lower()
+        check_suffix(path, (*PICTURE_SUFFIXES, ".npz", ".json"))
         if suffix == ".npz":
             save_arrays(path, **self.to_arrays())
         elif suffix == ".json":
             save_json(path, self.to_json())
-        elif suffix in FORMATS:
-            save_figure(self.plot(), path, settings=self.settings)
         else:
-            known = ", ".join((*FORMATS, ".npz", ".json"))
-            raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Use one of {known}.")
+            save_figure(self.plot(), path, settings=self.settings)
         return [path]
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import deconvnet
 from deconvnet.drawings import draw
-from deconvnet.render.sheet import save_sheet
 
 LAYERS = {"face": [None], "bicycle": ["features.4", "features.8", "features.12"]}  # None: the layer taken by default
 SEEDS = {"face": 7, "bicycle": 5}
@@ -24,7 +23,7 @@ def main(folder: str = "docs/pictures") -> None:
         picture: Any = draw(name, seed=SEEDS[name]).picture
         picture.filename = f"a drawing of a {name}"
         recording = net.record([picture])
-        save_sheet([net.project(recording, layer) for layer in layers], Path(folder, f"{name}.png"))
+        deconvnet.save_sheet([net.project(recording, layer) for layer in layers], Path(folder, f"{name}.png"))
 
 
 if __name__ == "__main__":

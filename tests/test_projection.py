@@ -15,7 +15,7 @@ import deconvnet
 from deconvnet import Unit, Window, rules
 from deconvnet.errors import OptionError, PictureError, UnitError
 from deconvnet.render import read_settings
-from deconvnet.render.sheet import sheet_of
+from deconvnet.sheets import make_tiles
 from deconvnet.units import parse_channels, parse_unit
 from support.oracle import project_by_autograd, relative
 
@@ -238,14 +238,14 @@ def test_saves_picture_arrays_and_settings(net, recording, tmp_path):
 def test_the_whole_frame_is_no_padding(net, recording):
     """A tile of the whole frame takes its scale from the unit's window; what lies outside it is zero, not padding."""
     projection = net.project(recording, "4", units=[(2, 5, 5)])
-    (tile,) = sheet_of([projection], crop=False).blocks[0].tiles
+    (tile,) = make_tiles(projection, crop=False)
     assert tile.pixels.shape == (3, 37, 44)
     assert tile.inside is None
     assert tile.reached == projection.windows[0].clip(37, 44)
-    (tile,) = sheet_of([projection]).blocks[0].tiles
+    (tile,) = make_tiles(projection)
     assert tile.pixels.shape == (3, 17, 17)
     assert tile.inside == Window(0, 0, 17, 17)
-    assert sheet_of([net.project(recording, "7", top=1)]).blocks[0].tiles[0].pixels.shape == (3, 37, 44)
+    assert make_tiles(net.project(recording, "7", top=1))[0].pixels.shape == (3, 37, 44)
 
 
 def test_json_has_a_row_for_each_unit(net, recording):

@@ -18,7 +18,7 @@ from deconvnet.errors import OptionError, PictureError
 from deconvnet.render import (
     COLOURS,
     TONES,
-    Block,
+    LayerTiles,
     Sheet,
     Tile,
     apply_tone,
@@ -29,9 +29,9 @@ from deconvnet.render import (
     save_picture,
     write_atomic,
 )
-from deconvnet.render.grid import MARGIN, lay_out
 from deconvnet.render.overlay import enlarge
 from deconvnet.render.page import Box, Drawing, Words, below, beside, line, paint
+from deconvnet.render.sheet import MARGIN, lay_out_sheet
 from deconvnet.render.table import table_html, table_text
 from deconvnet.render.text import fit, percent, printable, size_text, text_width, wrap
 from deconvnet.render.tile import caption_form, draw_tile, tile_colours, value_text
@@ -333,37 +333,37 @@ def tiles_of(count: int, side: int, *, height: int = 224, width: int = 224, chan
     return tiles
 
 
-def sheet_of(*blocks: Block, height: int = 224, width: int = 224, long: bool = False) -> Sheet:
+def sheet_of(*layers: LayerTiles, height: int = 224, width: int = 224, long: bool = False) -> Sheet:
     picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     title = "n01484850_" + "a_very_long_name_" * 20 * long + "shark.jpg"
     answers = [("great white shark, man-eater" + ", and more" * 60 * long, 0.612), ("hammerhead", 0.05)]
-    return Sheet(picture, title, answers, list(blocks), "torchvision:alexnet · rule deconvnet (FTT) · " + "more " * 80 * long)
+    return Sheet(picture, title, answers, list(layers), "torchvision:alexnet · rule deconvnet (FTT) · " + "more " * 80 * long)
 
 
-def block_of(count: int, side: int, *, long: bool = False, **sizes: int) -> Block:
+def layer_of(count: int, side: int, *, long: bool = False, **sizes: int) -> LayerTiles:
     heading = "features." + "denseblock4.denselayer32." * 12 * long + "10"
-    return Block(heading, "256 maps of 13 x 13, field 163 px" + ", and so on" * 40 * long, tiles_of(count, side, **sizes))
+    return LayerTiles(heading, "256 maps of 13 x 13, field 163 px" + ", and so on" * 40 * long, tiles_of(count, side, **sizes))
 
 
 SHEETS = {
-    "1 tile": sheet_of(block_of(1, 163)),
-    "2 tiles": sheet_of(block_of(2, 11)),
-    "9 tiles": sheet_of(block_of(9, 163)),
-    "9 small tiles": sheet_of(block_of(9, 11)),
-    "16 tiles": sheet_of(block_of(16, 51)),
-    "64 tiles": sheet_of(block_of(64, 11)),
-    "512 tiles": sheet_of(block_of(512, 11)),
-    "3 blocks": sheet_of(block_of(9, 11), block_of(9, 51), block_of(9, 163)),
-    "3 uneven blocks": sheet_of(block_of(1, 11), block_of(12, 51), Block("empty")),
-    "portrait": sheet_of(block_of(9, 31, height=200, width=120), height=200, width=120),
-    "landscape": sheet_of(block_of(2, 31, height=30, width=200), block_of(3, 31), height=30, width=200),
-    "grey": sheet_of(block_of(9, 5, height=28, width=28, channels=1), height=28, width=28),
-    "whole maps": sheet_of(Block("fc", "", [Tile(signal(3, 224, 224), None, "281", 9.5), Tile(signal(3, 224, 224))])),
-    "long words": sheet_of(block_of(4, 31, height=200, width=60, long=True), height=200, width=60, long=True),
-    "long words, 2 blocks": sheet_of(block_of(1, 31, long=True), block_of(2, 31, long=True), long=True),
+    "1 tile": sheet_of(layer_of(1, 163)),
+    "2 tiles": sheet_of(layer_of(2, 11)),
+    "9 tiles": sheet_of(layer_of(9, 163)),
+    "9 small tiles": sheet_of(layer_of(9, 11)),
+    "16 tiles": sheet_of(layer_of(16, 51)),
+    "64 tiles": sheet_of(layer_of(64, 11)),
+    "512 tiles": sheet_of(layer_of(512, 11)),
+    "3 blocks": sheet_of(layer_of(9, 11), layer_of(9, 51), layer_of(9, 163)),
+    "3 uneven blocks": sheet_of(layer_of(1, 11), layer_of(12, 51), LayerTiles("empty")),
+    "portrait": sheet_of(layer_of(9, 31, height=200, width=120), height=200, width=120),
+    "landscape": sheet_of(layer_of(2, 31, height=30, width=200), layer_of(3, 31), height=30, width=200),
+    "grey": sheet_of(layer_of(9, 5, height=28, width=28, channels=1), height=28, width=28),
+    "whole maps": sheet_of(LayerTiles("fc", "", [Tile(signal(3, 224, 224), None, "281", 9.5), Tile(signal(3, 224, 224))])),
+    "long words": sheet_of(layer_of(4, 31, height=200, width=60, long=True), height=200, width=60, long=True),
+    "long words, 2 blocks": sheet_of(layer_of(1, 31, long=True), layer_of(2, 31, long=True), long=True),
     "no block": sheet_of(),
-    "no tile": sheet_of(Block("features.10", "no unit is active")),
-    "no words": Sheet(np.zeros((8, 9, 3), np.uint8), blocks=[Block("", tiles=[Tile(signal(3, 4, 5))])]),
+    "no tile": sheet_of(LayerTiles("features.10", "no unit is active")),
+    "no words": Sheet(np.zeros((8, 9, 3), np.uint8), layers=[LayerTiles("", tiles=[Tile(signal(3, 4, 5))])]),
 }
 
 
@@ -371,7 +371,7 @@ SHEETS = {
 @pytest.mark.parametrize("options", [{}, {"columns": 5}, {"tile_size": 24}], ids=str)
 def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int]) -> None:
     """Every word and drawing stands inside the margins, and no two share a pixel."""
-    page = lay_out(SHEETS[name], **options)
+    page = lay_out_sheet(SHEETS[name], **options)
     boxes = [(item.left, item.top, item.left + item.width, item.top + item.height) for item in page.items]
     for left, top, right, bottom in boxes:
         assert left >= MARGIN
@@ -397,7 +397,7 @@ def test_drawn_ink_stays_in_its_box() -> None:
 
 
 def texts(sheet: Sheet, **options: int) -> list[str]:
-    return [item.text for item in lay_out(sheet, **options).items if isinstance(item, Words)]
+    return [item.text for item in lay_out_sheet(sheet, **options).items if isinstance(item, Words)]
 
 
 def test_a_sheet_says_what_it_shows() -> None:
@@ -422,20 +422,22 @@ def test_a_sheet_says_when_windows_are_left_out() -> None:
 
 def test_tile_and_window_carry_one_colour() -> None:
     """Each coloured tile's frame colour is found on the picture's copy, and a whole map draws no rectangle."""
-    page = lay_out(SHEETS["9 small tiles"])
+    page = lay_out_sheet(SHEETS["9 small tiles"])
     picture, *tiles = [item.image for item in page.items if isinstance(item, Drawing)]
     frames = [tile.getpixel((0, 0)) for tile in tiles]
     assert frames == list(COLOURS)
     seen = {colour for _, colour in picture.getcolors(1 << 20) or []}
     assert set(frames) <= seen
     sheet = SHEETS["whole maps"]
-    whole = next(item.image for item in lay_out(sheet).items if isinstance(item, Drawing))
+    whole = next(item.image for item in lay_out_sheet(sheet).items if isinstance(item, Drawing))
     assert np.array_equal(np.asarray(whole), np.asarray(enlarge(sheet.picture, 2)))
 
 
 def test_columns_and_tile_size_are_obeyed() -> None:
     """`columns` tiles stand in a row, each with its longer side `tile_size` pixels inside its frame."""
-    drawings = [item for item in lay_out(SHEETS["9 tiles"], columns=4, tile_size=50).items if isinstance(item, Drawing)][1:]
+    drawings = [item for item in lay_out_sheet(SHEETS["9 tiles"], columns=4, tile_size=50).items if isinstance(item, Drawing)][
+        1:
+    ]
     assert [sum(item.top == top for item in drawings) for top in sorted({item.top for item in drawings})] == [4, 4, 1]
     assert {item.image.size for item in drawings} == {(54, 54)}
 
@@ -443,10 +445,10 @@ def test_columns_and_tile_size_are_obeyed() -> None:
 def test_default_sheets_are_of_a_size_to_look_at() -> None:
     """One block of up to 16 fits a screen, 512 tiles stay below 2,600 pixels either way, and drawing twice gives the same."""
     for name in ("1 tile", "2 tiles", "9 tiles", "9 small tiles", "16 tiles", "3 blocks"):
-        page = lay_out(SHEETS[name])
+        page = lay_out_sheet(SHEETS[name])
         assert page.width <= 1440
         assert page.height <= 720
-    many = lay_out(SHEETS["512 tiles"])
+    many = lay_out_sheet(SHEETS["512 tiles"])
     assert max(many.width, many.height) < 2600
     assert draw_sheet(SHEETS["9 tiles"]).tobytes() == draw_sheet(SHEETS["9 tiles"]).tobytes()
 
@@ -454,9 +456,9 @@ def test_default_sheets_are_of_a_size_to_look_at() -> None:
 def test_shared_tone_is_shared_by_all_blocks() -> None:
     """With `shared`, a faint block beside a strong one is drawn faint."""
     strong, faint = (Tile(np.full((3, 8, 8), value)) for value in (4.0, 1.0))
-    sheet = sheet_of(Block("a", tiles=[strong]), Block("b", tiles=[faint]))
+    sheet = sheet_of(LayerTiles("a", tiles=[strong]), LayerTiles("b", tiles=[faint]))
     for tone, greys in (("shared", [255, 159]), ("symmetric", [255, 255])):
-        drawings = [item.image for item in lay_out(sheet, tone=tone).items if isinstance(item, Drawing)]
+        drawings = [item.image for item in lay_out_sheet(sheet, tone=tone).items if isinstance(item, Drawing)]
         assert [drawings[place].getpixel((40, 40))[0] for place in (1, 3)] == greys
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "version",
     "errors",
+    "choices",
     "units",
     "memory",
     "progress",
@@ -26,6 +27,7 @@ ORDER = [
     "drawings",
     "render",
     "results",
+    "sheets",
     "receptive_field",
     "tape",
     "rules",

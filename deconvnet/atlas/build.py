@@ -11,10 +11,10 @@ from importlib import resources
 from pathlib import Path
 
 from .. import rules as rules_
+from ..choices import TONES, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
 from ..optional import require
-from ..render.tone import TONES
 from ..scanning.table import Scan
 from .draw import Look, draw_pictures, draw_sheets
 from .manifest import Folder
@@ -51,7 +51,7 @@ def write_atlas(
     *,
     layers: Sequence[str] | None = None,
     rule: str = "deconvnet",
-    tone: str = "symmetric",
+    tone: Tone = "symmetric",
     tile: int = TILE,
     memory: int | None = None,
     progress: bool = False,

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..choices import Tone
 from ..images import to_rgb
 from ..progress import is_hidden
 from ..scanning.engine_local import default_workers, prefetch
@@ -28,7 +29,7 @@ class Look:
     """How the sheets of an atlas are drawn."""
 
     rule: str
-    tone: str
+    tone: Tone
     layout: Layout
     memory: int | None = None
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..choices import Tone
 from ..render.example import draw_examples
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Layout:
         return col * (self.tile + SLIT), row * (self.tile + SLIT)
 
 
-def draw_sheet(shown: Sequence[PlateExample], layout: Layout, tone: str) -> Image.Image:
+def draw_sheet(shown: Sequence[PlateExample], layout: Layout, tone: Tone) -> Image.Image:
     """Draw a channel's examples at their places, RGBA; what lies between tiles is clear, as is the place of a missing one."""
     sheet = Image.new("RGBA", (layout.width, layout.half))
     drawn = draw_examples([one.example for one in shown], layout.tile, tone=tone)

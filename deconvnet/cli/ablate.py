@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
@@ -27,7 +28,7 @@ def ablate(
     channel: int | None,
     signals: int,
     seed: int,
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

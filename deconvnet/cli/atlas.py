@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..choices import Tone
 from .options import say
 from .plate import load_scanned
 from .project import TONES, RuleType
@@ -29,7 +30,7 @@ def atlas(
     out: str,
     layers: tuple[str, ...],
     rule: str,
-    tone: str,
+    tone: Tone,
     tile: int,
     root: str | None,
     model: str | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from ..errors import OptionError
 from ..units import parse_channels
 from .options import MODEL_HELP, with_device, with_preprocess
@@ -41,7 +42,7 @@ def evolve(
     channels: tuple[str, ...],
     count: int,
     seed: int,
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

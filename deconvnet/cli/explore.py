@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
 from .project import TONES, RuleType
 
@@ -47,7 +48,7 @@ def explore(
     size: int | None,
     layer: str | None,
     rule: str,
-    tone: str,
+    tone: Tone,
     overlap: str,
     lrn: str,
     port: int,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from ..units import parse_channels
 from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
 
@@ -30,7 +31,7 @@ def faithful(
     area: float,
     seeds: int,
     seed: int,
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

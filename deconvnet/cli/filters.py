@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
@@ -25,7 +26,7 @@ def filters(
     second: str | None,
     top: int,
     bands: tuple[float, float],
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from .study import check_results, draw_several, drawn, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
@@ -60,7 +61,7 @@ def occlude(
     stride: int | None,
     fill: Any,
     others: str | None,
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

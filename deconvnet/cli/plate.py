@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..choices import Tone
 from ..errors import OptionError, UnitError
 from ..units import parse_channels
 from .options import say
@@ -42,7 +43,7 @@ def plate(
     count: int | None,
     seed: int,
     rule: str,
-    tone: str,
+    tone: Tone,
     page: int,
     root: str | None,
     model: str | None,
@@ -58,7 +59,7 @@ def plate(
     deconvnet plate alexnet.scan --layer features.11 --channel 151 --out plate.png
     deconvnet plate alexnet.scan --layer features.11 --out layer.pdf
     """
-    from ..render.sheet import check_suffix
+    from ..render.save import check_suffix
     from ..scanning import Scan
 
     out = out or f"plate-{layer}.png"

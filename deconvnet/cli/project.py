@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..choices import Tone
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
 from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_weights, write_json
@@ -102,7 +103,7 @@ def project(
     rule: str,
     overlap: str,
     lrn: str,
-    tone: str,
+    tone: Tone,
     memory: int | None,
     crop: bool | None,
     outs: tuple[str, ...],
@@ -158,7 +159,8 @@ def _projections(net: DeconvNet, file: Any, layers: Sequence[str], asked: dict[s
 
 def _targets(files: Sequence[Any], outs: Sequence[str], model: str) -> list[list[Path]]:
     """Return where each picture's sheet goes, before any work is done."""
-    from ..render.sheet import check_suffix
+    from ..render.save import check_suffix
+    from ..sheets import SHEET_SUFFIXES
 
     names = _sheet_names(files, model)
     if not outs:
@@ -166,7 +168,7 @@ def _targets(files: Sequence[Any], outs: Sequence[str], model: str) -> list[list
     folders = [Path(out) for out in outs if Path(out).is_dir() or out.endswith("/") or not Path(out).suffix]
     for out in outs:
         if Path(out) not in folders:
-            check_suffix(out)
+            check_suffix(out, SHEET_SUFFIXES)
             if not Path(out).absolute().parent.is_dir():
                 raise OptionError(f"cannot write {out!r}: there is no folder {str(Path(out).parent)!r}. Make it first.")
     if len(files) > 1 and len(folders) < len(outs):
@@ -194,8 +196,8 @@ def _sheet_names(files: Sequence[Any], model: str) -> list[str]:
     return names
 
 
-def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: str, crop: bool | None, quiet: bool) -> None:
-    from ..render.sheet import save_sheet
+def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: Tone, crop: bool | None, quiet: bool) -> None:
+    from ..sheets import save_sheet
 
     for path in paths:
         save_sheet(projections, path, tone=tone, crop=crop)

@@ -27,7 +27,7 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
     \b
     deconvnet report net.scan --out report.png
     """
-    from ..render.sheet import check_suffix
+    from ..render.save import check_suffix
     from ..render.table import table_text
     from ..scanning import Scan
     from ..scanning.report import layer_report, plot

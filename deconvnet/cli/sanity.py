@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import Tone
 from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
@@ -29,7 +30,7 @@ def sanity(
     top: int,
     seeds: int,
     seed: int,
-    tone: str,
+    tone: Tone,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,

@@ -89,10 +89,10 @@ def figure_name(study: str, model: str) -> str:
 def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> None:
     """Refuse, before any work is done, names that could not be written."""
     from ..errors import OptionError
-    from ..render.save import FORMATS
+    from ..render.save import check_suffix
 
-    if out and Path(out).suffix.lower() not in FORMATS:
-        raise OptionError(f"cannot save {out!r}: the suffix is {Path(out).suffix!r}. Use one of {', '.join(FORMATS)}.")
+    if out:
+        check_suffix(out)
     for name in filter(None, (out, npz_to, json_to)):
         if name != "-" and not Path(name).absolute().parent.is_dir():
             raise OptionError(f"cannot write {name!r}: there is no folder {str(Path(name).parent)!r}. Make it first.")

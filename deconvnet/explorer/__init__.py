@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ..choices import Tone
 from ..errors import MissingPackageError
 from ..images import Picture
 from ..models import LoadedModel
@@ -31,7 +32,7 @@ def explore(
     *,
     layer: str | None = None,
     rule: str = "deconvnet",
-    tone: str = "symmetric",
+    tone: Tone = "symmetric",
 ) -> Board | Projection:
     """Explore a model on a picture, in Jupyter: put it last in a cell.
 

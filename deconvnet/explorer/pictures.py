@@ -13,9 +13,9 @@ from PIL import Image
 from ..images import to_rgb
 from ..projection import Projection
 from ..render import COLOURS, apply_tone, draw_windows
-from ..render.sheet import sheet_of
 from ..render.text import size_text
 from ..render.tile import draw_tile
+from ..sheets import make_tiles
 from .state import Explorer, Maps
 
 COLUMNS = 6  # of the mosaic
@@ -62,7 +62,7 @@ def picture(explorer: Explorer) -> Image.Image:
 def patch_and_projection(explorer: Explorer) -> tuple[Image.Image, Image.Image]:
     """Draw what the unit's window holds of the picture, and beside it the projection; hatched is what lies beyond the edge."""
     projection = explorer.projection
-    tile = sheet_of([projection]).blocks[0].tiles[0]
+    tile = make_tiles(projection)[0]
     pixels = np.asarray(tile.pixels)
     (shown,) = apply_tone([pixels], explorer.tone, inside=[tile.reached or tile.inside])
     colour = None if tile.window is None or tile.window.covers(*projection.frame[1:]) else COLOURS[0]
@@ -99,7 +99,7 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("window", f"{size_text((window.height, window.width))} pixels{', the whole picture' if whole else ''}"),
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
     ]
-    answers = ", ".join(f"{name} {share:.0%}" for name, share in projection.seen[0].answers if share >= 0.005)
+    answers = ", ".join(f"{name} {share:.0%}" for name, share in projection.seen[0].top_classes if share >= 0.005)
     return [*rows, ("the net says", answers)] if answers else rows
 
 

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import TONES, Tone
 from ..errors import NoRuleError, OptionError, UnknownLayerError, check_option, did_you_mean
 from ..images import Picture
 from ..net import DeconvNet, Layer
 from ..projection import Projection, as_maps, check_unit, default_layer
 from ..recording import Recording
-from ..render import TONES
 from ..rules import BITS, parse_rule
 from ..units import Unit
 
@@ -53,7 +53,7 @@ class Explorer:
     _answer: Projection
 
     def __init__(
-        self, net: DeconvNet, picture: Any, *, layer: str | None = None, rule: str = "deconvnet", tone: str = "symmetric"
+        self, net: DeconvNet, picture: Any, *, layer: str | None = None, rule: str = "deconvnet", tone: Tone = "symmetric"
     ) -> None:
         parse_rule(rule)
         check_option("tone", tone, TONES_OF_ONE)
@@ -121,7 +121,7 @@ class Explorer:
         parse_rule(rule)
         self.rule = rule
 
-    def choose_tone(self, tone: str) -> None:
+    def choose_tone(self, tone: Tone) -> None:
         """Show signed values otherwise."""
         check_option("tone", tone, TONES_OF_ONE)
         self.tone = tone

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from ..choices import TONES
 from .example import Drawn, Example, Panel, draw_examples
-from .grid import Block, Sheet, draw_sheet
 from .overlay import COLOURS, draw_windows
-from .pages import save_plates
 from .plate import draw_plate, plate_shape
+from .plate_files import save_plates
 from .save import read_settings, save_arrays, save_picture, write_atomic
+from .sheet import LayerTiles, Sheet, draw_sheet
 from .tile import Tile
-from .tone import TONES, apply_tone
+from .tone import apply_tone
 
 __all__ = [
     "COLOURS",
     "TONES",
-    "Block",
     "Drawn",
     "Example",
+    "LayerTiles",
     "Panel",
     "Sheet",
     "Tile",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import Tone
 from ..errors import OptionError
 from ..units import Window
 from .tile import FRAME, draw_tile
@@ -60,7 +61,7 @@ class Panel:
     note: str = ""
 
 
-def draw_examples(examples: Sequence[Example], side: int, *, tone: str = "symmetric", percentile: float = 99.5) -> list[Drawn]:
+def draw_examples(examples: Sequence[Example], side: int, *, tone: Tone = "symmetric", percentile: float = 99.5) -> list[Drawn]:
     """Tone the examples of one channel and draw them with their longer side `side` pixels, of `plate_shape`.
 
     `tone` and `percentile` are those of `apply_tone`; a tone that shares its scale shares it among the examples given.
@@ -87,7 +88,7 @@ def draw_examples(examples: Sequence[Example], side: int, *, tone: str = "symmet
     ]
 
 
-def draw_panel(panel: Panel, side: int, *, tone: str = "symmetric", percentile: float = 99.5) -> Panel:
+def draw_panel(panel: Panel, side: int, *, tone: Tone = "symmetric", percentile: float = 99.5) -> Panel:
     """Return the panel with its examples drawn, their longer side `side` pixels; those already drawn stay as they are."""
     waiting = iter(
         draw_examples([one for one in panel.examples if isinstance(one, Example)], side, tone=tone, percentile=percentile)

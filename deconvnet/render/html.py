@@ -1,4 +1,4 @@
-"""What recordings and scans show of themselves in a notebook: HTML in which every word is escaped."""
+"""What a notebook shows of pictures and scans: HTML in which every word is escaped."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..images import to_rgb
+from ..images import ShownImage, to_rgb
 from .table import table_html
 
 if TYPE_CHECKING:
-    from ..recording import Recording
     from ..scanning import Scan
 
-MOST = 12  # pictures shown of a recording
 SIDE = 128  # pixels of a picture's longer side
 
 
-def recording_html(recording: Recording) -> str:
-    """Return a recording's first pictures, as the net saw them, with their names and what the net said, and what was kept."""
-    cells = []
-    for number in range(min(len(recording), MOST)) if recording.show else ():
-        seen: Any = recording.show(recording, number)  # type: ignore[misc]
-        said = ", ".join(f"{name} {share:.0%}" for name, share in seen.answers[:1])
-        cells.append((thumbnail(Image.fromarray(to_rgb(seen.pixels))), PurePath(seen.source).name, said))
-    more = len(recording) - len(cells)
-    note = repr(recording) if more <= 0 or not cells else f"{recording!r}; {more} more images"
+def images_html(images: Sequence[ShownImage], note: str) -> str:
+    """Set images beside each other, each with its name and its most probable class, over a line of text."""
+    cells = [
+        (
+            thumbnail(Image.fromarray(to_rgb(image.pixels))),
+            PurePath(image.source).name,
+            ", ".join(f"{name} {share:.0%}" for name, share in image.top_classes[:1]),
+        )
+        for image in images
+    ]
     return f"{_figures(cells)}<p>{escape(note)}</p>"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from ..choices import Tone
 from ..errors import OptionError
 from .example import Drawn, Panel, draw_panel
 from .page import PAPER, Box, below, beside, drawing, framed, line, over, paint
@@ -57,7 +58,7 @@ def plate_shape(count: int, *, columns: int | None = None, tile: int | None = No
 def draw_plate(
     panels: Sequence[Panel],
     *,
-    tone: str = "symmetric",
+    tone: Tone = "symmetric",
     percentile: float = 99.5,
     title: str = "",
     footer: str = "",
@@ -77,7 +78,7 @@ def draw_plate(
 def lay_out_plate(
     panels: Sequence[Panel],
     *,
-    tone: str = "symmetric",
+    tone: Tone = "symmetric",
     percentile: float = 99.5,
     title: str = "",
     footer: str = "",

@@ -1,8 +1,8 @@
 """Figures and arrays written to disk: whole or not at all, the same bytes every time, with the settings that made them inside.
 
-A figure that cannot say how it was made cannot be made again, so its settings travel in the file; a date in it would make two
+A figure that cannot say how it was made cannot be made again, so its settings travel in the file. A date in it would make two
 equal figures differ, so there is none. Everything is written to a file beside the target and moved over it once it is complete:
-a run that is interrupted leaves no half a picture under a good name.
+an interrupted run leaves no half-written picture under a good name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,25 +27,47 @@ RESOLUTION = 150  # dots per inch of a PDF: a sheet of 1,000 pixels prints 17 cm
 _JPEG_COMMENT = 65_533  # bytes
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None) -> None:
-    """Save a picture as PNG, JPEG or PDF, by the suffix of `path`, with the settings that made it as JSON inside.
+def save_picture(image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None) -> list[Path]:
+    """Save a picture with the settings that made it inside, as JSON.
 
-    PNG keeps them as the text `deconvnet`, JPEG as its comment, PDF as its subject; PNG alone keeps the pixels exactly. The
-    same picture and settings give the same bytes.
+    The same picture and settings give the same bytes. PNG alone keeps the pixels exactly.
+
+    Args:
+        image: the picture.
+        path: the file. Its suffix chooses the format: .png keeps the settings as the text `deconvnet`, .jpg as its comment,
+            .pdf as its subject.
+        settings: what made the picture; None stores nothing.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OptionError: another suffix, a file that cannot be written, or settings that are too long for a JPEG.
     """
+    check_suffix(path)
     path = Path(path)
-    write = FORMATS.get(path.suffix.lower())
-    if write is None:
-        raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Use one of {', '.join(FORMATS)}.")
+    write = _WRITERS[path.suffix.lower()]
     text = "" if settings is None else json.dumps(settings, default=str)
     if write is _write_jpeg and len(text) > _JPEG_COMMENT:
         raise OptionError(f"cannot save {str(path)!r}: its settings are too long for a JPEG comment. Save it as .png.")
     with write_atomic(path) as handle:
         write(image, handle, text)
+    return [path]
 
 
-def save_arrays(path: str | os.PathLike[str], /, **arrays: npt.ArrayLike) -> None:
-    """Save named arrays in one compressed .npz file, which `numpy.load` opens; the same arrays give the same bytes."""
+def save_arrays(path: str | os.PathLike[str], /, **arrays: npt.ArrayLike) -> list[Path]:
+    """Save named arrays in one compressed file, which `numpy.load` opens; the same arrays give the same bytes.
+
+    Args:
+        path: the file, which ends in .npz.
+        arrays: numbers or text, by name.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OptionError: another suffix, an array of Python objects, or a file that cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Arrays are saved as .npz.")
@@ -55,10 +77,26 @@ def save_arrays(path: str | os.PathLike[str], /, **arrays: npt.ArrayLike) -> Non
             raise OptionError(f"cannot save {name!r}: it holds Python objects. Give numbers or text.")
     with write_atomic(path) as handle:
         np.savez_compressed(handle, **values)  # type: ignore[arg-type]
+    return [path]
+
+
+def check_suffix(path: str | os.PathLike[str], suffixes: Iterable[str] | None = None) -> None:
+    """Raise `OptionError` unless the file's suffix is one of `suffixes`, by default those of pictures.
+
+    For checks before any work is done.
+    """
+    known = list(PICTURE_SUFFIXES if suffixes is None else suffixes)
+    suffix = Path(path).suffix
+    if suffix.lower() not in known:
+        raise OptionError(f"cannot save {os.fspath(path)!r}: the suffix is {suffix!r}. Use one of {', '.join(known)}.")
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read back the settings in a PNG or JPEG that `save_picture` wrote."""
+    """Read the settings in a PNG or JPEG that `save_picture` wrote.
+
+    Raises:
+        PictureError: the file cannot be read, or holds no settings.
+    """
     name = repr(os.fspath(path))
     try:
         with Image.open(path) as image:
@@ -76,10 +114,13 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file that appears at `path`, over what stood there, once the block ends; after an error nothing has changed.
+    """Open a file for writing that replaces `path` once the block ends; after an error nothing has changed.
 
-    with write_atomic("table.bin") as handle:
-        handle.write(rows)
+    Raises:
+        OptionError: the folder does not exist, or the disk refuses the file.
+
+        >>> with write_atomic("table.bin") as handle:
+        ...     handle.write(rows)
     """
     path = Path(path)
     target = Path(os.path.realpath(path))  # through a link, not in place of it
@@ -94,7 +135,7 @@ def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.replace(beside, target)
     except OSError as error:
         if error.errno is None:
-            raise  # no failure of the disk: whatever the block was doing
+            raise  # not the disk's: raised by what the block does
         raise OptionError(f"cannot write {str(path)!r}: {error.strerror}. Choose another place.") from error
     finally:
         beside.unlink(missing_ok=True)
@@ -117,10 +158,12 @@ def _write_pdf(image: Image.Image, handle: IO[bytes], settings: str) -> None:
     image.convert("RGB").save(handle, "PDF", subject=settings, **quality, **dates_off)
 
 
-#: What a suffix is written with.
-FORMATS: dict[str, Callable[[Image.Image, IO[bytes], str], None]] = {
+_WRITERS: dict[str, Callable[[Image.Image, IO[bytes], str], None]] = {
     ".png": _write_png,
     ".jpg": _write_jpeg,
     ".jpeg": _write_jpeg,
     ".pdf": _write_pdf,
 }
+
+#: The suffixes of the formats that pictures are saved in.
+PICTURE_SUFFIXES = tuple(_WRITERS)

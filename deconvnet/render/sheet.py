@@ -1,129 +1,210 @@
-"""From projections to a sheet: what is drawn of each, and what is written under it."""
+"""A sheet: the picture that the net saw, and beside it the projections of its units, layer by layer.
+
+A reader has to find where each tile lies in the picture, so tiles and their windows have the same colour: on the picture itself
+where the sheet shows one layer, on a small copy beside each layer where it shows more. Nine colours can be told apart; further
+tiles get a grey frame and no window, and the sheet says so.
+"""
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
-from ..errors import DeconvnetError, OptionError
-from ..images import to_rgb
-from ..units import Unit, Window
-from .grid import Block, Sheet, draw_sheet
-from .save import FORMATS, save_arrays, save_picture
-from .tile import Tile
+from ..choices import Tone
+from ..errors import OptionError
+from .overlay import COLOURS, Colour, draw_windows
+from .page import Box, below, beside, drawing, framed, line, paint
+from .text import BODY, FAINT, HEADING, SMALL, TITLE, percent, text_width, wrap
+from .tile import FRAME, GAP, Tile, tile_colours, tile_rows
+from .tone import Pixels, apply_tone
 
-if TYPE_CHECKING:
-    from ..projection import Projection
+MARGIN = 24
+GUTTER = 32  # between the picture and the tiles
+PICTURE_SIDE = 448  # the longer side of the input picture beside the tiles of a single layer
+SMALLEST_TILE = 72
+LARGEST_TILE = {True: PICTURE_SIDE - 2 * FRAME, False: 208}  # with a single layer; with several
 
 
-def sheet_of(projections: Sequence[Projection], *, tone: str = "symmetric", crop: bool | None = None) -> Sheet:
-    """Lay out the projections of one image as a sheet, a block for each layer.
+@dataclass(frozen=True, eq=False)
+class LayerTiles:
+    """The tiles of one layer.
 
-    `crop`: True draws each unit's window, False the whole frame, None the window where it is smaller than the frame.
+    Attributes:
+        heading: the layer's name.
+        note: what else is known of it: "256 channels of 13x13, field 163x163 px".
+        tiles: the tiles, the strongest unit first.
     """
-    images = {unit.image for projection in projections for unit in projection.units}
-    if len(images) > 1:
-        raise OptionError(f"a sheet shows the units of one image, found those of {len(images)}. Project each image by itself.")
-    first = projections[0]
-    seen = first.seen[next(iter(images or first.seen))]
-    return Sheet(
-        picture=to_rgb(seen.pixels),
-        title=os.path.basename(seen.source),
-        answers=list(seen.answers),
-        blocks=[Block(projection.layer, projection.note, _tiles(projection, crop)) for projection in projections],
-        footer=_footer(first.settings, tone),
-    )
+
+    heading: str
+    note: str = ""
+    tiles: Sequence[Tile] = ()
 
 
-def _tiles(projection: Projection, crop: bool | None) -> list[Tile]:
-    height, width = projection.frame[1:]
-    pixels = projection.pixels if crop is False else None
-    crops = projection.crops() if pixels is None else list(pixels)
-    return [
-        _tile(unit, np.asarray(part), window, height, width, crop)
-        for unit, part, window in zip(projection.units, crops, projection.windows, strict=True)
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Everything that a sheet shows.
+
+    Attributes:
+        picture: (H, W, 3), 0..255: exactly the pixels that the net saw.
+        title: the picture's name.
+        top_classes: the most probable classes with their probabilities, 0..1, the highest first.
+        layers: the tiles, layer by layer.
+        footer: how the sheet was made: model, rule, tone, version.
+    """
+
+    picture: Pixels
+    title: str = ""
+    top_classes: Sequence[tuple[str, float]] = ()
+    layers: Sequence[LayerTiles] = ()
+    footer: str = ""
+
+
+def draw_sheet(
+    sheet: Sheet,
+    *,
+    tone: Tone = "symmetric",
+    percentile: float = 99.5,
+    columns: int | None = None,
+    tile_size: int | None = None,
+) -> Image.Image:
+    """Draw a sheet as an RGB picture.
+
+    Args:
+        sheet: what to draw.
+        tone: how signed values become pixels: see `apply_tone`.
+        percentile: of |x|, above 0 and at most 100: the end of the tone's scale.
+        columns: tiles in a row. None: as many as rows for a single layer, up to nine for several.
+        tile_size: the longer side of a tile, in pixels, 8 or more. None: chosen so that the sheet fits a screen.
+
+    Raises:
+        OptionError: an option is out of its range, or the picture is not (H, W, 3).
+
+        >>> layer = LayerTiles("conv1", tiles=[Tile(np.ones((3, 11, 11)), label="7")])
+        >>> draw_sheet(Sheet(np.zeros((224, 224, 3), np.uint8), "cat.jpg", layers=[layer])).mode
+        'RGB'
+    """
+    return paint(lay_out_sheet(sheet, tone=tone, percentile=percentile, columns=columns, tile_size=tile_size))
+
+
+def lay_out_sheet(
+    sheet: Sheet,
+    *,
+    tone: Tone = "symmetric",
+    percentile: float = 99.5,
+    columns: int | None = None,
+    tile_size: int | None = None,
+) -> Box:
+    """Position everything that `draw_sheet` draws, without painting it."""
+    if columns is not None and columns < 1:
+        raise OptionError(f"columns cannot be {columns}: a row has at least one tile.")
+    if tile_size is not None and tile_size < 8:
+        raise OptionError(f"tile_size cannot be {tile_size}: a tile has at least 8 pixels.")
+    if sheet.picture.ndim != 3 or sheet.picture.shape[2] != 3 or not sheet.picture.size:
+        raise OptionError(f"a picture of shape {sheet.picture.shape} cannot be drawn. Give (H, W, 3).")
+    toned = _tone_layers(sheet.layers, tone, percentile)
+    single = len(sheet.layers) <= 1
+    columns = columns or _default_columns([len(layer.tiles) for layer in sheet.layers], single)
+    side = tile_size or _default_side(max((len(layer.tiles) for layer in sheet.layers), default=1), columns, single)
+    body = (_single_layer if single else _several_layers)(sheet, toned, columns, side)
+    footer = [line(text, SMALL, body.width, ink=FAINT) for text in wrap(sheet.footer, SMALL, body.width)]
+    return framed(below([body, below(footer)], gap=20) if footer else body, MARGIN)
+
+
+def _default_columns(counts: list[int], single: bool) -> int:
+    """Return the side of the square that holds a single layer's tiles, or even rows of up to nine tiles for several layers."""
+    most = max([*counts, 1])
+    return math.ceil(math.sqrt(most)) if single and most > 2 else math.ceil(most / math.ceil(most / 9))
+
+
+def _default_side(count: int, columns: int, single: bool) -> int:
+    """Return the tile size that makes a single layer as high as the picture beside it, or several fill a page's width."""
+    across = (1024 if single else 1060) // columns - GAP - 2 * FRAME
+    down = 560 // math.ceil(max(count, 1) / columns) - GAP - 2 * FRAME - 16 if single else across
+    return min(max(min(across, down), SMALLEST_TILE), LARGEST_TILE[single])
+
+
+def _tone_layers(layers: Sequence[LayerTiles], tone: Tone, percentile: float) -> list[list[Pixels]]:
+    """Tone all tiles of the sheet together, since a tone may share its scale among them."""
+    tiles = [tile for layer in layers for tile in layer.tiles]
+    scaled_by = [tile.reached or tile.inside for tile in tiles]
+    toned = iter(apply_tone([tile.pixels for tile in tiles], tone, percentile=percentile, inside=scaled_by))
+    return [[next(toned) for _ in layer.tiles] for layer in layers]
+
+
+def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int) -> Box:
+    """Lay out title, picture and classes on the left, and the tiles of one layer, if any, on the right."""
+    layer = sheet.layers[0] if sheet.layers else LayerTiles("")
+    height, width = sheet.picture.shape[:2]
+    colours = tile_colours(layer.tiles, height, width)
+    picture = _picture_with_windows(sheet.picture, layer.tiles, colours, PICTURE_SIDE)
+    room = max(picture.width, 300)
+    note = _joined(f"{height} x {width} pixels, as the net sees them", _window_note(layer.tiles, colours))
+    left = below([_headed(sheet.title, note, room), drawing(picture), *_class_rows(sheet.top_classes, room)], gap=8)
+    if not sheet.layers:
+        return left
+    rows = tile_rows(layer.tiles, toned[0], colours, columns, side)
+    right = below([_headed(layer.heading, layer.note, max(rows.width, 320)), rows], gap=8)
+    return beside([left, right], gap=GUTTER)
+
+
+def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int) -> Box:
+    """Lay out title and classes on top, then the tiles of each layer beside its own copy of the picture."""
+    copy_side = max(side + 2 * FRAME, 132)
+    headings: list[tuple[str, str]] = []
+    bodies: list[Box] = []
+    for layer, pixels in zip(sheet.layers, toned, strict=True):
+        colours = tile_colours(layer.tiles, *sheet.picture.shape[:2])
+        picture = _picture_with_windows(sheet.picture, layer.tiles, colours, copy_side)
+        rows = tile_rows(layer.tiles, pixels, colours, columns, side)
+        headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours))))
+        bodies.append(beside([drawing(picture), rows], gap=20))
+    width = max(480, *(body.width for body in bodies))
+    layers = [below([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
+    classes = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.top_classes), BODY, width)
+    top = [line(sheet.title, TITLE, width, keep_end=True), *(line(text, BODY, width, ink=FAINT) for text in classes)]
+    return below([below(top), *layers], gap=18)
+
+
+def _headed(title: str, note: str, width: int) -> Box:
+    """Set a title over a smaller note; an empty line keeps its height, so that columns align."""
+    return below([line(title, TITLE, width, keep_end=True), line(note, BODY, width, ink=FAINT)])
+
+
+def _heading_line(heading: str, note: str, width: int) -> Box:
+    """Set heading and note on one line; a long heading is cut before the note is."""
+    first = line(heading, HEADING, width - min(text_width(note, BODY) + 12, width // 2), keep_end=True)
+    used = min(sum(item.width for item in first.items) + 12, width)
+    second = line(note, BODY, width - used, ink=FAINT)
+    lowered = Box(second.width, first.height, second.moved(0, first.height - second.height - 1))
+    return beside([Box(used, first.height, first.items), lowered])
+
+
+def _window_note(tiles: Sequence[Tile], colours: Sequence[Colour | None]) -> str:
+    """Return how many windows are drawn, where some are not."""
+    drawn = sum(colour is not None for colour in colours)
+    return f"windows of the first {drawn} of {len(tiles)}" if drawn == len(COLOURS) < len(tiles) else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def _class_rows(top_classes: Sequence[tuple[str, float]], width: int) -> list[Box]:
+    """Set the classes below each other, their percentages in a column."""
+    percents = [percent(share, decimals=1) for _, share in top_classes]
+    column = max((text_width(text, BODY) for text in percents), default=0)
+    rows = [
+        beside([line(text, BODY, column, align="right"), line(name, BODY, width - column - 10)], gap=10)
+        for text, (name, _) in zip(percents, top_classes, strict=True)
     ]
+    return [below(rows)] if rows else []
 
 
-def _tile(unit: Unit, part: Any, window: Window, height: int, width: int, crop: bool | None) -> Tile:
-    inside = window.clip(height, width)
-    within = Window(inside.top - window.top, inside.left - window.left, inside.height, inside.width)
-    whole = crop is False
-    if crop is None and (window.height >= height or window.width >= width):
-        # a window as large as the frame shows mostly what lies beyond it: draw the frame
-        frame = np.zeros((part.shape[0], height, width), part.dtype)
-        frame[:, inside.top : inside.bottom, inside.left : inside.right] = part[
-            :, within.top : within.bottom, within.left : within.right
-        ]
-        part, whole = frame, True
-    return Tile(
-        pixels=part,
-        window=None if unit.row is None else window,
-        label=str(unit.channel),
-        activation=unit.activation,
-        row=unit.row,
-        col=unit.col,
-        inside=None if whole else within,
-        reached=inside if whole else None,
-    )
-
-
-def _footer(settings: dict[str, Any], tone: str) -> str:
-    weights = str(settings["weights"])
-    kind, _, digest = weights.partition(":")
-    parts = [
-        str(settings["model"]),
-        f"weights {kind} {digest[:8]}" if digest else f"{weights} weights",
-        f"rule {settings['rule']} ({settings['bits']}: mask, switches, rectify)",
-        f"overlap {settings['overlap']}, lrn {settings['lrn']}",
-        f"rules met: {', '.join(settings['statuses']) or 'none'}",
-        f"tone {tone}",
-        f"deconvnet {settings['version']}",
-    ]
-    return " · ".join(parts)
-
-
-def settings_of(projections: Sequence[Projection], *, tone: str, crop: bool | None) -> dict[str, Any]:
-    """Return what a saved sheet says about itself; the settings of several layers stand in a list, one each."""
-    units = [row for projection in projections for row in projection.to_json()]
-    shared = {
-        key: value for key, value in projections[0].settings.items() if key not in ("layer", "channels", "units", "statuses")
-    }
-    layers = [{key: projection.settings[key] for key in ("layer", "channels", "statuses")} for projection in projections]
-    own = ("path", "layer", "channel", "row", "col", "activation", "window")
-    return {**shared, "tone": tone, "crop": crop, "layers": layers, "units": [{key: row[key] for key in own} for row in units]}
-
-
-def save_sheet(
-    projections: Sequence[Projection], path: str | os.PathLike[str], *, tone: str = "symmetric", crop: bool | None = None
-) -> None:
-    """Write the projections of one image as .png, .jpg or .pdf, with their settings inside, or as .npz."""
-    check_suffix(path)
-    if Path(path).suffix.lower() == ".npz":
-        save_arrays(path, **_arrays(projections))
-    else:
-        image: Image.Image = draw_sheet(sheet_of(projections, tone=tone, crop=crop), tone=tone)
-        save_picture(image, path, settings=settings_of(projections, tone=tone, crop=crop))
-
-
-def check_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a file name that says nothing of its format, before any work is done."""
-    known = [*FORMATS, ".npz"]
-    if Path(path).suffix.lower() not in known:
-        raise OptionError(
-            f"cannot save {os.fspath(path)!r}: the suffix is {Path(path).suffix!r}. Use one of {', '.join(known)}."
-        )
-
-
-def _arrays(projections: Sequence[Projection]) -> dict[str, Any]:
-    """Return the arrays of one layer as they are; those of several under "layer/name"."""
-    if not projections:
-        raise DeconvnetError("there is no projection to save.")
-    if len(projections) == 1:
-        return projections[0].arrays()
-    return {f"{p.layer}/{name}": array for p in projections for name, array in p.arrays().items()}
+def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Image.Image:
+    """Draw the picture with its longer side `side` pixels, and the windows of the coloured tiles on it."""
+    pairs = [(tile.window, colour) for tile, colour in zip(tiles, colours, strict=True) if colour is not None]
+    windows, inks = [window for window, _ in pairs], [colour for _, colour in pairs]
+    return draw_windows(picture, windows, inks, side / max(picture.shape[:2]), width=2 if side >= 300 else 1)

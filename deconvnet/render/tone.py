@@ -1,9 +1,9 @@
 """From projections, which are signed and have no scale of their own, to pixels that can be shown.
 
-How a projection is toned decides what a reader believes to see, so it is a named option and never left to the data. By default
-zero is mid-grey, as in the paper's figures, and each tile has a scale of its own. The scale is a percentile, because one bright
-pixel would otherwise flatten all the others, and it is taken inside the frame only: what lies beyond the picture's edge is
-padding, not signal.
+The tone decides what a reader believes to see, so it is a named option and never left to the data. By default zero is mid-grey,
+as in the paper's figures, and each tile has a scale of its own. The scale is a percentile, because one bright pixel would
+otherwise flatten all the others, and it is taken inside the frame only: what lies beyond the picture's edge is padding, not
+signal.
 """
 
 from __future__ import annotations
@@ -14,27 +14,45 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import TONES, Tone
 from ..errors import OptionError, check_option
 from ..units import Window
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
 
-MISSING = (255, 0, 255)  # a NaN is shown in magenta: it must not pass for a grey
+NAN_COLOUR = (255, 0, 255)  # magenta: a NaN must not pass for a grey
 
 
 def apply_tone(
     crops: Sequence[npt.NDArray[np.floating]],
-    tone: str = "symmetric",
+    tone: Tone = "symmetric",
     *,
     percentile: float = 99.5,
     inside: Sequence[Window | None] | None = None,
 ) -> list[Pixels]:
-    """Turn projections into pixels: (C, h, w) floats of any sign and size -> (h, w, 3), 0..255, for each crop.
+    """Turn projections into pixels that can be shown.
 
-    Three channels are shown as colour; any other count as the grey of its mean. `inside` tells for each crop which part of it,
-    in its own rows and columns, lies in the frame (None: all of it). The scale is the `percentile` of |x| there, or the largest
-    |x| where that percentile is zero: a few pixels on nothing. Infinities are clipped to the ends, a NaN is magenta.
+    Args:
+        crops: projections (C, h, w) of any sign and size. Three channels are shown as colours, any other number of channels as
+            the grey of their mean.
+        tone: how values become pixels. The scale s of a crop is a percentile of |x|.
+            "symmetric": zero is mid-grey, -s black, s white.
+            "shared": symmetric with one scale for all crops, so that brightness can be compared.
+            "grey": symmetric, of the mean over the channels: structure without the colour noise of stride and pooling.
+            "minmax": the smallest value is black, the largest white; zero may be any grey.
+            "positive": zero and everything below is black, s white.
+            "magnitude": the largest |x| over the channels, as a grey: zero is black, s white.
+            "sigmoid": as symmetric, with faint values lifted (Mahendran & Vedaldi, ECCV 2016).
+        percentile: of |x| inside the frame, above 0 and at most 100. Where it is zero, the largest |x| is the scale instead: a
+            few pixels on nothing.
+        inside: for each crop the part that lies in the frame, in the crop's rows and columns; None: all of it.
+
+    Returns:
+        (h, w, 3), 0..255, for each crop. Infinities are clipped to the ends of the scale, a NaN is magenta.
+
+    Raises:
+        OptionError: the tone is unknown, or the percentile out of its range.
 
         >>> apply_tone([np.array([[[-2.0, 0.0, 2.0]]])])[0][0, :, 0]
         array([  0, 128, 255], dtype=uint8)
@@ -43,50 +61,50 @@ def apply_tone(
     if not 0 < percentile <= 100:
         raise OptionError(f"percentile cannot be {percentile!r}: it is above 0 and at most 100.")
     values = [_channels_to_show(crop, grey=tone == "grey") for crop in crops]
-    seen = [_finite_inside(crop, part) for crop, part in zip(values, inside or [None] * len(values), strict=True)]
-    if tone == "shared" and seen:
-        seen = [np.concatenate(seen)] * len(values)
-    return [_to_pixels(TONES[tone](crop, inner, percentile)) for crop, inner in zip(values, seen, strict=True)]
+    scaled_by = [_finite_inside(crop, window) for crop, window in zip(values, inside or [None] * len(values), strict=True)]
+    if tone == "shared" and values:
+        scaled_by = [np.concatenate(scaled_by)] * len(values)
+    return [_to_pixels(_TO_GREYS[tone](crop, inner, percentile)) for crop, inner in zip(values, scaled_by, strict=True)]
 
 
-def _symmetric(crop: Values, seen: Values, percentile: float) -> Values:
-    """Zero is mid-grey, the scale black and white; nothing at all is mid-grey all over."""
-    return 127.5 + 127.5 * _scaled(crop, seen, percentile)
+def _symmetric(crop: Values, inner: Values, percentile: float) -> Values:
+    """Zero is mid-grey, the scale's ends are black and white; a crop of zeros is mid-grey."""
+    return 127.5 + 127.5 * _scaled(crop, inner, percentile)
 
 
-def _sigmoid(crop: Values, seen: Values, percentile: float) -> Values:
-    """As symmetric, but bent: zero is mid-grey, the scale is drawn at 1 % and 99 % (Mahendran & Vedaldi, ECCV 2016)."""
-    return 255 / (1 + 99.0 ** -_scaled(crop, seen, percentile))
+def _sigmoid(crop: Values, inner: Values, percentile: float) -> Values:
+    """As symmetric, but bent: the scale's ends are drawn at 1 % and 99 % (Mahendran & Vedaldi, ECCV 2016)."""
+    return 255 / (1 + 99.0 ** -_scaled(crop, inner, percentile))
 
 
-def _minmax(crop: Values, seen: Values, percentile: float) -> Values:
-    """The smallest value is black, the largest white: zero may be any grey; a constant is mid-grey."""
-    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+def _minmax(crop: Values, inner: Values, percentile: float) -> Values:
+    """The smallest value is black, the largest white; a constant is mid-grey."""
+    low, high = (float(inner.min()), float(inner.max())) if inner.size else (0.0, 0.0)
     if high == low:
         return np.where(np.isnan(crop), crop, 127.5)
     return (np.clip(crop, low, high) - low) / (high - low) * 255
 
 
-def _positive(crop: Values, seen: Values, percentile: float) -> Values:
-    """Zero and all below is black, the scale of what is above is white."""
-    return 255 * _scaled(np.maximum(crop, 0), np.maximum(seen, 0), percentile)
+def _positive(crop: Values, inner: Values, percentile: float) -> Values:
+    """Zero and everything below is black, the scale's end white."""
+    return 255 * _scaled(np.maximum(crop, 0), np.maximum(inner, 0), percentile)
 
 
-def _magnitude(crop: Values, seen: Values, percentile: float) -> Values:
-    """The largest |x| over the channels, as a grey: zero is black, the scale is white."""
-    return 255 * _scaled(np.abs(crop).max(axis=2, keepdims=True), seen, percentile)
+def _magnitude(crop: Values, inner: Values, percentile: float) -> Values:
+    """The largest |x| over the channels, as a grey: zero is black, the scale's end white."""
+    return 255 * _scaled(np.abs(crop).max(axis=2, keepdims=True), inner, percentile)
 
 
-#: What a tone makes of a crop (h, w, C), the finite values seen inside the frame, and the percentile: 0..255, not yet rounded.
-TONES: dict[str, Callable[[Values, Values, float], Values]] = {
-    "symmetric": _symmetric,  # zero mid-grey, one scale a tile: the default
-    "shared": _symmetric,     # zero mid-grey, one scale for all tiles: brightness can be compared
-    "grey": _symmetric,       # symmetric, the mean over colours: structure without the colour noise of stride and pooling
-    "minmax": _minmax,        # smallest black, largest white, a tile at a time
-    "positive": _positive,    # zero black, negative values not shown
-    "magnitude": _magnitude,  # zero black, the strongest channel's |x| as a grey
-    "sigmoid": _sigmoid,      # zero mid-grey, faint values lifted
-}  # fmt: skip
+#: tone -> what turns a crop (h, w, C), the finite values inside its frame and the percentile into 0..255, not yet rounded.
+_TO_GREYS: dict[Tone, Callable[[Values, Values, float], Values]] = {
+    "symmetric": _symmetric,
+    "shared": _symmetric,
+    "grey": _symmetric,
+    "minmax": _minmax,
+    "positive": _positive,
+    "magnitude": _magnitude,
+    "sigmoid": _sigmoid,
+}
 
 
 def _channels_to_show(crop: npt.NDArray[np.floating], grey: bool = False) -> Values:
@@ -106,21 +124,21 @@ def _finite_inside(crop: Values, inside: Window | None) -> Values:
     return crop[np.isfinite(crop)]
 
 
-def _scale(seen: Values, percentile: float) -> float:
-    """Return the percentile of |x|, the maximum where that is zero, and 0 where there is nothing but zeros."""
-    sizes = np.abs(seen)
+def _scale(inner: Values, percentile: float) -> float:
+    """Return the percentile of |x|, the maximum where that is zero, and 0 where all values are zero."""
+    sizes = np.abs(inner)
     return float(np.percentile(sizes, percentile) or sizes.max()) if sizes.size else 0.0
 
 
-def _scaled(crop: Values, seen: Values, percentile: float) -> Values:
+def _scaled(crop: Values, inner: Values, percentile: float) -> Values:
     """Return the crop on the scale -1..1; NaN stays NaN."""
-    limit = _scale(seen, percentile)
+    limit = _scale(inner, percentile)
     return np.clip(crop, -limit, limit) / limit if limit else np.where(np.isnan(crop), crop, 0.0)
 
 
-def _to_pixels(shown: Values) -> Pixels:
+def _to_pixels(greys: Values) -> Pixels:
     """(h, w, 1 or 3) on the scale 0..255 -> (h, w, 3), rounded, halves to the even number."""
-    pixels = np.rint(np.nan_to_num(shown)).astype(np.uint8)
+    pixels = np.rint(np.nan_to_num(greys)).astype(np.uint8)
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    pixels[np.isnan(shown).any(axis=2)] = MISSING
+    pixels[np.isnan(greys).any(axis=2)] = NAN_COLOUR
     return pixels

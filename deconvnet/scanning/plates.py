@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .. import rules as rules_
+from ..choices import TONES, Tone
 from ..errors import OptionError, check_option
 from ..images import to_rgb
 from ..memory import batch_bytes, check_memory
@@ -64,15 +65,13 @@ class Plate:
     layer: str
     channels: tuple[int, ...]
     rule: str = "deconvnet"
-    tone: str = "symmetric"
+    tone: Tone = "symmetric"
     memory: int | None = None
     progress: bool = False
     changed: list[str] = field(default_factory=list)  # pictures that no longer give the recorded activation, or are gone
     named: set[str] = field(default_factory=set, repr=False)  # their paths
 
     def __post_init__(self) -> None:
-        from ..render.tone import TONES
-
         rules_.parse_rule(self.rule)
         check_option("tone", self.tone, TONES)
         check_memory(self.memory)
@@ -116,7 +115,7 @@ class Plate:
 
     def save(self, path: str | os.PathLike[str], *, per_page: int = PAGE) -> list[str]:
         """Save as .png, .jpg or .pdf; more than one page becomes a PDF's pages, or numbered files. Return the files."""
-        from ..render.pages import save_plates
+        from ..render.plate_files import save_plates
 
         return [str(one) for one in save_plates(self.pages(per_page=per_page), path, settings=self.settings())]
 

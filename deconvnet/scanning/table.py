@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import Tone
 from ..errors import StoreError, UnitError, UnknownLayerError, did_you_mean
 from ..images import Preprocess
 from ..models import load_model
@@ -184,7 +185,7 @@ class Scan:
         channels: Sequence[int] | None = None,
         *,
         rule: str = "deconvnet",
-        tone: str = "symmetric",
+        tone: Tone = "symmetric",
         memory: int | None = None,
         progress: bool = False,
     ) -> Plate:
@@ -205,7 +206,7 @@ class Scan:
         *,
         layers: Sequence[str] | None = None,
         rule: str = "deconvnet",
-        tone: str = "symmetric",
+        tone: Tone = "symmetric",
         tile: int = 96,
         memory: int | None = None,
         progress: bool = False,

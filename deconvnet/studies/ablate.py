@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..choices import Tone
 from ..errors import OptionError, PictureError
 from ..net import DeconvNet
 from ..projection import choose_units, from_maps, mirror_type, unit_window
@@ -110,7 +111,7 @@ def start_signals(maps: torch.Tensor, unit: Unit, signals: int, seed: int) -> to
     return start
 
 
-def plot(result: Ablation, *, tone: str = "symmetric") -> Figure:
+def plot(result: Ablation, *, tone: Tone = "symmetric") -> Figure:
     """Draw the eight projections of the unit above those of a random signal, and below how alike they are."""
     figure = new_figure(11.4, 6.6)
     above, below = figure.subfigures(2, 1, height_ratios=[3.1, 3.5])  # type: ignore[misc]

@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ..choices import Tone
 from ..errors import OptionError, WeightsError
 from ..images import Picture
 from ..models.weights import hash_file, load_checked, read_state
@@ -235,7 +236,7 @@ def _block(layer: str, channels: Sequence[int], found: Sequence[list[Any]]) -> B
     )
 
 
-def plot(result: Evolution, *, tone: str = "symmetric") -> Figure:
+def plot(result: Evolution, *, tone: Tone = "symmetric") -> Figure:
     """Draw a block for each layer, a column a channel, a row a checkpoint; marked is where another picture takes over."""
     counts = [len(block.channels) for block in result.blocks]
     side = 0.85
@@ -250,7 +251,7 @@ def plot(result: Evolution, *, tone: str = "symmetric") -> Figure:
     return figure
 
 
-def _draw_block(axes: Any, block: Block, tone: str) -> None:
+def _draw_block(axes: Any, block: Block, tone: Tone) -> None:
     epochs, count = block.activations.shape
     tones = apply_tone([crop for row in block.crops for crop in row], tone)
     for at, tile in enumerate(tones):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import Tone
 from ..drawings import Drawing
 from ..errors import OptionError
 from ..net import DeconvNet
@@ -126,7 +127,7 @@ def run(
     )
 
 
-def plot(result: Faithful, *, tone: str = "symmetric") -> Figure:
+def plot(result: Faithful, *, tone: Tone = "symmetric") -> Figure:
     """Draw the most and the least faithful units with what was covered, and all scores; on drawings, the ground truth too."""
     from .faithful_figure import draw_faithful
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..choices import Tone
 from ..render import apply_tone
 from ..units import Window
 from .faithful import Faithful
@@ -19,7 +20,7 @@ COLOURS = {"deconvnet": "#1f4e79", "guided": "#6f9bc4", "gradient": "#b9c9da", "
 SHOWN = 5  # units at each end
 
 
-def draw_faithful(result: Faithful, tone: str) -> Figure:
+def draw_faithful(result: Faithful, tone: Tone) -> Figure:
     """Draw patches with the covered region outlined, the projections below, then scores and ground truth."""
     figure = new_figure(11.4, 5.9)
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1])  # type: ignore[misc]
@@ -40,7 +41,7 @@ def draw_faithful(result: Faithful, tone: str) -> Figure:
     return figure
 
 
-def _draw_unit(column: Any, result: Faithful, number: int, tone: str) -> None:
+def _draw_unit(column: Any, result: Faithful, number: int, tone: Tone) -> None:
     window = shown_window(Window(*map(int, result.windows[number])), result.projections.shape[1:])
     seen = np.moveaxis(result.seen[result.images[number]], -1, 0)
     patch = cut_window(seen, window, 127).transpose(1, 2, 0)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..choices import Tone
 from ..errors import OptionError
 from ..net import DeconvNet
 from ..projection import rectified_values
@@ -127,7 +128,7 @@ def run(
     )
 
 
-def plot(result: Filters, *, tone: str = "symmetric") -> Figure:
+def plot(result: Filters, *, tone: Tone = "symmetric") -> Figure:
     """Draw the filters as the paper's Figure 6 does, with what is measured of them beside."""
     from .filters_figure import draw_filters
 

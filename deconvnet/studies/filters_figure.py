@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..choices import Tone
 from ..render import apply_tone
 from .filters import CAP, Filters
 from .result import add_footer, new_figure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 BANDS = ("#c9d8e6", "#6f9bc4", "#1f4e79")
 
 
-def draw_filters(result: Filters, tone: str) -> Figure:
+def draw_filters(result: Filters, tone: Tone) -> Figure:
     """Draw the filters as the paper's Figure 6 does, with what is measured of them beside."""
     figure = new_figure(11.4, 7.2)
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1])  # type: ignore[misc]

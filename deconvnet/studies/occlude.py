@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..choices import Tone
 from ..errors import OptionError, check_option
 from ..images import Picture
 from ..net import DeconvNet
@@ -224,7 +225,7 @@ def _others(
     return tuple(found)
 
 
-def plot(result: Occlusion, *, tone: str = "symmetric") -> Figure:
+def plot(result: Occlusion, *, tone: Tone = "symmetric") -> Figure:
     """Draw the paper's row: the picture, the map's total activation, its projection, P(class), and the likeliest class."""
     panels, settings = 3 if result.shares is None else 5, result.settings
     heights = [3.1, 0.42, 1.9] if result.others else [3.1, 0.42]
@@ -314,7 +315,7 @@ def _draw_answers(axes: Any, key: Any, result: Occlusion, most: int = 6) -> None
     key.legend(handles=keys, fontsize=7, loc="upper center", ncols=3, frameon=False, borderpad=0)
 
 
-def _draw_others(axes: Any, result: Occlusion, tone: str) -> None:
+def _draw_others(axes: Any, result: Occlusion, tone: Tone) -> None:
     """Draw the map's strongest units in other pictures: patch and projection, side by side."""
     tones = apply_tone([other.projection for other in result.others], tone)
     for number, (other, toned) in enumerate(zip(result.others, tones, strict=True)):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..choices import Tone
 from ..errors import OptionError
 from ..net import DeconvNet
 from ..optional import require
@@ -132,7 +133,7 @@ def run(
     )
 
 
-def plot(result: Sanity, *, tone: str = "symmetric") -> Figure:
+def plot(result: Sanity, *, tone: Tone = "symmetric") -> Figure:
     """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are."""
     from .sanity_figure import draw_sanity
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..choices import Tone
 from ..render import apply_tone
 from .result import add_footer, draw_tiles, new_figure
 from .sanity import Sanity
@@ -19,7 +20,7 @@ COLOURS = {"deconvnet": "#1f4e79", "guided": "#7b4fa3", "gradient": "#e8743b"}
 STEPS = 8  # of a cascade that are drawn, the last among them
 
 
-def draw_sanity(result: Sanity, tone: str) -> Figure:
+def draw_sanity(result: Sanity, tone: Tone) -> Figure:
     """Draw three rows of projections, four panels of curves, and the selectivity."""
     figure = new_figure(11.4, 9.8)
     above, middle, below = figure.subfigures(3, 1, height_ratios=[4.1, 3.1, 2.6])  # type: ignore[misc]
@@ -41,7 +42,7 @@ def draw_sanity(result: Sanity, tone: str) -> Figure:
     return figure
 
 
-def _draw_cascade(figure: Any, result: Sanity, tone: str) -> None:
+def _draw_cascade(figure: Any, result: Sanity, tone: Tone) -> None:
     steps = np.unique(np.linspace(0, len(result.blocks), min(STEPS, 1 + len(result.blocks))).round().astype(int))
     grid = figure.subplots(len(result.rules), 1 + len(steps))
     for axes in grid.flat:
@@ -81,7 +82,7 @@ def _draw_curves(axes: Any, result: Sanity, number: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_selectivity(left: Any, right: Any, result: Sanity, tone: str) -> None:
+def _draw_selectivity(left: Any, right: Any, result: Sanity, tone: Tone) -> None:
     one = result.selectivity
     tiles = apply_tone(list(one.pixels), tone)
     draw_tiles(left, tiles, ["white"] * len(tiles), width=0.5)

@@ -13,33 +13,41 @@ from PIL import Image
 
 from ..errors import OptionError
 from .pdf import write_pdf
-from .save import FORMATS, RESOLUTION, save_picture, write_atomic
+from .save import RESOLUTION, check_suffix, save_picture, write_atomic
 
 
 def save_plates(
     pages: Iterable[Image.Image], path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Save pages as PNG, JPEG or PDF, by the suffix of `path`, with the settings that made them inside; return the files.
+    """Save pages as PNG, JPEG or PDF, with the settings that made them inside.
 
-    One page becomes the file named. More become the pages of one PDF, or numbered files - plate.png is then plate-001.png,
-    plate-002.png ... - whose settings say which "page" they are. Each file is written whole or not at all, and the same pages
-    give the same bytes. `pages` may be a generator: each page is let go once it is written.
+    Each file is written whole or not at all, and the same pages give the same bytes.
+
+    Args:
+        pages: the pages. They may come from a generator: each is released once it is written.
+        path: the file. One page is saved under this name. Several become the pages of one PDF, or numbered files:
+            plate.png becomes plate-001.png, plate-002.png and so on, whose settings also have their number as "page".
+        settings: what made the pages; None stores nothing.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        OptionError: another suffix, no page, or a file that cannot be written.
     """
+    check_suffix(path)
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise OptionError(f"cannot save {str(path)!r}: the suffix is {path.suffix!r}. Use one of {', '.join(FORMATS)}.")
-    waiting = iter(pages)
-    first = list(itertools.islice(waiting, 2))
+    remaining = iter(pages)
+    first = list(itertools.islice(remaining, 2))
     if not first:
         raise OptionError(f"cannot save {str(path)!r}: there is no page to write. Give at least one.")
     if len(first) == 1:
-        save_picture(first[0], path, settings=settings)
-        return [path]
-    every = _handed_on(first, waiting)
+        return save_picture(first[0], path, settings=settings)
+    every = _all_pages(first, remaining)
     return _save_pdf(every, path, settings) if path.suffix.lower() == ".pdf" else _save_numbered(every, path, settings)
 
 
-def _handed_on(first: list[Image.Image], others: Iterator[Image.Image]) -> Iterator[Image.Image]:
+def _all_pages(first: list[Image.Image], others: Iterator[Image.Image]) -> Iterator[Image.Image]:
     """Yield all pages and keep none."""
     while first:
         yield first.pop(0)
@@ -54,9 +62,8 @@ def _save_pdf(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, A
 
 
 def _save_numbered(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, Any] | None) -> list[Path]:
-    written = []
+    written: list[Path] = []
     for number, page in enumerate(pages, start=1):
         numbered = path.with_name(f"{path.stem}-{number:03d}{path.suffix}")
-        save_picture(page, numbered, settings=None if settings is None else {**settings, "page": number})
-        written.append(numbered)
+        written += save_picture(page, numbered, settings=None if settings is None else {**settings, "page": number})
     return written

@@ -1,0 +1,38 @@
+"""Options that take one of a few words: the same words in Python, as flags, in files and in captions.
+
+Nothing is imported here, so that a command can offer these words without loading what they stand for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+#: How signed values become pixels: see `deconvnet.render.tone`.
+Tone: TypeAlias = Literal["symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid"]
+
+#: What reverses ReLUs and max pools: by name, or by the bits mask, switches, rectify ("FTT" is "deconvnet").
+RuleName: TypeAlias = Literal[
+    "deconvnet", "guided", "gradient", "FFF", "FFT", "FTF", "FTT", "TFF", "TFT", "TTF", "TTT"
+]  # fmt: skip
+
+#: What a pixel receives that is the maximum of several pooling windows: all that comes down, or the last.
+Overlap: TypeAlias = Literal["sum", "last"]
+
+#: How local response normalisation is mirrored.
+LRN: TypeAlias = Literal["identity", "derivative"]
+
+#: What a projection starts from: the unit's activation, or 1.
+Start: TypeAlias = Literal["activation", "one"]
+
+#: Where to compute; "auto" takes a GPU if there is one.
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+
+#: How a picture is resized: Pillow's filters.
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+TONES: tuple[Tone, ...] = get_args(Tone)
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+LRNS: tuple[LRN, ...] = get_args(LRN)
+STARTS: tuple[Start, ...] = get_args(Start)
+DEVICES: tuple[Device, ...] = get_args(Device)
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)

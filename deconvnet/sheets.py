@@ -1,0 +1,196 @@
+"""Sheets of projections: the picture that the net saw, and a tile for each unit, layer by layer.
+
+Nothing of nets is imported: a sheet is drawn from whatever has the fields of a `deconvnet.Projection`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .choices import Tone
+from .crops import recut
+from .errors import OptionError
+from .images import ShownImage, to_rgb
+from .provenance import weights_text
+from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
+from .render.save import PICTURE_SUFFIXES, check_suffix
+from .units import Unit, Window
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+#: What `save_sheet` writes, by suffix.
+SHEET_SUFFIXES = (*PICTURE_SUFFIXES, ".npz")
+
+#: What the settings of a saved sheet say about each of its units.
+_UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window")
+
+
+class SheetSource(Protocol):
+    """What a sheet is drawn from: the public side of `deconvnet.Projection`, where each member is described."""
+
+    @property
+    def layer(self) -> str:
+        """The layer that the units belong to."""
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The K units."""
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """The K windows."""
+
+    @property
+    def frame(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that is needed to make the projections again."""
+
+    @property
+    def seen(self) -> Mapping[int, ShownImage]:
+        """The images that have units, by number."""
+
+    @property
+    def note(self) -> str:
+        """What the sheet says about the layer."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """(K, C, H, W): the projections in the whole frame."""
+
+    def crops(self) -> list[Tensor]:
+        """Return the K projections on their windows, (C, h, w) each."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what an .npz file holds."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each unit."""
+
+
+def save_sheet(
+    projections: Sequence[SheetSource],
+    path: str | os.PathLike[str],
+    *,
+    tone: Tone = "symmetric",
+    crop: bool | None = None,
+) -> list[Path]:
+    """Save projections of one image on one sheet, layer by layer, with the settings that made them inside.
+
+    Args:
+        projections: what `DeconvNet.project` returned, for one layer each.
+        path: the file. A .png, .jpg or .pdf file holds the sheet; an .npz file holds the arrays, those of several layers as
+            "layer/name".
+        tone: how signed values become pixels.
+        crop: True draws each unit's window, False the whole frame, None the window where it is smaller than the frame.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OptionError: the suffix is not one of these, there is no projection, or they are of several images.
+
+        >>> save_sheet([net.project(recording, layer) for layer in ("conv2", "conv4")], "sheet.pdf")
+        [PosixPath('sheet.pdf')]
+    """
+    check_suffix(path, SHEET_SUFFIXES)
+    if Path(path).suffix.lower() == ".npz":
+        return save_arrays(path, **_named_arrays(projections))
+    return save_picture(
+        draw_projections(projections, tone=tone, crop=crop), path, settings=sheet_settings(projections, tone=tone, crop=crop)
+    )
+
+
+def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: bool | None = None) -> Image:
+    """Draw the sheet that `save_sheet` saves."""
+    return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone)
+
+
+def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: bool | None = None) -> Sheet:
+    """Put the projections of one image on a sheet that `draw_sheet` can draw; the arguments are those of `save_sheet`."""
+    _check_any(projections)
+    images = {unit.image for projection in projections for unit in projection.units}
+    if len(images) > 1:
+        raise OptionError(f"a sheet shows the units of one image, found those of {len(images)}. Project each image by itself.")
+    first = projections[0]
+    shown = first.seen[next(iter(images or first.seen))]
+    return Sheet(
+        picture=to_rgb(shown.pixels),
+        title=os.path.basename(shown.source),
+        top_classes=shown.top_classes,
+        layers=[LayerTiles(projection.layer, projection.note, make_tiles(projection, crop)) for projection in projections],
+        footer=_footer(first.settings, tone),
+    )
+
+
+def make_tiles(projection: SheetSource, crop: bool | None = None) -> list[Tile]:
+    """Return a tile for each unit; `crop` is that of `save_sheet`."""
+    pixels = projection.pixels if crop is False else projection.crops()
+    return [
+        _tile(unit, np.asarray(values), window, projection.frame[1:], crop)
+        for unit, values, window in zip(projection.units, pixels, projection.windows, strict=True)
+    ]
+
+
+def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, frame: tuple[int, int], crop: bool | None) -> Tile:
+    inside = window.clip(*frame)
+    whole = crop is False
+    if crop is None and (window.height >= frame[0] or window.width >= frame[1]):
+        # such a window shows mostly what lies beyond the frame: draw the frame
+        values, whole = recut(values, window, Window(0, 0, *frame)), True
+    return Tile(
+        pixels=values,
+        window=None if unit.row is None else window,
+        label=str(unit.channel),
+        activation=unit.activation,
+        row=unit.row,
+        col=unit.col,
+        inside=None if whole else Window(inside.top - window.top, inside.left - window.left, inside.height, inside.width),
+        reached=inside if whole else None,
+    )
+
+
+def _footer(settings: Mapping[str, Any], tone: Tone) -> str:
+    parts = [
+        str(settings["model"]),
+        weights_text(str(settings["weights"])),
+        f"rule {settings['rule']} ({settings['bits']}: mask, switches, rectify)",
+        f"overlap {settings['overlap']}, lrn {settings['lrn']}",
+        f"rules met: {', '.join(settings['statuses']) or 'none'}",
+        f"tone {tone}",
+        f"deconvnet {settings['version']}",
+    ]
+    return " · ".join(parts)
+
+
+def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: bool | None) -> dict[str, Any]:
+    """Return what a saved sheet says about itself: what its layers share, and lists of what they do not."""
+    _check_any(projections)
+    differing = ("layer", "channels", "units", "statuses")
+    shared = {key: value for key, value in projections[0].settings.items() if key not in differing}
+    layers = [{key: projection.settings[key] for key in ("layer", "channels", "statuses")} for projection in projections]
+    units = [{key: row[key] for key in _UNIT_KEYS} for projection in projections for row in projection.to_json()]
+    return {**shared, "tone": tone, "crop": crop, "layers": layers, "units": units}
+
+
+def _named_arrays(projections: Sequence[SheetSource]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of one layer as they are; those of several under "layer/name"."""
+    _check_any(projections)
+    if len(projections) == 1:
+        return projections[0].arrays()
+    return {f"{projection.layer}/{name}": array for projection in projections for name, array in projection.arrays().items()}
+
+
+def _check_any(projections: Sequence[SheetSource]) -> None:
+    if not projections:
+        raise OptionError("a sheet shows at least one projection, found none. Give what DeconvNet.project returned.")
