@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import deconvnet.cli as cli
-from deconvnet.cli.project import TONES as CLI_TONES
+from deconvnet.choices import DEVICES, LRNS, OVERLAPS, TONES
+from deconvnet.cli import option_types
 from deconvnet.drawings import draw
 from deconvnet.images import SUFFIXES
-from deconvnet.render import TONES, read_settings
+from deconvnet.render import read_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,9 +88,56 @@ def test_every_option_has_help(name):
     assert all(option.help for option in found.params if isinstance(option, click.Option))
 
 
-def test_tones_of_the_command_are_those_of_the_renderer():
-    """The command lists tones without importing the renderer: the lists must agree."""
-    assert tuple(TONES) == CLI_TONES
+def test_options_offer_the_words_that_python_takes():
+    """What is one of a few words in Python is the same few words on the command line."""
+    offered = {
+        option.name: tuple(option.type.choices)
+        for option in cli.deconvnet.get_command(None, "project").params
+        if isinstance(option.type, click.Choice)
+    }
+    assert offered == {"tone": TONES, "overlap": OVERLAPS, "lrn": LRNS, "device": DEVICES}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("PositionType", "max", "max"),
+        ("PositionType", "map", "map"),
+        ("PositionType", " 6, 7", (6, 7)),
+        ("RuleType", "guided", "guided"),
+        ("RuleType", "TFT", "TFT"),
+        ("NumbersType", "0.5,1,2", (0.5, 1.0, 2.0)),
+        ("FactorsType", " 2, 4", (2, 4)),
+        ("FillType", "edge", "edge"),
+        ("FillType", "0.5,0,1", (0.5, 0.0, 1.0)),
+        ("JsonFile", "a.json", "a.json"),
+        ("JsonFile", "-", "-"),
+    ],
+)
+def test_option_types_read_text(kind, text, value):
+    """Each type turns its text into a value, and lets a value that was read before pass."""
+    option = getattr(option_types, kind)()
+    assert option.convert(text, None, None) == value
+    assert option.convert(value, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("PositionType", "6", "'6' is not max, map, or a position such as 6,6."),
+        ("RuleType", "guide", "'guide' is not deconvnet, guided, gradient, or three bits such as FTT."),
+        ("NumbersType", "0.5,x", "'0.5,x' is not numbers such as 0.485,0.456,0.406."),
+        ("FactorsType", "2,1", "'2,1' is not whole numbers of at least 2, such as 2,4."),
+        ("FactorsType", "x", "'x' is not whole numbers of at least 2, such as 2,4."),
+        ("FillType", "red", "'red' is not mean|picture|black|white, or a colour such as 0.5,0.5,0.5."),
+        ("JsonFile", "a.jpg", "'a.jpg' does not end in .json. For stdout, write --json as the last option, or --json=-."),
+    ],
+)
+def test_option_types_refuse_what_they_cannot_read(kind, text, message):
+    """Each refusal names the text and what is possible."""
+    with pytest.raises(click.BadParameter) as caught:
+        getattr(option_types, kind)().convert(text, None, None)
+    assert caught.value.message == message
 
 
 def test_no_arguments_at_all_runs_tiny_on_a_drawing(tmp_path):

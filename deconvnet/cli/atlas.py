@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..choices import Tone
+from ..choices import TONES, Tone
+from .option_types import RuleType
 from .options import say
 from .plate import load_scanned
-from .project import TONES, RuleType
 
 
 @click.command()

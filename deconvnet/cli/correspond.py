@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .occlude import Fill
+from .option_types import FillType
 from .options import say
 from .study import check_results, figure_name, finish, load_net, with_model, with_results
 
@@ -29,7 +29,9 @@ FACE = ("left eye", "right eye", "nose", "mouth")
 @click.option(
     "--count", type=click.IntRange(min=2), default=5, show_default=True, help="How many drawings; the paper took 5 pictures."
 )
-@click.option("--fill", type=Fill(), default="mean", show_default=True, help="What stands in a mask; the mean is nearly grey.")
+@click.option(
+    "--fill", type=FillType(), default="mean", show_default=True, help="What stands in a mask; the mean is nearly grey."
+)
 @click.option(
     "--trials", type=click.IntRange(min=1), default=12, show_default=True, help="Random masks of each picture: the control."
 )

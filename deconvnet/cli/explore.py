@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..choices import Tone
+from ..choices import LRNS, OVERLAPS, TONES, Tone
+from .option_types import RuleType
 from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
-from .project import TONES, RuleType
 
 
 @click.command()
@@ -26,12 +26,10 @@ from .project import TONES, RuleType
     show_default=True,
     help="How signed values become pixels, to begin with.",
 )
-@click.option(
-    "--overlap", type=click.Choice(["sum", "last"]), default="sum", show_default=True, help="Maxima that share a pixel."
-)
+@click.option("--overlap", type=click.Choice(OVERLAPS), default="sum", show_default=True, help="Maxima that share a pixel.")
 @click.option(
     "--lrn",
-    type=click.Choice(["identity", "derivative"]),
+    type=click.Choice(LRNS),
     default="identity",
     show_default=True,
     help="Response normalisation.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .occlude import Fill
+from .option_types import FillType
 from .study import check_results, figure_name, finish, load_net, with_model, with_results
 
 #: Drawings that are shown where no picture is given: (class, seed); the clock and the flower are nearly symmetric.
@@ -34,7 +34,7 @@ DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
     show_default=True,
     help="Over the length of the untransformed features, over the root of their number, or as it is.",
 )
-@click.option("--fill", type=Fill(), default="mean", show_default=True, help="What comes in at the border; also: edge.")
+@click.option("--fill", type=FillType(), default="mean", show_default=True, help="What comes in at the border; also: edge.")
 @click.option(
     "--interpolation",
     type=click.Choice(["bilinear", "bicubic", "nearest"]),

@@ -8,22 +8,8 @@ from typing import Any
 import click
 
 from ..choices import Tone
+from .option_types import FillType
 from .study import check_results, draw_several, drawn, figure_name, finish, load_net, with_model, with_results, with_tone
-
-
-class Fill(click.ParamType):
-    """Takes the name of a fill, or a colour of numbers 0..1."""
-
-    name = "mean|picture|black|white|NUMBER,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name or the numbers, or fail as wrong usage."""
-        if value in ("mean", "picture", "black", "white", "edge") or not isinstance(value, str):
-            return value
-        try:
-            return tuple(map(float, value.split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is not {self.name.replace('|NUMBER,...', '')}, or a colour such as 0.5,0.5,0.5.", param, ctx)
 
 
 @click.command()
@@ -42,7 +28,7 @@ class Fill(click.ParamType):
 @click.option("--square", type=click.IntRange(min=1), metavar="PIXELS", help="The square's side. [default: 27 at 224]")
 @click.option("--stride", type=click.IntRange(min=1), metavar="PIXELS", help="How far it moves on. [default: 7 at 224]")
 @click.option(
-    "--fill", type=Fill(), default="mean", show_default=True, help="What stands in the square; the mean is nearly grey."
+    "--fill", type=FillType(), default="mean", show_default=True, help="What stands in the square; the mean is nearly grey."
 )
 @click.option(
     "--others",

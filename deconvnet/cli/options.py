@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..choices import DEVICES
+from .option_types import NumbersType
+
 if TYPE_CHECKING:
     from ..models import LoadedModel
 
@@ -21,7 +24,7 @@ def with_device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --device."""
     return click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        type=click.Choice(DEVICES),
         default="auto",
         show_default=True,
         help="Where to compute; auto takes a GPU if there is one.",
@@ -39,28 +42,6 @@ def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
     )(with_device(function))
 
 
-class JsonFile(click.ParamType):
-    """Takes a name that ends in .json, or - for stdout."""
-
-    name = "FILE.json"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or fail as wrong usage."""
-        if value != "-" and not value.endswith(".json"):  # so that a picture after --json is never written over
-            self.fail(f"{value!r} does not end in .json. For stdout, write --json as the last option, or --json=-.", param, ctx)
-        return value
-
-
-class _Numbers(click.ParamType):
-    name = "NUMBER,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return tuple(map(float, value.split(","))) if isinstance(value, str) else value
-        except ValueError:
-            self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406.", param, ctx)
-
-
 def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --mean, --std and --size, which replace what the model brings; `prepared` carries them out."""
     function = click.option(
@@ -71,12 +52,12 @@ def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
     function = click.option(
         "--std",
-        type=_Numbers(),
+        type=NumbersType(),
         help="Deviation of each channel, 0..1, with commas. [default: the model's own, else ImageNet's; one channel: 0.5]",
     )(function)
     return click.option(
         "--mean",
-        type=_Numbers(),
+        type=NumbersType(),
         help="Mean of each channel, 0..1, with commas. [default: the model's own, else ImageNet's; one channel: 0.5]",
     )(function)
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import Tone
+from ..choices import TONES, Tone
 from ..errors import OptionError, UnitError
 from ..units import parse_channels
+from .option_types import RuleType
 from .options import say
-from .project import TONES, RuleType
 
 if TYPE_CHECKING:
     from ..scanning import Scan

@@ -9,40 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import Tone
+from ..choices import LRNS, OVERLAPS, TONES, Tone
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
-from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_weights, write_json
+from .option_types import JsonFile, PositionType, RuleType
+from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
     from ..projection import Projection
-
-TONES = ("symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid")
-
-
-class _UnitType(click.ParamType):
-    name = "max|map|ROW,COL"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in ("max", "map") or isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value)
-        if match is None:
-            self.fail(f"{value!r} is not max, map, or a position such as 6,6.", param, ctx)
-        return int(match[1]), int(match[2])
-
-
-class RuleType(click.ParamType):
-    """Takes a rule by name, or its three bits."""
-
-    name = "deconvnet|guided|gradient|BITS"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it, or fail as wrong usage."""
-        if value not in ("deconvnet", "guided", "gradient") and not re.fullmatch("[FT]{3}", value):
-            self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
-        return value
 
 
 @click.command()
@@ -56,7 +31,7 @@ class RuleType(click.ParamType):
 @click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
-    "--unit", type=_UnitType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
+    "--unit", type=PositionType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
 )
 @click.option(
     "--rule",
@@ -65,12 +40,10 @@ class RuleType(click.ParamType):
     show_default=True,
     help="Or the bits mask, switches, rectify: FTT is deconvnet.",
 )
-@click.option(
-    "--overlap", type=click.Choice(["sum", "last"]), default="sum", show_default=True, help="Maxima that share a pixel."
-)
+@click.option("--overlap", type=click.Choice(OVERLAPS), default="sum", show_default=True, help="Maxima that share a pixel.")
 @click.option(
     "--lrn",
-    type=click.Choice(["identity", "derivative"]),
+    type=click.Choice(LRNS),
     default="identity",
     show_default=True,
     help="Response normalisation.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .options import JsonFile, say, write_json
+from .option_types import JsonFile
+from .options import say, write_json
 
 
 @click.command()

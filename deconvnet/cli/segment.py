@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from .options import JsonFile
+from ..choices import DEVICES
+from .option_types import JsonFile
 
 
 @click.command()
@@ -27,7 +28,7 @@ from .options import JsonFile
 )
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
     help="Where to compute; auto takes a GPU if there is one.",

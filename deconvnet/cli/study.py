@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import MODEL_HELP, JsonFile, prepared, say, with_preprocess, with_weights, write_json
+from ..choices import TONES
+from .option_types import JsonFile
+from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,8 +76,6 @@ def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_tone(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --tone, for studies that draw projections."""
-    from .project import TONES
-
     return click.option(
         "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How projections become pixels."
     )(function)

@@ -10,7 +10,8 @@ import click
 
 from ..errors import OptionError
 from ..units import parse_channels
-from .options import JsonFile, write_json
+from .option_types import JsonFile
+from .options import write_json
 
 if TYPE_CHECKING:
     from ..scanning import Hit

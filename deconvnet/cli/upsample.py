@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import MODEL_HELP, JsonFile, say, with_preprocess, with_weights, write_json
+from .option_types import FactorsType, JsonFile
+from .options import MODEL_HELP, say, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class _Factors(click.ParamType):
-    name = "NUMBER,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", value) or min(map(int, value.split(","))) < 2:
-            self.fail(f"{value!r} is not whole numbers of at least 2, such as 2,4.", param, ctx)
-        return tuple(map(int, value.split(",")))
-
-
 @click.command()
 @click.argument("picture", required=False, type=click.Path())
-@click.option("--factor", "-f", "factors", type=_Factors(), default="2,4", show_default=True, help="How many times smaller.")
+@click.option("--factor", "-f", "factors", type=FactorsType(), default="2,4", show_default=True, help="How many times smaller.")
 @click.option("--ways", "-w", metavar="WAY,...", help="Which ways up, in this order; `--ways list` names them. [default: ten]")
 @click.option(
     "--down", type=click.Choice(["max", "mean"]), default="max", show_default=True, help="Pool by the maximum or by the mean."

@@ -1,0 +1,99 @@
+"""Types of options that click does not have: each turns the text of an option into a value, or fails as wrong usage."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias, get_args
+
+import click
+
+from ..choices import RuleName
+
+#: What click tells a type: the option that it converts for, and the command.
+Option: TypeAlias = "click.Parameter | None"
+Context: TypeAlias = "click.Context | None"
+
+FILLS = ("mean", "picture", "black", "white", "edge")
+
+
+class PositionType(click.ParamType):
+    """Takes "max", "map" or a position in a map, "ROW,COL"."""
+
+    name = "max|map|ROW,COL"
+
+    def convert(self, value: str | tuple[int, int], param: Option, ctx: Context) -> str | tuple[int, int]:
+        """Return the word, or (row, col)."""
+        if value in ("max", "map") or isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value)
+        if match is None:
+            self.fail(f"{value!r} is not max, map, or a position such as 6,6.", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class RuleType(click.ParamType):
+    """Takes a rule by name, or by its three bits."""
+
+    name = "deconvnet|guided|gradient|BITS"
+
+    def convert(self, value: str, param: Option, ctx: Context) -> str:
+        """Return the rule as it was given."""
+        if value not in get_args(RuleName):
+            self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
+        return value
+
+
+class NumbersType(click.ParamType):
+    """Takes numbers with commas between them."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: str | tuple[float, ...], param: Option, ctx: Context) -> tuple[float, ...]:
+        """Return the numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(map(float, value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406.", param, ctx)
+
+
+class FactorsType(click.ParamType):
+    """Takes whole numbers, 2 or more, with commas between them."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: str | tuple[int, ...], param: Option, ctx: Context) -> tuple[int, ...]:
+        """Return the numbers."""
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", value) or min(map(int, value.split(","))) < 2:
+            self.fail(f"{value!r} is not whole numbers of at least 2, such as 2,4.", param, ctx)
+        return tuple(map(int, value.split(",")))
+
+
+class FillType(click.ParamType):
+    """Takes what covers a part of a picture: a word, or a colour of numbers 0..1."""
+
+    name = "mean|picture|black|white|NUMBER,..."
+
+    def convert(self, value: str | tuple[float, ...], param: Option, ctx: Context) -> str | tuple[float, ...]:
+        """Return the word, or the colour."""
+        if not isinstance(value, str) or value in FILLS:
+            return value
+        try:
+            return tuple(map(float, value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not {self.name.replace('|NUMBER,...', '')}, or a colour such as 0.5,0.5,0.5.", param, ctx)
+
+
+class JsonFile(click.ParamType):
+    """Takes a file name that ends in .json, or - for stdout."""
+
+    name = "FILE.json"
+
+    def convert(self, value: str, param: Option, ctx: Context) -> str:
+        """Return the name."""
+        if value != "-" and not value.endswith(".json"):  # so that a picture after --json is never overwritten
+            self.fail(f"{value!r} does not end in .json. For stdout, write --json as the last option, or --json=-.", param, ctx)
+        return value
