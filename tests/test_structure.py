@@ -37,6 +37,7 @@ ORDER = [
     "windowed",
     "projection",
     "models",
+    "inputs",
     "net",
     "scanning",
     "studies",

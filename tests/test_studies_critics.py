@@ -107,7 +107,7 @@ def test_ablate_takes_classes_and_refuses_one_signal(small, image):
     assert str(caught.value) == "signals cannot be 1: two random ones are compared, at least."
     with pytest.raises(PictureError) as refused:
         ablate.run(small, image.repeat(2, 1, 1, 1))
-    assert str(refused.value) == "this study takes one picture; found 2. Run it for each."
+    assert str(refused.value) == "this study takes one picture, found 2. Give one at a time."
 
 
 # ------------------------------------------------------------------------------------------------------------- filters

@@ -84,7 +84,7 @@ def test_any_number_of_channels(tmp_path):
         (lambda net, images: occlude.run(net, images[:1], layer="rely"), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
         (lambda net, images: occlude.run(net, images[:1], layer="relu", batch=-1), "batch cannot be -1: it is squares a forward pass, 1 or more."),
         (lambda net, images: invariance.run(net, images, layers=["relu", "rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
-        (lambda net, images: invariance.run(net, []), "no picture to look at: the list is empty."),
+        (lambda net, images: invariance.run(net, []), "the list of pictures is empty. Give one or more."),
         (lambda net, images: correspond.run(net, images, [{"a": [1, 1, 4, 4]}] * 2, layers=["rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
         (lambda net, images: correspond.run(net, images, [{"a": [1, 1, 4]}] * 2, layers=["relu"]), "'a' in image 0: its box [1, 1, 4] is not [top, left, height, width]."),
     ],

@@ -75,12 +75,11 @@ def correspond(
 def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[list[Any], list[Any]]:
     """Draw a class several times, with the boxes of its parts; of other classes than faces the parts that all show."""
     from ..drawings import draw
+    from ..inputs import named_picture
     from ..studies.correspond import boxes_of
 
     drawings = [draw(name, seed=seed) for seed in range(count)]
     shown = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
     names = parts or (FACE if name == "face" else tuple(shown))
-    pictures: list[Any] = [drawing.picture for drawing in drawings]
-    for seed, picture in enumerate(pictures):
-        picture.filename = f"drawing {seed} of a {name}"
+    pictures = [named_picture(drawing.picture, f"drawing {seed} of a {name}") for seed, drawing in enumerate(drawings)]
     return pictures, [boxes_of(drawing, names) for drawing in drawings]

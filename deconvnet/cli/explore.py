@@ -89,9 +89,9 @@ def explore(
 
 def _check(picture: str | None, model: dict[str, Any], preprocess: tuple[Any, Any, Any], choices: dict[str, Any]) -> None:
     """Do once what the page will do: what is wrong, or has to be downloaded, is told here before the page opens."""
-    from ..explorer import drawing
     from ..explorer.state import Explorer
+    from ..inputs import default_picture
     from ..models import load_model
     from ..net import DeconvNet
 
-    Explorer(DeconvNet(prepared(load_model(**model), *preprocess)), picture or drawing(), **choices)
+    Explorer(DeconvNet(prepared(load_model(**model), *preprocess)), picture or default_picture(), **choices)

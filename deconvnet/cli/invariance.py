@@ -89,6 +89,6 @@ def invariance(
 
 
 def _drawings() -> list[Any]:
-    from .study import drawn
+    from ..drawings import draw
 
-    return [drawn(name, seed) for name, seed in DRAWINGS]
+    return [draw(name, seed=seed) for name, seed in DRAWINGS]

@@ -9,7 +9,7 @@ import click
 
 from ..choices import Tone
 from .option_types import FillType
-from .study import check_results, draw_several, drawn, figure_name, finish, load_net, with_model, with_results, with_tone
+from .study import check_results, draw_several, figure_name, finish, load_net, with_model, with_results, with_tone
 
 
 @click.command()
@@ -62,6 +62,7 @@ def occlude(
     deconvnet occlude dog.jpg --model torchvision:alexnet --others photos/ --out dog.png
     deconvnet occlude dog.jpg --square 40 --stride 4 --fill black --json
     """
+    from ..drawings import draw
     from ..images import find_pictures
     from ..studies import occlude as study
 
@@ -73,7 +74,7 @@ def occlude(
         beside = [] if picture else draw_several(60, first=1000)
     result = study.run(
         net,
-        picture or drawn("fish", 5),
+        picture or draw("fish", seed=5),
         layer=layer,
         channel=channel,
         strongest_by=strongest_by,

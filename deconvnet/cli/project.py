@@ -93,11 +93,12 @@ def project(
     deconvnet project photos/ --layer features.4 --layer features.10 --channel 3,10-12 --out sheets/
     """
     from ..images import find_pictures
+    from ..inputs import default_picture
     from ..models import load_model
     from ..net import DeconvNet
 
     chosen = [channel for text in channels for channel in parse_channels(text)] or None
-    files: list[Any] = list(find_pictures(pictures)) if pictures else [_bundled_drawing()]
+    files: list[Any] = list(find_pictures(pictures)) if pictures else [default_picture()]
     targets = _targets(files, outs, model)
     loaded = prepared(load_model(model, weights=weights, device=device), mean, std, size)
     net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
@@ -184,14 +185,6 @@ def _progress(files: Sequence[Any]) -> Any:
     from tqdm import tqdm
 
     return tqdm(files, unit="picture", disable=None)
-
-
-def _bundled_drawing() -> Any:
-    from ..drawings import draw
-
-    picture: Any = draw("face", seed=7).picture
-    picture.filename = "a drawing of a face"
-    return picture
 
 
 def _say_what_next(path: Path, model: str) -> None:

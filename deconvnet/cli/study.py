@@ -16,6 +16,7 @@ from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, w
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..inputs import PictureInput
     from ..net import DeconvNet
 
 
@@ -41,21 +42,15 @@ def load_net(
     return DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
 
 
-def drawn(name: str | None, seed: int) -> Any:
-    """Return one of the bundled drawings as a picture that knows its name: what a study runs on where none is given."""
-    from ..drawings import draw
-
-    drawing = draw(name, seed=seed)
-    picture: Any = drawing.picture
-    picture.filename = f"drawing of a {drawing.name}" if name else f"drawing {seed}"
-    return picture
-
-
-def draw_several(count: int, first: int = 0) -> list[Any]:
-    """Return drawings of all kinds, made from the seeds `first` on."""
+def draw_several(count: int, first: int = 0) -> list[PictureInput]:
+    """Return drawings of all kinds, made from the seeds `first` on and named by them."""
     from tqdm import tqdm
 
-    return [drawn(None, seed) for seed in tqdm(range(first, first + count), desc="drawing", disable=None, leave=False)]
+    from ..drawings import draw
+    from ..inputs import named_picture
+
+    seeds = tqdm(range(first, first + count), desc="drawing", disable=None, leave=False)
+    return [named_picture(draw(seed=seed).picture, f"drawing {seed}") for seed in seeds]
 
 
 def with_results(function: Callable[..., Any]) -> Callable[..., Any]:

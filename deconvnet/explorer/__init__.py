@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from ..choices import Tone
 from ..errors import MissingPackageError
 from ..images import Picture
+from ..inputs import default_picture
 from ..models import LoadedModel
 from ..net import DeconvNet
 from ..optional import require
@@ -44,7 +45,7 @@ def explore(
         'features.13'
     """
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
-    shown: Any = drawing() if picture is None else picture
+    shown = default_picture() if picture is None else picture
     try:
         require("ipywidgets", needed_by="the explorer", extra="notebook")
     except MissingPackageError as error:
@@ -54,12 +55,3 @@ def explore(
     from .widgets import Board
 
     return Board(Explorer(net, shown, layer=layer, rule=rule, tone=tone))
-
-
-def drawing() -> Any:
-    """Return a drawing for those who gave no picture."""
-    from ..drawings import draw
-
-    picture: Any = draw("face", seed=7).picture
-    picture.filename = "a drawing of a face"
-    return picture

@@ -17,12 +17,14 @@ import numpy.typing as npt
 import torch
 
 from ..choices import Tone
-from ..errors import OptionError, PictureError
+from ..drawings import draw
+from ..errors import OptionError
+from ..inputs import PictureInput, as_batch, only_picture, source_names
 from ..net import DeconvNet
 from ..projection import choose_units, from_maps, mirror_type, unit_window
 from ..render import apply_tone
 from ..units import Unit
-from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .forward import net_maps
 from .result import PIXELS, add_footer, cut_window, new_figure, settings_of, shown_window
 from .similarity import correlation, cosine, magnitude, pair_mean, table
 
@@ -55,7 +57,7 @@ class Ablation:
 
 def run(
     net: DeconvNet,
-    picture: StudyInput | None = None,
+    picture: PictureInput | None = None,
     *,
     layer: str | None = None,
     channel: int | None = None,
@@ -69,11 +71,8 @@ def run(
     """
     if signals < 2:
         raise OptionError(f"signals cannot be {signals}: two random ones are compared, at least.")
-    found = as_list(picture)
-    if len(found) != 1:
-        raise PictureError(f"this study takes one picture; found {len(found)}. Run it for each.")
-    given, images = found[0], as_batch(net, found)
-    recording = net.record(images.repeat(1 + signals, 1, 1, 1))
+    picture = draw("cat", seed=5) if picture is None else only_picture(picture)
+    recording = net.record(as_batch(net, picture).repeat(1 + signals, 1, 1, 1))
     layer, maps = net_maps(recording, layer)
     [unit] = choose_units(maps[0], layer, channels=None if channel is None else [channel], top=1)
     tape, value = recording.tape, recording.value(layer)
@@ -97,7 +96,9 @@ def run(
         randoms_alike=np.array([pair_mean(table(list(size[1:]), correlation)) for size in sizes]),
         picture=cut_window(np.moveaxis(seen, -1, 0), window, 127).transpose(1, 2, 0),
         pixels=np.stack([made[:2] for made in cut]),
-        settings=settings_of(net, "ablate", picture=name_of(given), layer=layer, unit=str(unit), signals=signals, seed=seed),
+        settings=settings_of(
+            net, "ablate", picture=source_names(picture)[0], layer=layer, unit=str(unit), signals=signals, seed=seed
+        ),
     )
 
 

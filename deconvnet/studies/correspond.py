@@ -24,13 +24,14 @@ from torch import Tensor
 
 from ..drawings import Drawing
 from ..errors import OptionError, PictureError
-from ..images import Picture, Preprocess, open_picture
+from ..images import Preprocess, open_picture
+from ..inputs import PictureInput, PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
 from ..projection import default_layer
 from ..render.table import table_text
 from ..units import Window
-from .forward import check_layers, features, fill_colour, seen_pixels, source_of
-from .result import FAINT, PIXELS, add_footer, as_images, new_figure, settings_of, top_layer
+from .forward import check_layers, features, fill_colour, seen_pixels
+from .result import FAINT, PIXELS, add_footer, new_figure, settings_of, top_layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ class Correspondence:
 
 def run(
     net: DeconvNet,
-    pictures: Tensor | Sequence[Picture],
+    pictures: PictureInputs,
     parts: Sequence[Boxes],
     *,
     layers: Sequence[str] | None = None,
@@ -85,16 +86,18 @@ def run(
         >>> result = correspond.run(net, ["a.jpg", "b.jpg"], [{"nose": [90, 80, 30, 40]}, {"nose": [85, 99, 28, 36]}])
         >>> print(correspond.table(result))
     """
-    names = _same_parts(parts, pictures)
+    inputs = as_list(pictures)
+    sources = source_names(inputs)
+    names = _same_parts(parts, sources)
     if trials < 1:
         raise OptionError(f"trials cannot be {trials}: it is the number of random masks of each picture, 1 or more.")
-    images = as_images(net, pictures)
+    images = as_batch(net, inputs)
     recording = net.record(images[:1], stop=False)
     chosen = list(dict.fromkeys(layers or (default_layer(recording), top_layer(recording))))
     check_layers(recording, chosen)
     boxes = [
-        {name: _seen_box(net, pictures, at, name, own[name], images.shape[2:]) for name in names}
-        for at, own in enumerate(parts)
+        {name: _seen_box(net, picture, source, name, own[name], images.shape[2:]) for name in names}
+        for picture, source, own in zip(inputs, sources, parts, strict=True)
     ]
     rng = np.random.default_rng(seed)
     control = [[_elsewhere(rng, own[names[trial % len(names)]], images.shape[2:]) for trial in range(trials)] for own in boxes]
@@ -106,15 +109,14 @@ def run(
     pairs = list(combinations(range(len(images)), 2))
     stacked = {layer: torch.stack(values, 1) for layer, values in signs.items()}  # (masks, P, F)
     groups = {**{name: slice(at, at + 1) for at, name in enumerate(names)}, RANDOM: slice(len(names), None)}
-    sources = tuple(source_of(pictures, at) for at in range(len(images)))
-    settings = settings_of(net, "correspond", pictures=list(sources), layers=chosen, parts=names, fill=fill)
+    settings = settings_of(net, "correspond", pictures=sources, layers=chosen, parts=names, fill=fill)
     return Correspondence(
         rows=tuple(
             _row(name, {layer: values[own] for layer, values in stacked.items()}, pairs) for name, own in groups.items()
         ),
         layers=tuple(chosen),
         pairs=np.array(pairs),
-        sources=sources,
+        sources=tuple(sources),
         boxes={name: np.array([own[name].to_list() for own in boxes]) for name in names},
         pictures=np.stack([seen_pixels(net, image) for image in images]),
         settings=settings | {"trials": trials, "seed": seed, "tolerance": tolerance},
@@ -166,41 +168,39 @@ def table(result: Correspondence) -> str:
     return table_text(rows)
 
 
-def _same_parts(parts: Sequence[Boxes], pictures: Tensor | Sequence[Picture]) -> list[str]:
-    if len(parts) != len(pictures):
-        raise OptionError(f"parts must be one for each of the {len(pictures)} pictures; found {len(parts)}.")
+def _same_parts(parts: Sequence[Boxes], sources: Sequence[str]) -> list[str]:
+    if len(parts) != len(sources):
+        raise OptionError(f"parts must be one for each of the {len(sources)} pictures; found {len(parts)}.")
     if len(parts) < 2:
         raise OptionError(f"pictures are compared in pairs: give two or more; found {len(parts)}.")
-    for at, own in enumerate(parts):
+    for source, own in zip(sources, parts, strict=True):
         different = sorted(set(own) ^ set(parts[0]))
         if different:
-            raise OptionError(
-                f"all pictures must have the same parts: {different[0]!r} is not in all of them ({source_of(pictures, at)})."
-            )
+            raise OptionError(f"all pictures must have the same parts: {different[0]!r} is not in all of them ({source}).")
     if not parts[0] or RANDOM in parts[0]:
         raise OptionError(f"parts must have names, one or more, and none may be {RANDOM!r}: that is the control.")
     return list(parts[0])
 
 
 def _seen_box(
-    net: DeconvNet, pictures: Tensor | Sequence[Picture], at: int, name: str, box: Window | Sequence[int], size: Sequence[int]
+    net: DeconvNet, picture: PictureInput, source: str, name: str, box: Window | Sequence[int], size: Sequence[int]
 ) -> Window:
     """Return a box of a picture's pixels in the pixels that the net sees, by sending a mask the picture's own way."""
     if not isinstance(box, Window) and len(box) != 4:
-        raise OptionError(f"{name!r} in {source_of(pictures, at)}: its box {list(box)} is not [top, left, height, width].")
+        raise OptionError(f"{name!r} in {source}: its box {list(box)} is not [top, left, height, width].")
     window = box if isinstance(box, Window) else Window(*box)
-    picture, height, width = pictures[at], *size
+    height, width = size
     if not isinstance(picture, Tensor):
         if not isinstance(net.preprocess, Preprocess):
             raise PictureError(f"{net.name} has a preprocessing of its own kind: give images as a tensor, and boxes in them.")
-        mask = Image.new("RGB", open_picture(picture).size)
+        mask = Image.new("RGB", open_picture(picture.picture if isinstance(picture, Drawing) else picture).size)
         mask.paste((255, 255, 255), (window.left, window.top, window.right, window.bottom))
         rows, cols = np.nonzero(np.asarray(net.preprocess.crop_picture(mask).convert("L")) > 127)
         bounds = (rows.min(), cols.min(), np.ptp(rows) + 1, np.ptp(cols) + 1) if len(rows) else (0, 0, 0, 0)
         window = Window(*map(int, bounds))
     inside = window.clip(height, width)
     if not inside.height * inside.width:
-        raise OptionError(f"{name!r} in {source_of(pictures, at)}: its box {list(_numbers(box))} is not in what the net sees.")
+        raise OptionError(f"{name!r} in {source}: its box {list(_numbers(box))} is not in what the net sees.")
     return inside
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..choices import Tone
 from ..errors import OptionError, WeightsError
-from ..images import Picture
+from ..inputs import PictureInputs, as_batch
 from ..models.weights import hash_file, load_checked, read_state
 from ..net import DeconvNet
 from ..projection import PROGRESS_DELAY, as_maps, check_unit, rectified_values
@@ -29,7 +29,7 @@ from ..recording import Recording
 from ..render.tone import apply_tone
 from ..units import Unit, Window
 from .forward import check_layers, strongest
-from .result import PIXELS, add_footer, as_images, cut_window, new_figure, settings_of, shown_window
+from .result import PIXELS, add_footer, cut_window, new_figure, settings_of, shown_window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ class Evolution:
 
 def run(
     net: DeconvNet,
-    pictures: Tensor | Sequence[Picture],
+    pictures: PictureInputs,
     *,
     checkpoints: PathLike | Sequence[PathLike] | Mapping[str, PathLike] | None = None,
     layers: Sequence[str] | None = None,
@@ -86,7 +86,7 @@ def run(
         (8, 4)
     """
     files = _packed(net) if checkpoints is None else list_checkpoints(checkpoints)
-    images = as_images(net, pictures)
+    images = as_batch(net, pictures)
     nets = _nets(net, list(files.values()))
     last = next(_nets(net, list(files.values())[-1:]))
     recording = last.record(images[:1], stop=False)

@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..choices import Tone
-from ..drawings import Drawing
+from ..drawings import Drawing, draw
 from ..errors import OptionError
+from ..inputs import PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
 from ..projection import choose_units
+from .forward import net_maps
 from .ground_truth import PartTruth, measure_truth
-from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
 from .masking import best_region, energy, measure_drops, middle_region, moved
 from .result import PIXELS, settings_of
 
@@ -62,7 +63,7 @@ class Faithful:
 
 def run(
     net: DeconvNet,
-    pictures: StudyInput | Sequence[StudyInput] | None = None,
+    pictures: PictureInputs | None = None,
     *,
     layer: str | None = None,
     channels: Sequence[int] | None = None,
@@ -77,12 +78,13 @@ def run(
     against. Without pictures, eight bundled drawings, and their parts as ground truth; a `Drawing` may be given too.
     """
     _check(area, seeds)
-    given = as_list(pictures, otherwise=DRAWINGS)
-    recording = net.record(as_batch(net, given))
+    inputs = as_list([draw(seed=seed) for seed in range(DRAWINGS)] if pictures is None else pictures)
+    sources, drawings = source_names(inputs), [picture for picture in inputs if isinstance(picture, Drawing)]
+    recording = net.record(as_batch(net, inputs))
     layer, maps = net_maps(recording, layer)
     units = [
         unit
-        for image in range(len(given))
+        for image in range(len(inputs))
         for unit in choose_units(maps[image], layer, channels=channels, top=top, image=image)
         if (unit.activation or 0) > 0
     ]
@@ -105,9 +107,8 @@ def run(
     drops, chances, regions = (np.stack(part) for part in zip(*found, strict=True))
     scores = drops - chances.mean(2)
     order = np.argsort(-scores[:, 0], kind="stable")
-    drawn = all(isinstance(one, Drawing) for one in given)
+    drawn = len(drawings) == len(inputs)
     chosen, ordered = [units[number] for number in order], [windows[number] for number in order]
-    sources = [name_of(one) for one in given]
     return Faithful(
         units=tuple(str(unit) for unit in chosen),
         pictures=tuple(sources[unit.image] for unit in chosen),
@@ -119,7 +120,7 @@ def run(
         drops=drops[order],
         random_drops=chances[order],
         area=area,
-        truth=measure_truth(net, given, images, chosen, ordered, [one[order] for one in pixels]) if drawn else None,
+        truth=measure_truth(net, drawings, images, chosen, ordered, [one[order] for one in pixels]) if drawn else None,
         regions=regions[order],
         projections=pixels[0][order],
         seen=np.stack([net.loaded.denormalise(image, net.preprocess) for image in images]),

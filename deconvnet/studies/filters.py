@@ -11,7 +11,6 @@ The paper looks at first-layer filters for four things, each measured here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,15 @@ import torch
 from torch import Tensor
 
 from ..choices import Tone
+from ..drawings import draw
 from ..errors import OptionError
+from ..inputs import PictureInputs, as_batch, source_names
 from ..net import DeconvNet
 from ..projection import rectified_values
 from ..recording import Recording
 from ..tape import Call, Tape
 from ..units import Unit, Window
-from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .forward import net_maps
 from .result import PIXELS, cut_window, first_layer, settings_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Filters:
 
 def run(
     net: DeconvNet,
-    pictures: StudyInput | Sequence[StudyInput] | None = None,
+    pictures: PictureInputs | None = None,
     *,
     second: str | None = None,
     top: int = 16,
@@ -82,8 +83,8 @@ def run(
     """
     if not 0 < bands[0] < bands[1] < 0.5:
         raise OptionError(f"bands cannot be {bands}: two rising numbers of cycles per pixel, above 0 and below 0.5.")
-    given = as_list(pictures, otherwise=DRAWINGS)
-    recording = net.record(as_batch(net, given), stop=False)
+    pictures = [draw(seed=seed) for seed in range(DRAWINGS)] if pictures is None else pictures
+    recording = net.record(as_batch(net, pictures), stop=False)
     first = first_convolution(recording.tape)
     weight = first.kept.weight.detach().float().cpu().numpy()
     second, maps = net_maps(recording, second or second_layer(recording))
@@ -119,7 +120,7 @@ def run(
         settings=settings_of(
             net,
             "filters",
-            pictures=[name_of(one) for one in given],
+            pictures=source_names(pictures),
             layer=first.layer,
             second=second,
             top=top,

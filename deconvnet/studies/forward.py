@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, check_option
-from ..images import Picture, Preprocess, to_rgb
+from ..images import Preprocess, to_rgb
 from ..net import DeconvNet
-from ..projection import as_maps
+from ..projection import as_maps, default_layer
 from ..recording import Recording, run_model
 
 #: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
@@ -94,6 +93,12 @@ def seen_pixels(net: DeconvNet, image: Tensor) -> Number:
     return to_rgb(net.loaded.denormalise(image, net.preprocess))
 
 
+def net_maps(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
+    """Return a layer's name, by default the last rectified one's, and its activations as maps (N, C', H', W')."""
+    layer = layer or default_layer(recording)
+    return layer, as_maps(recording.kept_activations(layer), recording.layout(layer), layer)
+
+
 def _whole(layer: str, activations: Tensor) -> Tensor:
     return activations.detach().clone()  # a later call in place may write over them
 
@@ -117,14 +122,6 @@ def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequ
         name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
         for name, parts in found.items()
     }
-
-
-def source_of(pictures: Tensor | Sequence[Picture], number: int) -> str:
-    """Return a picture's path, or what it is called."""
-    picture = pictures[number]
-    if isinstance(picture, Tensor):
-        return f"image {number}"
-    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else str(getattr(picture, "filename", "") or "picture")
 
 
 def fill_colour(net: DeconvNet, image: Tensor, fill: str | Sequence[float]) -> Tensor:

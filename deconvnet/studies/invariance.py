@@ -19,14 +19,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import OptionError, check_option
-from ..images import Picture
+from ..inputs import PictureInputs, as_batch, source_names
 from ..net import DeconvNet
 from ..projection import PROGRESS_DELAY
-from .forward import FILLS, check_layers, features, fill_colour, seen_pixels, source_of
+from .forward import FILLS, check_layers, features, fill_colour, seen_pixels
 from .result import (
     PIXELS,
     add_footer,
-    as_images,
     class_shares,
     draw_tiles,
     first_layer,
@@ -72,7 +71,7 @@ class Invariance:
 
 def run(
     net: DeconvNet,
-    pictures: Tensor | Sequence[Picture],
+    pictures: PictureInputs,
     *,
     layers: Sequence[str] | None = None,
     labels: Sequence[int | str] | None = None,
@@ -97,21 +96,20 @@ def run(
     check_option("axis", axis, ("vertical", "horizontal"))
     check_option("distance", distance, DISTANCES)
     check_option("interpolation", interpolation, ("bilinear", "bicubic", "nearest"))
-    images = as_images(net, pictures)
+    images, sources = as_batch(net, pictures), source_names(pictures)
     recording = net.record(images[:1], stop=False)
     layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
     check_layers(recording, layers)
     swept = swept_values(images.shape[2:], values)
     numbers = _labels(net, [class_shares(next(features(net, image[None], [])).output) for image in images], labels)
-    sources = tuple(source_of(pictures, at) for at in range(len(images)))
     tilt = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, swept.values()))
     with tqdm(total=total, desc="transforming", unit="picture", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
         sweeps = {kind: _sweep(net, images, layers, numbers, kind, swept[kind], tilt, distance, bar) for kind in KINDS}
-    settings = settings_of(net, "invariance", pictures=list(sources), layers=list(layers), axis=axis, distance=distance)
+    settings = settings_of(net, "invariance", pictures=sources, layers=list(layers), axis=axis, distance=distance)
     settings |= {"fill": fill, "interpolation": interpolation}
     classes = tuple(net.loaded.class_name(number) for number in numbers)
-    return Invariance(**sweeps, sources=sources, labels=tuple(numbers), classes=classes, settings=settings)
+    return Invariance(**sweeps, sources=tuple(sources), labels=tuple(numbers), classes=classes, settings=settings)
 
 
 def swept_values(size: Sequence[int], given: Mapping[str, Sequence[float]] | None = None) -> dict[str, np.ndarray[Any, Any]]:

@@ -19,22 +19,20 @@ from tqdm import tqdm
 
 from ..choices import Tone
 from ..errors import OptionError, check_option
-from ..images import Picture
+from ..inputs import PictureInput, PictureInputs, as_batch, as_list, only_picture, source_names
 from ..net import DeconvNet
 from ..projection import PROGRESS_DELAY, as_maps, check_unit, default_layer
 from ..recording import Recording
 from ..render.tone import apply_tone
 from ..units import Unit
-from .forward import Forward, fill_colour, seen_pixels, source_of, strongest
+from .forward import Forward, fill_colour, seen_pixels, strongest
 from .result import (
     PIXELS,
     add_footer,
-    as_images,
     class_shares,
     cut_window,
     new_figure,
     read_label,
-    record_one,
     settings_of,
     shown_window,
 )
@@ -77,7 +75,7 @@ class Occlusion:
 
 def run(
     net: DeconvNet,
-    picture: Picture | Tensor,
+    picture: PictureInput,
     *,
     layer: str | None = None,
     channel: int | None = None,
@@ -86,7 +84,7 @@ def run(
     square: int | None = None,
     stride: int | None = None,
     fill: str | Sequence[float] = "mean",
-    others: Tensor | Sequence[Picture] = (),
+    others: PictureInputs = (),
     batch: int | None = None,
 ) -> Occlusion:
     """Slide a square over a picture, and watch one map and one class.
@@ -102,7 +100,8 @@ def run(
     check_option("strongest_by", strongest_by, ("total", "max"))
     if batch is not None and batch < 1:
         raise OptionError(f"batch cannot be {batch}: it is squares a forward pass, 1 or more.")
-    recording = record_one(net, picture)
+    picture = only_picture(picture)
+    recording = net.record(as_batch(net, picture), stop=False)
     layer = layer or default_layer(recording)
     maps = as_maps(recording.kept_activations(layer), recording.layout(layer), layer)[0].float().cpu()
     channel = int(_strength(maps, strongest_by).argmax()) if channel is None else channel
@@ -116,7 +115,7 @@ def run(
     totals, shares, answers = _slide(net, recording, layer, channel, number, (tops, lefts, square, colour), batch)
     seen = set() if answers is None or number is None else {number, *np.unique(answers).tolist()}
     projection = net.project(recording, layer, channels=[channel])
-    settings = settings_of(net, "occlude", picture=recording.source(0), layer=layer, channel=channel, label=number)
+    settings = settings_of(net, "occlude", picture=source_names(picture)[0], layer=layer, channel=channel, label=number)
     return Occlusion(
         picture=seen_pixels(net, recording.images[0]),
         tops=tops,
@@ -128,7 +127,7 @@ def run(
         share=None if before is None or number is None else float(before[0, number]),
         projection=net.project(recording, layer, channels=[channel], unit="map").pixels[0].numpy(),
         window=np.array(projection.windows[0].to_list()),
-        others=_others(net, recording, layer, channel, others) if len(others) else (),
+        others=_others(net, recording, layer, channel, others),
         names={str(one): net.loaded.class_name(one) for one in sorted(seen)},
         settings=settings | {"square": square, "stride": stride, "fill": fill, "strongest_by": strongest_by},
     )
@@ -198,10 +197,13 @@ def _slide(
 
 
 def _others(
-    net: DeconvNet, recording: Recording, layer: str, channel: int, pictures: Tensor | Sequence[Picture], count: int = 3
+    net: DeconvNet, recording: Recording, layer: str, channel: int, others: PictureInputs, count: int = 3
 ) -> tuple[OtherPicture, ...]:
     """Find the map's strongest units in other pictures, and project them; the occluded one itself is left out."""
-    images = as_images(net, pictures)
+    if isinstance(others, Sequence) and not others:
+        return ()
+    pictures = as_list(others)
+    images, sources = as_batch(net, pictures), source_names(pictures)
     values, places = strongest(net, images, recording, [layer])[layer]
     values[(images == recording.images.to(images)).flatten(1).all(1).numpy(force=True)] = 0
     best = [int(number) for number in np.argsort(-values[:, channel], kind="stable")[:count]]
@@ -213,10 +215,9 @@ def _others(
         projection = net.project(one, layer, units=[unit])
         window = shown_window(projection.windows[0], projection.frame)
         seen = np.moveaxis(seen_pixels(net, one.images[0]), 2, 0)
-        source = source_of(pictures, number)
         found.append(
             OtherPicture(
-                source,
+                sources[number],
                 float(values[number, channel]),
                 pixels=np.moveaxis(cut_window(seen, window, beyond=255), 0, 2),
                 projection=cut_window(projection.pixels[0].numpy(), window),

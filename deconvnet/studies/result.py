@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from ..errors import OptionError, PictureError, did_you_mean
-from ..images import Picture, Preprocess, open_picture
+from ..errors import OptionError, did_you_mean
+from ..images import Preprocess
 from ..projection import rectified_values
-from ..recording import check_images
 from ..render.text import printable
 from ..results import PIXELS as PIXELS
 from ..results import save_figure as save_figure
@@ -94,26 +92,6 @@ def read_label(net: DeconvNet, label: int | str, count: int) -> int:
     if number >= count:
         raise OptionError(f"{net.name} has no class {number}: it has {count}, numbered from 0.")
     return number
-
-
-def as_images(net: DeconvNet, pictures: Tensor | Sequence[Picture]) -> Tensor:
-    """Return pictures as the net expects them, (N, C, H, W); images stay as they are."""
-    if not len(pictures):
-        raise PictureError("no picture to look at: the list is empty.")
-    if isinstance(pictures, Tensor):
-        return check_images(pictures)
-    preprocess = net.preprocess
-    if preprocess is None:
-        raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
-    return torch.stack([preprocess(open_picture(picture)) for picture in pictures])
-
-
-def record_one(net: DeconvNet, picture: Picture | Tensor) -> Recording:
-    """Record one picture, or one image (1, C, H, W), to the end: layers, switches and the net's answer."""
-    recording = net.record(picture, stop=False)
-    if len(recording) != 1:
-        raise PictureError(f"this study takes one picture; found {len(recording)}. Run it for each.")
-    return recording
 
 
 def shown_window(window: Window, frame: Sequence[int]) -> Window:

@@ -24,13 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..choices import Tone
+from ..drawings import draw
 from ..errors import OptionError
+from ..inputs import PictureInputs, as_batch, source_names
 from ..net import DeconvNet
 from ..optional import require
 from ..projection import as_maps, choose_units
 from ..recording import Recording
 from ..units import Unit
-from .inputs import StudyInput, as_batch, as_list, name_of, net_maps
+from .forward import net_maps
 from .reinitialise import blocks_above, reinitialised, weight_blocks
 from .result import PIXELS, settings_of
 from .selectivity import Selectivity, measure_selectivity
@@ -71,7 +73,7 @@ class Sanity:
 
 def run(
     net: DeconvNet,
-    pictures: StudyInput | Sequence[StudyInput] | None = None,
+    pictures: PictureInputs | None = None,
     *,
     layer: str | None = None,
     channel: int | None = None,
@@ -89,15 +91,15 @@ def run(
     require("scipy.stats", needed_by="sanity", extra="studies"), require("skimage.feature", needed_by="sanity", extra="studies")
     if seeds < 1 or top < 2:
         raise OptionError(f"seeds cannot be {seeds} with top {top}: at least 1 seed, and 2 channels to compare.")
-    given = as_list(pictures)
-    recording = net.record(as_batch(net, given), stop=False)
+    pictures = draw("cat", seed=5) if pictures is None else pictures
+    recording = net.record(as_batch(net, pictures), stop=False)
     layer = layer or last_layer(recording)
     units = strongest(recording, layer, channel)
     blocks = weight_blocks(recording, layer)
     if not blocks:
         raise OptionError(f"below {layer!r} no layer has weights: nothing can be made random.")
     trained = _projections(net, recording, layer, units)  # (rules, N, C, H, W)
-    alike = np.zeros((seeds, len(WAYS), len(blocks), len(RULES), len(given), len(MEASURES)))
+    alike = np.zeros((seeds, len(WAYS), len(blocks), len(RULES), len(recording), len(MEASURES)))
     shown, last = [trained[:, 0]], trained
     for number, way, step in np.ndindex(seeds, len(WAYS), len(blocks)):
         some = blocks[: step + 1] if WAYS[way] == "cascading" else blocks[step : step + 1]
@@ -122,13 +124,13 @@ def run(
         edges=_against_edges(trained, edges),
         edges_random=_against_edges(last, edges),
         noise=_compare(trained, noise),
-        others=_compare(trained, np.roll(trained, 1, axis=1)) if len(given) > 1 else np.full((len(RULES), 1, 4), np.nan),
+        others=_compare(trained, np.roll(trained, 1, axis=1)) if len(recording) > 1 else np.full((len(RULES), 1, 4), np.nan),
         selectivity=measure_selectivity(net, recording, select, maps, top),
         picture=net.loaded.denormalise(recording.images[0], net.preprocess),
         edge_map=edges[0],
         pixels=np.stack(shown, axis=1),
         settings=settings_of(
-            net, "sanity", pictures=[name_of(one) for one in given], layer=layer, select=select, top=top, seeds=seeds, seed=seed
+            net, "sanity", pictures=source_names(pictures), layer=layer, select=select, top=top, seeds=seeds, seed=seed
         ),
     )
 

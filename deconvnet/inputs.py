@@ -1,0 +1,146 @@
+"""Pictures of any kind become one batch and its names, in the same way for every command and study.
+
+A picture is a file's path, a PIL picture, a bundled drawing, or a tensor that is normalised as the model expects it. Functions
+that take pictures take one of them or a sequence of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .drawings import Drawing, draw
+from .errors import PictureError
+from .images import Picture, open_picture
+from .models import Preprocessing
+from .recording import check_images
+from .render.text import size_text
+
+PictureInput: TypeAlias = "Picture | Drawing | Tensor"
+PictureInputs: TypeAlias = "PictureInput | Sequence[PictureInput]"
+
+
+class TakesPictures(Protocol):
+    """What pictures are made ready for: a net, with its name and what it does to a picture."""
+
+    @property
+    def name(self) -> str:
+        """The name that errors call it by."""
+
+    @property
+    def preprocess(self) -> Preprocessing | None:
+        """Turns a picture into a tensor (C, H, W), normalised; None where that is not known."""
+
+
+def as_list(inputs: PictureInputs) -> list[PictureInput]:
+    """Return pictures as a list, one item for each.
+
+    Args:
+        inputs: a path, a PIL picture, a drawing, a tensor (N, C, H, W), or a sequence of these, in which a tensor may be
+            (C, H, W) too.
+
+    Returns:
+        The pictures in order; every tensor among them is (1, C, H, W).
+
+    Raises:
+        PictureError: the sequence is empty, or a tensor has another shape or type.
+    """
+    if isinstance(inputs, Tensor):
+        return list(torch.split(check_images(inputs), 1))
+    if isinstance(inputs, (str, os.PathLike)) or not isinstance(inputs, Sequence):
+        return [inputs]
+    if not inputs:
+        raise PictureError("the list of pictures is empty. Give one or more.")
+    return [picture for item in inputs for picture in _as_items(item)]
+
+
+def as_batch(net: TakesPictures, inputs: PictureInputs) -> Tensor:
+    """Return pictures as one batch for a net.
+
+    Args:
+        net: what the pictures are made ready for.
+        inputs: as for `as_list`; tensors are taken as they are.
+
+    Returns:
+        (N, C, H, W), normalised as the net expects it; a tensor (N, C, H, W) itself, not a copy of it.
+
+    Raises:
+        PictureError: there is no picture, one cannot be opened, the net has no preprocessing for it, or the images that the
+            pictures become differ in size.
+    """
+    if isinstance(inputs, Tensor):
+        return check_images(inputs)
+    images = [_as_image(net, picture) for picture in as_list(inputs)]
+    first = images[0]
+    for image in images:
+        if image.shape != first.shape:
+            sizes = " and ".join(size_text(size) for size in (first.shape[1:], image.shape[1:]))
+            raise PictureError(f"pictures must become images of one size, found {sizes}. Resize them, or take them one by one.")
+    return torch.cat([image.to(first) for image in images])
+
+
+def source_names(inputs: PictureInputs) -> list[str]:
+    """Return the names of pictures, one for each: its path, "drawing of a cat", or "image 3" for the fourth if it is a tensor.
+
+    A PIL picture is named by the file that it was opened from, "picture" without one; `named_picture` gives it a name.
+    """
+    return [_source_name(picture, number) for number, picture in enumerate(as_list(inputs))]
+
+
+def only_picture(inputs: PictureInputs, *, user: str = "this study") -> PictureInput:
+    """Return the one picture of `inputs`.
+
+    Args:
+        inputs: one picture, or a sequence that holds one.
+        user: what takes no more than one, as the subject of a sentence.
+
+    Raises:
+        PictureError: there are several pictures, or none.
+    """
+    pictures = as_list(inputs)
+    if len(pictures) != 1:
+        raise PictureError(f"{user} takes one picture, found {len(pictures)}. Give one at a time.")
+    return pictures[0]
+
+
+def named_picture(picture: Image.Image, name: str) -> Image.Image:
+    """Return a copy of a PIL picture whose source is called `name`."""
+    copy: Any = picture.copy()
+    copy.filename = name
+    return copy
+
+
+def default_picture() -> Image.Image:
+    """Return what is shown where no picture is given: a drawing of a face."""
+    return named_picture(draw("face", seed=7).picture, "a drawing of a face")
+
+
+def _as_items(item: PictureInput) -> list[PictureInput]:
+    """Return an item of a sequence as pictures: a tensor may hold one image or several."""
+    if isinstance(item, Tensor):
+        return list(torch.split(check_images(item[None] if item.dim() == 3 else item), 1))
+    return [item]
+
+
+def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
+    """Return a picture as the net expects it, (1, C, H, W)."""
+    if isinstance(picture, Tensor):
+        return picture
+    if net.preprocess is None:
+        raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
+    return net.preprocess(open_picture(picture.picture if isinstance(picture, Drawing) else picture))[None]
+
+
+def _source_name(picture: PictureInput, number: int) -> str:
+    if isinstance(picture, Tensor):
+        return f"image {number}"
+    if isinstance(picture, Drawing):
+        return f"drawing of a {picture.name}"
+    if isinstance(picture, Image.Image):
+        return str(getattr(picture, "filename", "") or "picture")
+    return str(picture)
