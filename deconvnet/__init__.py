@@ -62,7 +62,7 @@ _HOMES = {
 }
 
 #: Packages that are attributes of this one, without an import of their own.
-_PACKAGES = ("drawings", "rules", "studies", "upsampling")
+_PACKAGES = ("drawings", "models", "render", "rules", "studies", "upsampling")
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,7 @@ class DeconvNet:
     ) -> None:
         check_option("overlap", overlap, ("sum", "last"))
         check_option("lrn", lrn, ("identity", "derivative"))
-        self.loaded = model if isinstance(model, LoadedModel) else LoadedModel.of(model, preprocess)
+        self.loaded = model if isinstance(model, LoadedModel) else LoadedModel.from_module(model, preprocess)
         self.model, self.name = self.loaded.model, self.loaded.name
         self.preprocess = preprocess or self.loaded.preprocess
         self.rules = rules.with_options(overlap=overlap, lrn=lrn)

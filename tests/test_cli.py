@@ -73,6 +73,13 @@ def test_importing_the_package_loads_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("name", ["drawings", "models", "render", "rules", "studies", "upsampling"])
+def test_packages_are_attributes(name):
+    """A part of the package can be used after `import deconvnet` alone."""
+    code = f"import deconvnet; assert deconvnet.{name}.__name__ == 'deconvnet.{name}'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_help_groups_commands_by_what_people_do(run):
     """The help lists each command under a heading, with one line."""
     code, out, _ = run("--help")

@@ -11,14 +11,15 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import deconvnet
 from deconvnet.errors import OptionError, UnknownModelError, WeightsError
 from deconvnet.images import Preprocess
 from deconvnet.models.model import hash_tensors
-from deconvnet.models.weights import read_state
+from deconvnet.models.tiny import tiny
+from deconvnet.models.weights import first_line, read_state
 from deconvnet.models.zfnet import MAPS, ZFNet, renormalise_filters
 
 
@@ -30,6 +31,27 @@ def test_random_weights_are_seeded():
     hashes = {hash_tensors(deconvnet.load_model("torchvision:squeezenet1_1", weights="none").model) for _ in range(2)}
     assert len(hashes) == 1
     assert torch.rand(1) == expected
+
+
+@pytest.mark.parametrize("weights", [None, "none", "file"])
+def test_weights_are_random_or_a_file(tmp_path, weights):
+    """None and "none" are random weights; a file may be named by a path object."""
+    tensors = tiny().state_dict()
+    save_file(tensors, tmp_path / "w.safetensors")
+    loaded = deconvnet.load_model("tiny", weights=tmp_path / "w.safetensors" if weights == "file" else weights)
+    assert loaded.weights_from == (str(tmp_path / "w.safetensors") if weights == "file" else "none")
+    assert (loaded.weights == "random") == (weights != "file")
+    assert all(torch.equal(loaded.model.state_dict()[key], value) for key, value in tensors.items()) == (weights == "file")
+
+
+def test_a_loaded_model_fits_on_a_line():
+    """The name, the weights, the input size, the classes and the device say what was loaded; the module is not printed."""
+    loaded = deconvnet.load_model("tiny", device="cpu")
+    assert repr(loaded) == f"LoadedModel('tiny', weights sha256 {loaded.weights[7:15]}, 3x96x96, 18 classes, cpu)"
+    assert repr(deconvnet.load_model("tiny", weights=None, device="cpu")).startswith("LoadedModel('tiny', random weights, ")
+    assert repr(deconvnet.LoadedModel.from_module(nn.Conv2d(1, 2, 3))) == "LoadedModel('Conv2d', 1x224x224, cpu)"
+    assert deconvnet.LoadedModel.from_module(nn.ReLU()).device == torch.device("cpu")
+    assert deconvnet.LoadedModel.from_module(nn.Conv2d(1, 2, 3, device="meta")).device == torch.device("meta")
 
 
 def test_zfnet_has_the_papers_sizes():
@@ -142,12 +164,22 @@ def test_weights_files_that_cannot_be_read(tmp_path):
     torch.save([torch.zeros(1)], list_file)
     hint = "Save model.state_dict() and give that file."
     assert refused(lambda: read_state(list_file)) == f"{str(list_file)!r} holds no state dict: names and tensors. {hint}"
-    for name in ("junk.pth", "junk.safetensors", "empty.pth", "empty.safetensors"):
-        path = tmp_path / name
-        path.write_bytes(b"" if "empty" in name else b"not weights at all")
-        text = refused(lambda path=path: read_state(path))
-        assert "\n" not in text
-        assert text.startswith((f"{str(path)!r} is not a readable ", f"{str(path)!r} is refused: "))
+    junk = tmp_path / "junk.pth"
+    junk.write_bytes(b"not weights at all")
+    assert refused(lambda: read_state(junk)).startswith(f"{str(junk)!r} is refused: ")
+    assert refused(lambda: deconvnet.load_model(weights="")) == "weights cannot be empty. Give DEFAULT, none, or a file."
+
+
+@pytest.mark.parametrize("name", ["junk.safetensors", "empty.safetensors", "empty.pth", "cut.pth"])
+def test_damaged_weights_files_give_the_readers_reason(tmp_path, name):
+    """A file that its reader rejects gets one line with the first line of the reader's reason."""
+    path = tmp_path / name
+    torch.save({"weight": torch.zeros(999)}, path)
+    path.write_bytes({"junk": b"not weights at all", "empty": b"", "cut": path.read_bytes()[:-99]}[path.stem])
+    read, kind = (load_file, "safetensors") if path.suffix == ".safetensors" else (torch.load, "weights")
+    with pytest.raises(Exception) as reason:  # noqa: PT011
+        read(path)
+    assert refused(lambda: read_state(path)) == f"{str(path)!r} is not a readable {kind} file ({first_line(reason.value)})."
 
 
 MODELS = {
@@ -190,12 +222,26 @@ def test_a_download_that_fails_says_where_to_put_the_file(monkeypatch, tmp_path)
     )
 
 
-def test_devices_that_are_not_there():
+def test_a_damaged_download_says_which_file_to_delete(monkeypatch, tmp_path):
+    """Where torch finds another hash than the file's name says, one line names the file."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def damaged(*_, **__):
+        raise RuntimeError("invalid hash value")
+
+    monkeypatch.setattr("torchvision.models.get_model", damaged)
+    text = refused(lambda: deconvnet.load_model("torchvision:squeezenet1_1"))
+    name = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.url.rsplit("/", 1)[-1]
+    path = f"{tmp_path}/hub/checkpoints/{name}"
+    assert text == f"the weights at {path!r} are damaged (invalid hash value). Delete that file and try again."
+
+
+def test_devices_that_are_not_available():
     """A device that torch does not see, or does not know, gets one line."""
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     text = refused(lambda: deconvnet.load_model("tiny", device="cuda"), OptionError)
-    assert text == "device 'cuda' is not there: torch sees cpu."
+    assert text == "device 'cuda' is not available: torch sees cpu. Give one of these, or auto."
     text = refused(lambda: deconvnet.load_model("tiny", device="gpu"), OptionError)
     assert text == "device cannot be 'gpu': it is one of auto, cpu, cuda, mps. Did you mean 'cpu'?"
 
@@ -219,7 +265,7 @@ def test_scripted_models_are_refused():
 
 def test_the_hash_of_a_plain_module_follows_its_weights():
     """A module without a file is named by its tensors, and by others once they change."""
-    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
+    loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
     first = loaded.weights_hash()
     assert first == loaded.weights_hash()
     assert first.startswith("tensors-sha256:")
@@ -230,7 +276,7 @@ def test_the_hash_of_a_plain_module_follows_its_weights():
 
 def test_answers_of_a_classifier():
     """(N, K) scores become probabilities; what already sums to one is taken as it is; maps are no answer."""
-    loaded = deconvnet.LoadedModel.of(nn.Identity())
+    loaded = deconvnet.LoadedModel.from_module(nn.Identity())
     scores = torch.tensor([[0.0, 2.0, 1.0]])
     shares = scores.double().softmax(1)[0]
     assert loaded.top_classes(scores, 0, 2) == (

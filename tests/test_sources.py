@@ -489,11 +489,11 @@ BAD = {
     "net.py:mak": "'net.py' has no function 'mak'. Did you mean 'make'?",
     "net.py:zzz": "'net.py' has no function 'zzz'. It has make, fails, stops, number, pair, scripted.",
     "empty.py:make": "'empty.py' has no function 'make'. It has no function at all.",
-    "net.py:net": "'net' in 'net.py' is no function but of type Identity. Write a function that returns a net.",
+    "net.py:net": "'net' in 'net.py' is of type Identity, not a function. Write a function that returns a net.",
     "net.py:fails": "fails() in 'net.py' failed (line 6: RuntimeError: out of luck).",
     "net.py:stops": "stops() in 'net.py' failed (line 7: SystemExit).",
-    "net.py:number": f"number() in 'net.py' returned a int. {PLAIN}",
-    "net.py:pair": f"pair() in 'net.py' returned a tuple of Identity, int. {PLAIN}",
+    "net.py:number": f"number() in 'net.py' returned an object of type int. {PLAIN}",
+    "net.py:pair": f"pair() in 'net.py' returned an object of type tuple of Identity, int. {PLAIN}",
     "net.py:scripted": "scripted() in 'net.py': the model is scripted: its calls cannot be seen. Give the Python model that was scripted.",
     "syntax.py:make": "'syntax.py' could not be run (line 3: SyntaxError: '(' was never closed).",
     "raises.py:make": "'raises.py' could not be run (line 4: NameError: name 'nothing' is not defined).",
@@ -543,14 +543,14 @@ def test_what_is_not_given_stays(tiny):
 
 def test_the_filter_stays():
     """Another size keeps the source's interpolation."""
-    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 1, 1), Preprocess(64, 32, *IMAGENET, "bicubic"))
+    loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(3, 1, 1), Preprocess(64, 32, *IMAGENET, "bicubic"))
     assert loaded.with_preprocess(size=40).preprocess == Preprocess(40, 40, *IMAGENET, "bicubic")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_without_a_preprocessing_the_usual_one_is_taken(channels):
     """A bare net gets ImageNet's normalisation for 3 channels, 0.5 for others; what is given replaces its part."""
-    loaded = deconvnet.LoadedModel.of(nn.Conv2d(channels, 4, 3))
+    loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(channels, 4, 3))
     usual = IMAGENET if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
     assert loaded.preprocess is None
     assert loaded.with_preprocess().preprocess == Preprocess(256, 224, *usual)
@@ -560,14 +560,14 @@ def test_without_a_preprocessing_the_usual_one_is_taken(channels):
 
 def test_one_channel_takes_one_number():
     """A net for grey pictures takes a single number each."""
-    made = deconvnet.LoadedModel.of(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
+    made = deconvnet.LoadedModel.from_module(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
     assert made.preprocess == Preprocess(28, 28, (0.1,), (0.3,))
     assert made.preprocess(noise(40, 30)).shape == (1, 28, 28)
 
 
 def test_a_foreign_preprocessing_is_replaced_as_a_whole_or_not():
     """A preprocessing that is any function stays, or gives way to all three of mean, std and size."""
-    loaded = deconvnet.LoadedModel.of(nn.Conv2d(3, 4, 3), lambda picture: torch.zeros(3, 9, 9))
+    loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(3, 4, 3), lambda picture: torch.zeros(3, 9, 9))
     assert loaded.with_preprocess() is loaded
     text = refused(lambda: loaded.with_preprocess(size=9), OptionError)
     assert text == "Conv2d has a preprocessing of its own kind. To replace it, give mean, std and size."
@@ -596,7 +596,7 @@ def test_numbers_that_do_not_fit_get_one_line(tiny, given, text):
 
 def test_a_grey_net_refuses_three_numbers():
     """The count that is wanted is said for one channel too."""
-    loaded = deconvnet.LoadedModel.of(nn.Conv2d(1, 4, 3))
+    loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(1, 4, 3))
     text = refused(lambda: loaded.with_preprocess(mean=(0.5, 0.5, 0.5)), OptionError)
     assert text == "Conv2d takes a mean of one number, for its one channel; found 3: 0.5,0.5,0.5."
 

@@ -1,20 +1,23 @@
-"""Models and where they come from: one string names one, `load_model` brings it with its preprocessing and classes.
+"""Models and where they come from: a name such as "torchvision:alexnet" stands for a net, its preprocessing and its classes.
 
-A source is a row of `SOURCES`. Nothing of it is imported before it is asked for: `tiny` needs neither torchvision nor
-a download.
+Each source is a module of this package that is imported when it is first used: `tiny` needs neither torchvision nor a download.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from typing import TypeAlias
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from .model import LoadedModel, Preprocessing
 
 __all__ = ["SOURCES", "LoadedModel", "Preprocessing", "load_model"]
 
-#: prefix -> the module that has `load(name, weights) -> LoadedModel`
+#: "DEFAULT", None (random), or the path of a file; "none" is how a command writes None.
+Weights: TypeAlias = "str | os.PathLike[str] | None"
+
+#: The part of a name before the colon -> the module that has `load(name, weights) -> LoadedModel`.
 SOURCES = {
     "tiny": "from_tiny",
     "zfnet": "from_zfnet",
@@ -24,27 +27,40 @@ SOURCES = {
     "file": "from_file",
 }
 
-#: how each is written
+#: How the names of each source are written.
 FORMS = "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, file:PATH.py:FUNCTION"
 
 
-def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "cpu") -> LoadedModel:
-    """Load a model in eval mode, with its preprocessing.
+def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str = "auto") -> LoadedModel:
+    """Load a model in eval mode, with its preprocessing and its classes.
 
-    `name`: "tiny" (in the package, needs no download), "torchvision:NAME", "timm:NAME" and "pytorchcv:NAME" (where those
-    packages are installed), "zfnet" and "zfnet:wide" (the paper's net, for which weights must be given), or
-    "file:PATH.py:FUNCTION": that Python file is run, and its function called, which returns a net, a net and its
-    preprocessing, or a `LoadedModel`. `weights`: "DEFAULT" (of a file's function: what it returns), "none" (random, seeded), or
-    a .safetensors or state-dict file; pickles of weights are only ever read with `weights_only=True`. `device`: "cpu",
-    "cuda", "mps", or "auto" for the best there is.
+    Args:
+        name: one of
 
-        >>> load_model("torchvision:alexnet", weights="none").name
+            - "tiny": a small net that is part of this package;
+            - "torchvision:NAME", "timm:NAME", "pytorchcv:NAME": a net of that package;
+            - "zfnet", "zfnet:wide": the net of Zeiler & Fergus 2014, whose weights must be given;
+            - "file:PATH.py:FUNCTION": that Python file is run and the function called. It returns a net, a net and its
+              preprocessing, or a `LoadedModel`.
+        weights: "DEFAULT" for the published weights (of a function in a file: those that it returns), None or "none" for random
+            weights, the same each time, or the path of a .safetensors or state-dict file. Pickles are only ever read with
+            `weights_only=True`.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU if there is one.
+
+    Raises:
+        UnknownModelError: there is no such model, or the file does not give one.
+        WeightsError: the weights are missing, unsafe to read, or made for another net.
+        MissingPackageError: the package that has the model is not installed.
+        OptionError: the device is unknown or not available.
+
+        >>> load_model("torchvision:alexnet", weights=None).name
         'torchvision:alexnet'
     """
     source, _, rest = name.partition(":")
     if source not in SOURCES:
-        hint = did_you_mean(source, SOURCES) or _with_source(name)
+        hint = did_you_mean(source, SOURCES) or _hint_at_source(name)
         raise UnknownModelError(f"{name!r} is not a model.{hint} Models: {FORMS}.")
+    weights = "none" if weights is None else os.fspath(weights)
     if not weights:
         raise WeightsError("weights cannot be empty. Give DEFAULT, none, or a file.")
     loaded: LoadedModel = importlib.import_module(f".{SOURCES[source]}", __package__).load(rest, weights)
@@ -52,8 +68,8 @@ def load_model(name: str = "tiny", *, weights: str = "DEFAULT", device: str = "c
     return loaded.to(device)
 
 
-def _with_source(name: str) -> str:
-    """Offer what somebody may mean who names no source: a file's function, or a net of torchvision."""
+def _hint_at_source(name: str) -> str:
+    """Guess the source that a name was given without: a function in a file, or a net of torchvision."""
     if ".py:" in name:
         return f" Did you mean 'file:{name}'?"
     return f" Did you mean 'torchvision:{name}'?" if name.isidentifier() else ""

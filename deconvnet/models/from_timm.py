@@ -16,11 +16,16 @@ from ..images import Picture, Preprocess, open_picture
 from ..optional import require
 from .model import LoadedModel
 from .seeding import seeded
-from .weights import State, _first_line, hash_file, load_checked, read_state
+from .weights import StateDict, first_line, hash_file, load_checked, read_state
 
 
 def load(name: str, weights: str) -> LoadedModel:
-    """Load a timm model, "resnet18" or "resnet18.a1_in1k", with its published weights, a file's, or random ones."""
+    """Load a model of timm.
+
+    Args:
+        name: the net, "resnet18", or one set of its published weights, "resnet18.a1_in1k".
+        weights: "DEFAULT" for the published weights, "none" for random ones, or the path of a file.
+    """
     timm = require("timm", needed_by=f"timm:{name}", extra="timm")
     _check_name(timm, name)
     with seeded():
@@ -42,7 +47,7 @@ def load(name: str, weights: str) -> LoadedModel:
 
 
 def _check_name(timm: Any, name: str) -> None:
-    """Refuse a name that timm does not have; after a known net's name, look among its weights."""
+    """Refuse a name that timm does not have; if the net is known, suggest the names of its weights."""
     if not timm.is_model(name) or set(name) & set(":/\\"):
         close = did_you_mean(name, timm.list_models())
     elif name not in (tagged := [name.partition(".")[0], *timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)]):
@@ -59,14 +64,14 @@ def _download(timm: Any, name: str) -> nn.Module:
         model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as error:  # timm downloads through packages that each raise exceptions of their own
         raise WeightsError(
-            f"the weights of timm:{name} could not be loaded ({_first_line(error)}). {_where(timm, name)}, "
+            f"the weights of timm:{name} could not be loaded ({first_line(error)}). {_address_text(timm, name)}, "
             "or take --model tiny, which needs no download."
         ) from error
     return model
 
 
-def _where(timm: Any, name: str) -> str:
-    """Say where a net's weights are published, and what to do with the file."""
+def _address_text(timm: Any, name: str) -> str:
+    """Return where a net's weights are published, and what to do with the file."""
     config = timm.models.get_pretrained_cfg(name)
     if config.hf_hub_id:
         address = f"https://huggingface.co/{config.hf_hub_id.partition('@')[0]}"
@@ -78,30 +83,30 @@ def _from_file(timm: Any, name: str, path: str) -> nn.Module:
     """Build a net with as many classes as the file's classifier has, and load the file."""
     state = read_state(path)
     model: nn.Module = timm.create_model(name)
-    state = _as_timm_names_it(model, state)
+    state = _rename_as_timm(model, state)
     classifier = model.pretrained_cfg.get("classifier") or ""  # type: ignore[union-attr, operator]
     head = classifier if isinstance(classifier, str) else classifier[0]
-    found, own = state.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
-    if found is not None and own is not None and len(found) != len(own):
-        model = timm.create_model(name, num_classes=len(found))
+    given, expected = state.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
+    if given is not None and expected is not None and len(given) != len(expected):
+        model = timm.create_model(name, num_classes=len(given))
     load_checked(model, state, path, f"timm:{name}")
     return model
 
 
-def _as_timm_names_it(model: nn.Module, state: State) -> State:
+def _rename_as_timm(model: nn.Module, state: StateDict) -> StateDict:
     """Rename the tensors of a net's first publishers (Facebook, OpenAI, ...) by timm's own table, where it has one."""
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is None or set(model.state_dict()) <= set(state):
         return state
     try:
-        converted: State = convert(dict(state), model)
-    except Exception:  # a file for another net: `fill` says what does not fit
+        renamed: StateDict = convert(dict(state), model)
+    except Exception:  # a file for another net: `load_checked` says what does not fit
         return state
-    return converted
+    return renamed
 
 
 def _classes(timm: Any, model: Any) -> tuple[str, ...]:
-    """Return the names of ImageNet's classes, or of its larger sets', told apart by how many there are."""
+    """Return the names of ImageNet's classes, or of a larger ImageNet's, recognised by the number of classes."""
     subset = timm.data.infer_imagenet_subset(model)
     if subset is None:
         return ()
@@ -109,23 +114,23 @@ def _classes(timm: Any, model: Any) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _AsTimm(Preprocess):
-    """What more than a short side and a centre describe: squashed pictures, borders, frames that are not square."""
+class _TimmPreprocess(Preprocess):
+    """What a short side and a centre cannot describe: squashed pictures, borders, frames that are not square."""
 
     steps: tuple[Callable[[Image], Image], ...] = ()
 
     def crop_picture(self, picture: Picture) -> Image:
         """Return the pixels that the net sees, made by timm's own steps."""
-        opened = open_picture(picture)
-        self._resized_size(*opened.size)  # refuses what would fill the memory
+        image = open_picture(picture)
+        self._resized_size(*image.size)  # refuses what would fill the memory
         for step in self.steps:
-            opened = step(opened)
-        return opened
+            image = step(image)
+        return image
 
 
 def _preprocess(timm: Any, config: dict[str, Any]) -> Preprocess:
-    """Return timm's own evaluation transform as one that can be undone; a test holds it equal to the original."""
-    if config["interpolation"] == "random":  # of training
+    """Return timm's own evaluation transform as one that can be undone; a test compares it with the original."""
+    if config["interpolation"] == "random":  # for training
         config = {**config, "interpolation": "bilinear"}
     crop = tuple(config["input_size"][1:])
     height, width = (math.floor(side / config["crop_pct"]) for side in crop)
@@ -133,4 +138,4 @@ def _preprocess(timm: Any, config: dict[str, Any]) -> Preprocess:
     if config["crop_mode"] == "center" and height == width >= max(crop):
         return Preprocess(height, crop, **common)
     *steps, _ = timm.data.create_transform(**config, is_training=False, use_prefetcher=True).transforms  # the last: to tensor
-    return _AsTimm(max(height, width, *crop), crop, **common, steps=tuple(steps))
+    return _TimmPreprocess(max(height, width, *crop), crop, **common, steps=tuple(steps))

@@ -12,7 +12,12 @@ from .weights import hash_file, load_checked, read_state
 
 
 def load(name: str, weights: str) -> LoadedModel:
-    """Load `tiny` with its own weights, random ones, or a checkpoint of its training."""
+    """Load the net `tiny`.
+
+    Args:
+        name: "", since there is only one.
+        weights: "DEFAULT" for its own weights, "none" for random ones, or the path of a checkpoint of its training.
+    """
     if name:
         raise UnknownModelError(f"'tiny:{name}' is not a model. Did you mean 'tiny'?")
     with seeded():

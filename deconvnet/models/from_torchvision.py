@@ -11,14 +11,19 @@ from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Preprocess
 from .model import LoadedModel
 from .seeding import seeded
-from .weights import State, hash_file, load_checked, read_state
+from .weights import StateDict, hash_file, load_checked, read_state
 
 #: Nets whose published weights were made for inputs in -1..1, and which convert torchvision's own normalisation inside.
 CONVERTS_INPUT = ("googlenet", "inception_v3")
 
 
 def load(name: str, weights: str) -> LoadedModel:
-    """Load a torchvision model with its DEFAULT weights, a file's, or random ones."""
+    """Load a model of torchvision.
+
+    Args:
+        name: the net, "alexnet".
+        weights: "DEFAULT" for torchvision's default weights, "none" for random ones, or the path of a file.
+    """
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -37,7 +42,7 @@ def load(name: str, weights: str) -> LoadedModel:
         preprocess=_preprocess(preset),
         name=f"torchvision:{name}",
         weights=identity,
-        classes=classes if _class_count(model) == len(classes) else (),
+        classes=classes if _count_classes(model) == len(classes) else (),
         input_size=(3, *_sides(preset.crop_size)),
     )
 
@@ -62,33 +67,33 @@ def _download(name: str, default: Any) -> tuple[nn.Module, str]:
 
 def _build(name: str, weights: str) -> tuple[nn.Module, str]:
     if weights == "none":
-        return _new(name, {}), "random"
+        return _build_for(name, {}), "random"
     state = read_state(weights)
-    model = _new(name, state)
+    model = _build_for(name, state)
     load_checked(model, state, weights, f"torchvision:{name}")
     return model, hash_file(weights)
 
 
-def _new(name: str, state: State) -> nn.Module:
-    """Build the net with random weights, with as many classes as a state dict for it has."""
+def _build_for(name: str, state: StateDict) -> nn.Module:
+    """Build the net with random weights and with as many classes as a state dict for it has."""
     import torchvision
 
     options: dict[str, Any] = {}
     if name in CONVERTS_INPUT:
-        # their weights were trained with side branches, which a file may hold or not, and which eval mode never runs
+        # they were trained with side branches, which a file may leave out and which eval mode never runs
         auxiliary = any(key.lower().startswith("aux") for key in state)
         options = {"init_weights": False, "aux_logits": auxiliary, "transform_input": bool(state)}
     with seeded():
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
-        own = model.state_dict()
-        last = next(reversed(own))  # the classifier's bias
+        expected = model.state_dict()
+        last = next(reversed(expected))  # the classifier's bias
         classes = len(state[last]) if last in state and state[last].dim() == 1 else None
-        if classes and classes != len(own[last]):
+        if classes and classes != len(expected[last]):
             model = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     return model
 
 
-def _class_count(model: nn.Module) -> int:
+def _count_classes(model: nn.Module) -> int:
     return len(next(reversed(model.state_dict().values())))
 
 
@@ -98,7 +103,7 @@ def _sides(size: Any) -> tuple[int, int]:
 
 
 def _preprocess(preset: Any) -> Preprocess:
-    """Return torchvision's own transform as one that can be undone; a test holds it equal to the original."""
+    """Return torchvision's own transform as one that can be undone; a test compares it with the original."""
     return Preprocess(
         resize=_sides(preset.resize_size)[0],
         crop=_sides(preset.crop_size),

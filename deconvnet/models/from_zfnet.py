@@ -1,17 +1,21 @@
-"""The source "zfnet": the paper's own net, whose weights the user brings."""
+"""The source "zfnet": the net of Zeiler & Fergus 2014, whose weights the user brings."""
 
 from __future__ import annotations
 
 from ..errors import UnknownModelError, WeightsError
-from ..images import Preprocess
-from .model import LoadedModel
+from .model import LoadedModel, default_preprocess
 from .seeding import seeded
 from .weights import hash_file, load_checked, read_state
 from .zfnet import MAPS, ZFNet
 
 
 def load(name: str, weights: str) -> LoadedModel:
-    """Load ZFNet, or its wide variant, with the user's weights or with random ones."""
+    """Load ZFNet or its wide variant.
+
+    Args:
+        name: "" or "wide".
+        weights: "none" for random ones, or the path of a file; "DEFAULT" is refused, since none are published.
+    """
     full = f"zfnet:{name}" if name else "zfnet"
     if name not in MAPS:
         raise UnknownModelError(f"{full!r} is not a model. Models: zfnet, zfnet:wide.")
@@ -25,8 +29,8 @@ def load(name: str, weights: str) -> LoadedModel:
         load_checked(model, state, weights, full)
     return LoadedModel(
         model=model,
-        # the paper subtracts a per-pixel mean; today's weights are trained with the channels' mean and deviation
-        preprocess=Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        # the paper subtracts a mean for each pixel; today nets are trained with a mean and a deviation for each channel
+        preprocess=default_preprocess(3),
         name=full,
         weights="random" if weights == "none" else hash_file(weights),
     )

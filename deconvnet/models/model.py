@@ -8,92 +8,144 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..choices import DEVICES
 from ..errors import OptionError, UnknownModelError, check_option
 from ..images import Preprocess
+from ..provenance import weights_text
 from ..recording import Fingerprint, fingerprint
+from ..render.text import size_text
 
+#: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
 Preprocessing = Callable[[Any], Tensor]
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-@dataclass
+
+@dataclass(eq=False, repr=False)
 class LoadedModel:
-    """A model in eval mode; `preprocess` turns a picture into (C, H, W). Made by `load_model`."""
+    """A model in eval mode with what belongs to it. Made by `load_model`, or from any module by `from_module`.
+
+    Attributes:
+        model: the module.
+        preprocess: turns a picture into an image (C, H, W) as the model expects it; None where it is not known.
+        name: as `load_model` takes it, or the module's class.
+        weights: "sha256:..." of the weights' file, or "random"; empty where `weights_hash` computes it from the tensors.
+        classes: the names of the classes, in the order of the output; empty where they are not known.
+        input_size: (C, H, W) of the images that the model was made for.
+        weights_from: what `load_model` was given: "DEFAULT", "none", or the absolute path of a file.
+    """
 
     model: nn.Module
     preprocess: Preprocessing | None
     name: str
-    weights: str = ""  # "sha256:..." of the weights' file, or "random"; empty: computed from the tensors
+    weights: str = ""
     classes: tuple[str, ...] = ()
-    input_size: tuple[int, int, int] = (3, 224, 224)  # (C, H, W)
-    weights_from: str = ""  # what `load_model` was given: "DEFAULT", "none", or a file's path
-    _hashed: dict[Any, str] = field(default_factory=dict, repr=False)
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    weights_from: str = ""
+    _hashed: dict[Fingerprint, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: nn.Module, preprocess: Preprocessing | None = None) -> LoadedModel:
-        """Take any module as it is: its class names it, the first layer tells its channels."""
-        model = unwrapped(model)
+    def from_module(cls, model: nn.Module, preprocess: Preprocessing | None = None) -> LoadedModel:
+        """Wrap any module: its class names it, and its first convolution tells how many channels its images have.
+
+        Args:
+            model: the module; one inside DataParallel or torch.compile is taken out.
+            preprocess: turns a picture into an image (C, H, W).
+
+        Raises:
+            UnknownModelError: this is no module, or it is scripted.
+        """
+        model = unwrap_module(model)
         if isinstance(preprocess, Preprocess):
             size = (preprocess.channels, *preprocess.crop_size)
         else:
-            first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+            first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
             size = (first.in_channels if first else 3, 224, 224)
         return cls(model, preprocess, type(model).__name__, input_size=size)
 
+    def __repr__(self) -> str:
+        weights = f", {weights_text(self.weights)}" if self.weights else ""
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"LoadedModel({self.name!r}{weights}, {size_text(self.input_size)}{classes}, {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is: the device of its first parameter or buffer."""
+        first = next(iter((*self.model.parameters(), *self.model.buffers())), None)
+        return torch.device("cpu") if first is None else first.device
+
     def to(self, device: str) -> LoadedModel:
-        """Move the model to "cpu", "cuda", "mps", or the best there is ("auto")."""
+        """Move the model to a device, in place, and return this object.
+
+        Args:
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU if there is one.
+
+        Raises:
+            OptionError: the device is unknown or not available.
+        """
         self.model.to(pick_device(device))
         return self
 
     def with_preprocess(
         self, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, size: int | None = None
     ) -> LoadedModel:
-        """Return the same model with a preprocessing of your own; what is not given stays as it is.
+        """Return the same model with another preprocessing.
 
-        `mean` and `std`: a number for each channel of the net, of pixels on the scale 0..1. `size`: pixels; a picture's short
-        side is resized to it, and the centre cropped to `size` x `size`. A model that brings no preprocessing gets ImageNet's
-        mean and std for 3 channels, 0.5 for any other count, at 224 pixels from a short side of 256.
+        What is not given stays as it is. A model without preprocessing gets ImageNet's mean and std for 3 channels, 0.5 for
+        any other number of channels, and 224 pixels cropped from a short side of 256.
+
+        Args:
+            mean: the mean of each channel of the net, of pixels on the scale 0..1.
+            std: the standard deviation of each channel, on the same scale, above 0.
+            size: pixels. The short side of a picture is resized to it, and the centre cropped to `size` x `size`.
+
+        Raises:
+            OptionError: the numbers do not fit the net, or the model's preprocessing is a function of its own, which can
+                only be replaced as a whole.
 
             >>> load_model("tiny").with_preprocess(mean=(0.5, 0.5, 0.5), size=128).input_size
             (3, 128, 128)
         """
-        own = self.preprocess
-        if own is not None and not isinstance(own, Preprocess):
-            given = [value is not None for value in (mean, std, size)]
-            if not any(given):
+        if self.preprocess is not None and not isinstance(self.preprocess, Preprocess):
+            missing = [value is None for value in (mean, std, size)]
+            if all(missing):
                 return self
-            if not all(given):
+            if any(missing):
                 raise OptionError(f"{self.name} has a preprocessing of its own kind. To replace it, give mean, std and size.")
-        base = own if isinstance(own, Preprocess) else _usual(self.input_size[0])
+        base = self.preprocess if isinstance(self.preprocess, Preprocess) else default_preprocess(self.input_size[0])
         means = base.mean if mean is None else self._per_channel("mean", mean, base.channels)
         stds = base.std if std is None else self._per_channel("std", std, base.channels)
-        if size is None:
-            made = replace(base, mean=means, std=stds)
-        elif size < 1:
+        if size is not None and size < 1:
             raise OptionError(f"size cannot be {size}: it is pixels, 1 or more.")
-        else:
-            made = Preprocess(size, size, means, stds, base.interpolation)
-        return replace(self, preprocess=made, input_size=(made.channels, *made.crop_size))
+        if size is None:
+            changed = replace(base, mean=means, std=stds)
+        else:  # what a subclass did besides is replaced too
+            changed = Preprocess(size, size, means, stds, base.interpolation)
+        return replace(self, preprocess=changed, input_size=(changed.channels, *changed.crop_size))
 
-    def _per_channel(self, what: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    def _per_channel(self, name: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
         """Check the numbers of a mean or a std."""
         if len(numbers) != channels:
             wanted = "one number, for its one channel" if channels == 1 else f"{channels} numbers, one for each channel"
-            raise OptionError(f"{self.name} takes a {what} of {wanted}; found {len(numbers)}: {_listed(numbers)}.")
+            listed = ",".join(f"{number:g}" for number in numbers)
+            raise OptionError(f"{self.name} takes a {name} of {wanted}; found {len(numbers)}: {listed}.")
         for number in numbers:
-            if not (0 <= number <= 1 and (number or what == "mean")):  # also refuses NaN
-                above = "" if what == "mean" else ", above 0"
+            if not (0 <= number <= 1 and (number or name == "mean")):  # also refuses NaN
+                above = "" if name == "mean" else ", above 0"
                 raise OptionError(
-                    f"{what} cannot be {number:g}: it is on the scale 0..1{above}. Divide numbers of 0..255 by 255."
+                    f"{name} cannot be {number:g}: it is on the scale 0..1{above}. Divide numbers of 0..255 by 255."
                 )
         return tuple(map(float, numbers))
 
     def weights_hash(self, known: Fingerprint | None = None) -> str:
-        """Return what the weights are: "random", or the SHA-256 of their file, or else of their tensors.
+        """Return what identifies the weights: "random", or the SHA-256 of their file, or else of their tensors.
 
-        `known`: their fingerprint, where it was just taken.
+        Args:
+            known: the model's fingerprint, where it was just taken.
         """
         if self.weights:
             return self.weights
@@ -102,75 +154,84 @@ class LoadedModel:
             self._hashed = {key: hash_tensors(self.model)}
         return self._hashed[key]
 
-    def denormalise(self, image: Tensor, preprocess: Preprocessing | None = None) -> np.ndarray[Any, Any]:
-        """Return the pixels of an image (C, H, W), as (H, W, C) uint8.
+    def denormalise(self, image: Tensor, preprocess: Preprocessing | None = None) -> npt.NDArray[np.uint8]:
+        """Return the pixels of an image: (C, H, W), normalised -> (H, W, C), 0..255.
 
-        Where the preprocessing is not known, the image's minimum..maximum is stretched over 0..255.
+        Where the preprocessing cannot be undone, the image's minimum..maximum is stretched over 0..255.
+
+        Args:
+            image: the image.
+            preprocess: what made the image, if it was not the model's own preprocessing.
         """
-        inverse = getattr(preprocess or self.preprocess, "denormalise", None)
+        inverse: Callable[[Tensor], npt.NDArray[np.uint8]] | None = getattr(preprocess or self.preprocess, "denormalise", None)
         if inverse is not None and len(image) == self.input_size[0]:
-            pixels: np.ndarray[Any, Any] = inverse(image)
-            return pixels
+            return inverse(image)
         values = np.nan_to_num(image.detach().float().cpu().numpy())
         low, high = float(values.min()), float(values.max())
         stretched = (values - low) * (255 / (high - low)) if high > low else np.full_like(values, 128)
-        return np.rint(stretched).astype(np.uint8).transpose(1, 2, 0)
+        return np.rint(stretched).astype(np.uint8).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
 
-    def top_classes(self, output: Any, image: int, count: int = 3) -> tuple[tuple[str, float], ...]:
-        """Return the likeliest classes with their probabilities where the output is a classifier's, (N, K), else ()."""
+    def top_classes(self, output: object, image: int, count: int = 3) -> tuple[tuple[str, float], ...]:
+        """Return the most probable classes of one image, with their probabilities.
+
+        Args:
+            output: what the model returned. Of a classifier, (N, K) scores or probabilities; scores go through a softmax.
+            image: the image's number in the batch.
+            count: how many classes to return.
+
+        Returns:
+            (class, probability) pairs, the highest probability first; empty where the output is not a classifier's.
+        """
         if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < 2:
             return ()
         scores = output[image].detach().double().cpu()
         is_probability = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
-        shares = scores if is_probability else scores.softmax(0)
-        order = np.argsort(-shares.numpy(), kind="stable")[:count]
-        return tuple((self.class_name(int(number)), float(shares[number])) for number in order)
+        probabilities = scores if is_probability else scores.softmax(0)
+        order = np.argsort(-probabilities.numpy(), kind="stable")[:count]
+        return tuple((self.class_name(int(number)), float(probabilities[number])) for number in order)
 
     def class_name(self, number: int) -> str:
-        """Return a class's name, or its number where names are not known."""
+        """Return the name of a class, or "class 3" where names are not known."""
         return self.classes[number] if number < len(self.classes) else f"class {number}"
 
 
-def _listed(numbers: Sequence[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
-
-
-def _usual(channels: int) -> Preprocess:
-    """Return what most nets of so many channels were trained with."""
+def default_preprocess(channels: int) -> Preprocess:
+    """Return what most nets with this many channels were trained with."""
     if channels == 3:
-        return Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        return Preprocess(256, 224, IMAGENET_MEAN, IMAGENET_STD)
     return Preprocess(256, 224, (0.5,) * channels, (0.5,) * channels)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside DataParallel or torch.compile; refuse a scripted one, whose calls cannot be seen."""
+def unwrap_module(model: nn.Module) -> nn.Module:
+    """Return the module inside DataParallel or torch.compile; refuse a scripted one, whose calls cannot be recorded."""
     if not isinstance(model, nn.Module):
         raise UnknownModelError(
             f"a model must be an nn.Module, found {type(model).__name__}. Give load_model's result or a module."
         )
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return unwrapped(model.module)
+        return unwrap_module(model.module)
     if isinstance(getattr(model, "_orig_mod", None), nn.Module):  # torch.compile's wrapper
-        return unwrapped(model._orig_mod)  # type: ignore[arg-type]
+        return unwrap_module(model._orig_mod)  # type: ignore[arg-type]
     if isinstance(model, torch.jit.ScriptModule):
         raise UnknownModelError("the model is scripted: its calls cannot be seen. Give the Python model that was scripted.")
     return model
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device of that name, after checking that it is there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """Return the device of that name, after checking that it is available."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind = device.partition(":")[0]
-    check_option("device", kind, ["auto", *there])
+    check_option("device", kind, DEVICES)
     if kind == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[kind]:
-        raise OptionError(f"device {device!r} is not there: torch sees {', '.join(name for name in there if there[name])}.")
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if not available[kind]:
+        known = ", ".join(name for name in available if available[name])
+        raise OptionError(f"device {device!r} is not available: torch sees {known}. Give one of these, or auto.")
     return torch.device(device)
 
 
 def hash_tensors(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's parameters and buffers, by name."""
+    """Return "tensors-sha256:..." of a model's parameters and buffers, with their names, shapes and types."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

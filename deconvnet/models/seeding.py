@@ -1,4 +1,4 @@
-"""Random weights that are the same each time, without touching the caller's random numbers."""
+"""Random weights that are the same each time, without changing the caller's random numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
-    """Make what is drawn in this context depend on `seed` alone."""
+    """Seed torch's random numbers on the CPU within this context; afterwards they go on as if nothing had been drawn."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""`tiny`: ZFNet in miniature, packed with its weights, so that the first picture needs no download.
+"""`tiny`: ZFNet in miniature. Its weights are part of the package, so that the first picture needs no download.
 
-It learned the drawings of `deconvnet.drawings` by `examples/train_tiny.py`; `tiny.md` beside this file has the numbers.
-Layers are named as in torchvision's AlexNet: `features.0` is conv1, and so on.
+`examples/train_tiny.py` trained it on the drawings of `deconvnet.drawings`; `tiny.md` beside this file has the numbers. Layers
+are named as in torchvision's AlexNet: `features.0` is conv1, and so on.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from torch import Tensor, nn
 from ..drawings import CLASSES
 
 WEIGHTS = Path(__file__).with_name("tiny.safetensors")
-EPOCHS = 64  # that it learned
-CHECKPOINTS = Path(__file__).with_name("tiny-epochs")  # what it was after some of them, by the same training
+EPOCHS = 64  # of its training
+CHECKPOINTS = Path(__file__).with_name("tiny-epochs")  # its weights after some of these epochs
 INPUT_SIZE = 96
-MEAN = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: middle grey becomes 0, black and white -2 and 2
+MEAN = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: mid-grey becomes 0, black -2 and white 2
 STD = (0.25, 0.25, 0.25)
 
 
 class Tiny(nn.Module):
-    """ZFNet's five layers of maps and its order conv, relu, pool, norm, with fewer maps for smaller pictures.
+    """ZFNet's five layers of maps in its order conv, relu, pool, norm, with fewer maps, for smaller pictures.
 
     Zeiler & Fergus 2014, fig. 3, with two changes for pictures of 96 pixels: conv2 has stride 1 and padding 2, which leaves
-    maps of 11 x 11 in layers 3 to 5 (ZFNet: 13 x 13), and one hidden layer of 128 instead of two of 4096.
+    maps of 11 x 11 in layers 3 to 5 (ZFNet: 13 x 13), and there is one hidden layer of 128 instead of two of 4096.
+
+    Args:
+        classes: how many classes it tells apart.
     """
 
     def __init__(self, classes: int = len(CLASSES)) -> None:
@@ -69,18 +72,18 @@ class Tiny(nn.Module):
 
 
 def checkpoints() -> dict[str, Path]:
-    """Return the weights files of tiny's training by epoch, the paper's: 1, 2, 5, 10, 20, 30, 40, and 64, the last."""
+    """Return the weights files of tiny's training by epoch: those of the paper's figure 4, 1, 2, 5, 10, 20, 30, 40, and 64."""
     files = {str(int(path.stem.rpartition("-")[2])): path for path in sorted(CHECKPOINTS.glob("epoch-*.safetensors"))}
     return {**files, str(EPOCHS): WEIGHTS}
 
 
 def _norm() -> nn.LocalResponseNorm:
-    """AlexNet's norm, but a larger alpha: our pixels reach 2, theirs 128, and with 1e-4 the norm would do nothing."""
+    """Return AlexNet's norm with a larger alpha: its pixels reach 128, ours 2, and with 1e-4 the norm would do nothing."""
     return nn.LocalResponseNorm(5, alpha=0.5, beta=0.75, k=2.0)
 
 
 def tiny(*, pretrained: bool = True) -> Tiny:
-    """Return the net in eval mode, with its packed weights or with random ones.
+    """Return the net in eval mode, with its trained weights or with random ones.
 
     >>> tiny()(torch.zeros(1, 3, 96, 96)).shape
     torch.Size([1, 18])

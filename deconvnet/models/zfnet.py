@@ -9,12 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-#: maps of layers 3, 4, 5; the wide ones are those of the paper's model (b)
+#: Maps of layers 3, 4 and 5, by the name of the variant; the wide ones are those of the paper's model (b).
 MAPS = {"": (384, 384, 256), "wide": (512, 1024, 512)}
 
 
 class ZFNet(nn.Module):
-    """(N, 3, 224, 224) -> class scores (N, classes)."""
+    """The paper's net, with the paper's initial weights: (N, 3, 224, 224) -> class scores (N, classes).
+
+    Args:
+        classes: how many classes it tells apart.
+        maps: maps of layers 3, 4 and 5.
+    """
 
     def __init__(self, classes: int = 1000, *, maps: tuple[int, int, int] = MAPS[""]) -> None:
         super().__init__()
@@ -46,33 +51,41 @@ class ZFNet(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(4096, classes),
         )
-        for layer in self.modules():  # "all weights are initialized to 1e-2 and biases are set to 0" (section 3)
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                nn.init.normal_(layer.weight, std=1e-2)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        for module in self.modules():  # "all weights are initialized to 1e-2 and biases are set to 0" (section 3)
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.normal_(module.weight, std=1e-2)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, 224, 224), normalised -> (N, classes)."""
+        """Return class scores (N, classes) of normalised images (N, 3, 224, 224)."""
         scores: Tensor = self.classifier(self.features(image))
         return scores
 
 
 def _contrast_norm() -> nn.LocalResponseNorm:
-    """Krizhevsky 2012: b = a / (k + alpha sum a^2)^beta with k 2, n 5, alpha 1e-4, beta 0.75; torch divides alpha by n."""
+    """Return the norm of Krizhevsky 2012, b = a / (k + alpha sum a^2)^beta with k 2, n 5, alpha 1e-4, beta 0.75.
+
+    Torch divides alpha by n.
+    """
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 @torch.no_grad()
 def renormalise_filters(model: nn.Module, radius: float = 0.1) -> int:
-    """Scale each convolution filter whose RMS exceeds `radius` back to it, in place; return how many there were.
+    """Scale each convolution filter whose RMS exceeds `radius` back to it, in place (Zeiler & Fergus 2014, section 3).
 
-    Zeiler & Fergus 2014, section 3: "This is crucial, especially in the first layer".
+    Args:
+        model: the net; its convolutions are changed.
+        radius: the largest RMS, the paper's 0.1 by default.
+
+    Returns:
+        How many filters were scaled.
     """
     scaled = 0
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            rms = layer.weight.square().mean((1, 2, 3), keepdim=True).sqrt()
-            layer.weight.mul_((radius / rms).clamp(max=1))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            rms = module.weight.square().mean((1, 2, 3), keepdim=True).sqrt()
+            module.weight.mul_((radius / rms).clamp(max=1))
             scaled += int((rms > radius).sum())
     return scaled
