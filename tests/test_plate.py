@@ -16,7 +16,7 @@ from PIL import Image, PdfParser
 from deconvnet.errors import OptionError
 from deconvnet.render import (
     TONES,
-    Drawn,
+    DrawnExample,
     Example,
     Panel,
     apply_tone,
@@ -27,7 +27,7 @@ from deconvnet.render import (
     save_plates,
 )
 from deconvnet.render.page import Box, Drawing, Words
-from deconvnet.render.plate import LEGEND, MARGIN, MIDDLE, NOTHING, PADDING, SLIT, lay_out_plate
+from deconvnet.render.plate import LEGEND, MARGIN, NO_EXAMPLE, PADDING, SQUARE_GAP, TILE_GAP, lay_out_plate
 from deconvnet.units import Window
 
 
@@ -65,7 +65,7 @@ def drawings(page: Box) -> list[Drawing]:
 
 def tile_at(block: Drawing, place: int, side: int, across: int = 3) -> np.ndarray:
     """Cut one tile out of a block, by its place in reading order."""
-    top, left = (place // across) * (side + SLIT), (place % across) * (side + SLIT)
+    top, left = (place // across) * (side + TILE_GAP), (place % across) * (side + TILE_GAP)
     return np.asarray(block.image)[top : top + side, left : left + side]
 
 
@@ -146,8 +146,8 @@ def test_examples_stand_in_reading_order() -> None:
     """Projections on the left, patches on the right, each block three by three, strongest first."""
     one = panel(9, 7)
     left, right = drawings(lay_out_plate([one], tile=28))
-    assert left.image.size == right.image.size == (3 * 28 + 2 * SLIT,) * 2
-    assert (right.left - left.left - left.width, right.top - left.top) == (MIDDLE, 0)
+    assert left.image.size == right.image.size == (3 * 28 + 2 * TILE_GAP,) * 2
+    assert (right.left - left.left - left.width, right.top - left.top) == (SQUARE_GAP, 0)
     for place, drawn in enumerate(draw_examples(one.examples, 28)):
         assert np.array_equal(tile_at(left, place, 28), drawn.projection)
         assert np.array_equal(tile_at(right, place, 28), drawn.patch)
@@ -158,7 +158,7 @@ def test_examples_drawn_early_give_the_same_page() -> None:
     panels = [panel(9, 19), panel(4, 19, edge=True), panel(0, 19)]
     columns, side = plate_shape(3)
     early = [replace(one, examples=draw_examples(one.examples, side, tone="shared")) for one in panels]
-    assert all(isinstance(drawn, Drawn) for one in early for drawn in one.examples)
+    assert all(isinstance(drawn, DrawnExample) for one in early for drawn in one.examples)
     page, same = draw_plate(panels, tone="shared", columns=columns), draw_plate(early)
     assert page.mode == "RGB"
     assert page.tobytes() == same.tobytes() == draw_plate(panels, tone="shared").tobytes()
@@ -177,12 +177,12 @@ def test_a_channel_that_nothing_excites_says_so() -> None:
     """Without an example the panel keeps its size, its name and its note, and says why it is empty."""
     page = lay_out_plate([panel(9, 7), panel(0, 7, channel=7, note="dead")])
     left, right, empty = drawings(page)
-    assert empty.image.size == (left.width + MIDDLE + right.width, left.height)
+    assert empty.image.size == (left.width + SQUARE_GAP + right.width, left.height)
     assert words(page)[1:] == ["features.10 · 151", "21.4 … 17.4", "features.10 · 7", "dead"]
     ink = np.argwhere((np.asarray(empty.image)[2:-2, 2:-2] < 200).any(axis=2))
     assert len(ink) > 100
     assert np.abs(ink.mean(axis=0) + 2 - np.array([left.height / 2, empty.width / 2])).max() < 6
-    assert NOTHING == "no picture excites this channel"
+    assert NO_EXAMPLE == "no picture excites this channel"
 
 
 def test_more_than_nine_examples_make_larger_squares() -> None:
@@ -190,7 +190,7 @@ def test_more_than_nine_examples_make_larger_squares() -> None:
     page = lay_out_plate([panel(16, 7), panel(9, 7)])
     blocks = drawings(page)
     side = plate_shape(2, examples=16)[1]
-    assert {block.image.size for block in blocks} == {(4 * side + 3 * SLIT,) * 2}
+    assert {block.image.size for block in blocks} == {(4 * side + 3 * TILE_GAP,) * 2}
     drawn = draw_examples(panel(16, 7).examples, side)
     assert np.array_equal(tile_at(blocks[1], 15, side, across=4), drawn[15].patch)
     assert page.width <= 1800
@@ -200,7 +200,7 @@ def test_oblong_windows_keep_their_shape() -> None:
     """A window higher than wide is drawn so, and the places close up around it."""
     examples = [example(20, 10, seed=number) for number in range(9)]
     left, _ = drawings(lay_out_plate([Panel("conv1", 3, examples)], tile=80))
-    assert left.image.size == (3 * 40 + 2 * SLIT, 3 * 80 + 2 * SLIT)
+    assert left.image.size == (3 * 40 + 2 * TILE_GAP, 3 * 80 + 2 * TILE_GAP)
 
 
 PLATES = {

@@ -33,8 +33,8 @@ from deconvnet.render.overlay import enlarge
 from deconvnet.render.page import Box, Drawing, Words, below, beside, line, paint
 from deconvnet.render.sheet import MARGIN, lay_out_sheet
 from deconvnet.render.table import table_html, table_text
-from deconvnet.render.text import fit, percent, printable, size_text, text_width, wrap
-from deconvnet.render.tile import caption_form, draw_tile, tile_colours, value_text
+from deconvnet.render.text import activation_text, fit, percent, printable, size_text, text_width, wrap
+from deconvnet.render.tile import caption_form, draw_tile, tile_colours
 from deconvnet.units import Window
 
 
@@ -192,7 +192,7 @@ def test_wrapped_text_loses_no_word() -> None:
 )  # fmt: skip
 def test_activations_are_written_with_three_digits(activation: float | None, text: str) -> None:
     """Three digits, more only where they stand before the point; zero and below is inactive."""
-    assert value_text(activation) == text
+    assert activation_text(activation) == text
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_tiles_without_a_window_of_their_own_get_no_colour() -> None:
 def test_captions_take_the_fullest_form_that_fits_all() -> None:
     """Place and value on one line where there is room for every tile, then without the place, then on two lines."""
     tiles = [Tile(signal(3, 4, 5), None, "151", 12.3, 6, 6), Tile(signal(3, 4, 5), None, "7", 0.0, 11, 10)]
-    assert [caption_form(tiles, width) for width in (150, 90, 50)] == ["placed", "plain", "stacked"]
+    assert [caption_form(tiles, width) for width in (150, 90, 50)] == ["positioned", "plain", "stacked"]
     assert caption_form([Tile(signal(3, 4, 5), label="151")], 10) == "plain"
 
 

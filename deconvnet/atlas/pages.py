@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..optional import require
-from ..render.text import percent
-from ..render.tile import value_text
+from ..render.text import activation_text, percent
 from ..scanning.plates import frame_of
 from ..scanning.report import layer_report
 from ..scanning.table import Hit, Scan
@@ -100,7 +99,7 @@ class Pages:
                 "fires": float(counted["fired"][channel] / max(counted["pictures"][channel], 1)),
                 "fires_text": _fires(counted["fired"][channel], counted["pictures"][channel]),
                 "maximum": float(counted["maximum"][channel]),
-                "maximum_text": value_text(float(counted["maximum"][channel])),
+                "maximum_text": activation_text(float(counted["maximum"][channel])),
             }
             for channel in range(place.channels)
         ]
@@ -156,7 +155,7 @@ class Pages:
         left, top = self.look.layout.place(hit.rank)
         return {
             "hit": hit,
-            "activation": value_text(hit.activation),
+            "activation": activation_text(hit.activation),
             "name": os.path.basename(hit.path),
             "picture": picture_name(hit.picture),
             "missing": hit.rank in notes.get("missing", []),

@@ -19,7 +19,7 @@ from ..errors import DeconvnetError, PictureError
 from ..images import Picture, open_picture
 from ..projection import Projection
 from ..render.html import data_uri
-from ..render.tile import value_text
+from ..render.text import activation_text
 from . import pictures, style
 from .state import ORDERS, PAGE, RULES, TONES_OF_ONE, Explorer
 
@@ -222,7 +222,7 @@ class Board:
         self.maps_style.value = style.maps_style(self._scope, _packed(pictures.mosaic(state)), state.size, len(shown))
         for button, channel in zip(self.maps, shown, strict=False):
             strongest = float(state.maps[channel].max())
-            button.description = f"#{channel}" if strongest <= 0 else f"#{channel} {value_text(strongest)}"
+            button.description = f"#{channel}" if strongest <= 0 else f"#{channel} {activation_text(strongest)}"
         if len(self.mosaic.children) != len(shown):
             self.mosaic.children = self.maps[: len(shown)]
         self.page.value = f"page {state.page + 1} of {state.pages}"

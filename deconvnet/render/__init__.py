@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..choices import TONES
-from .example import Drawn, Example, Panel, draw_examples
+from .example import DrawnExample, Example, Panel, draw_examples
 from .overlay import COLOURS, draw_windows
 from .plate import draw_plate, plate_shape
 from .plate_files import save_plates
@@ -15,7 +15,7 @@ from .tone import apply_tone
 __all__ = [
     "COLOURS",
     "TONES",
-    "Drawn",
+    "DrawnExample",
     "Example",
     "LayerTiles",
     "Panel",

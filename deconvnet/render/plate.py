@@ -10,32 +10,45 @@ from PIL import Image, ImageDraw
 
 from ..choices import Tone
 from ..errors import OptionError
-from .example import Drawn, Panel, draw_panel
+from .example import DrawnExample, Panel, draw_panel
 from .page import PAPER, Box, below, beside, drawing, framed, line, over, paint
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, fit, text_width, wrap
-from .tile import HAIRLINE, value_text
+from .text import BODY, FAINT, HEADING, SMALL, TITLE, activation_text, fit, text_width, wrap
+from .tile import HAIRLINE
 from .tone import Pixels
 
 MARGIN = 24
-ROOM = 1752  # pixels for the panels of a row: with the margins, 1,800
+ROW_WIDTH = 1752  # pixels for the panels of a row: with the margins, 1,800
 GUTTER = 32  # between panels
-SLIT = 2  # between the tiles of a block
-MIDDLE = 12  # between projections and patches
+TILE_GAP = 2  # between the tiles of a square
+SQUARE_GAP = 12  # between the square of projections and that of patches
 SMALLEST_TILE, LARGEST_TILE = 24, 160
 
 LEGEND = "In each panel, left: projections of the strongest activations, strongest first; right: the patches they came from."
 PADDING = " Hatched: beyond the picture's edge."
-NOTHING = "no picture excites this channel"
+NO_EXAMPLE = "no picture excites this channel"
 
-_ACROSS = 3  # tiles in a row of a block, as in the paper; more only where there are more than nine
-_SPACE = 12  # between words on one line
-_NARROWEST = 240  # a panel, however small its tiles: room for its caption
+_TILES_ACROSS = 3  # of a square, as in the paper; more only where there are more than nine examples
+_WORD_GAP = 12  # pixels between texts on one line
+_NARROWEST = 240  # pixels: a panel, however small its tiles, has room for its caption
+
+#: (up to this many panels, panels in a row)
+_COLUMNS = ((1, 1), (2, 2), (3, 3), (4, 2), (12, 3), (math.inf, 4))
 
 
 def plate_shape(count: int, *, columns: int | None = None, tile: int | None = None, examples: int = 9) -> tuple[int, int]:
-    """Return the panels in a row and the longer side of a tile, in pixels, of a page with `count` panels.
+    """Choose how many panels stand in a row and how large their tiles are, so that a row fills 1,800 pixels.
 
-    What is given is kept, the other is chosen so that a row fills 1,800 pixels, with tiles from 24 to 160 pixels.
+    Args:
+        count: the panels on the page.
+        columns: panels in a row, 1 or more. None: chosen.
+        tile: the longer side of a tile in pixels, 8 or more. None: chosen between 24 and 160.
+        examples: the most examples that a panel has.
+
+    Returns:
+        (columns, tile).
+
+    Raises:
+        OptionError: an option is out of its range.
 
         >>> plate_shape(1), plate_shape(4), plate_shape(12), plate_shape(24)
         ((1, 160), (2, 140), (3, 90), (4, 65))
@@ -44,14 +57,14 @@ def plate_shape(count: int, *, columns: int | None = None, tile: int | None = No
         raise OptionError(f"columns cannot be {columns}: a row has at least one panel.")
     if tile is not None and tile < 8:
         raise OptionError(f"tile cannot be {tile}: a tile has at least 8 pixels.")
-    across = _across(examples)
+    across = _tiles_across(examples)
     if columns is None:
-        columns = next(few for few, most in ((1, 1), (2, 2), (3, 3), (2, 4), (3, 12), (4, math.inf)) if count <= most)
+        columns = next(columns for most, columns in _COLUMNS if count <= most)
         if tile is not None:
-            columns = max(min(columns, (ROOM + GUTTER) // (_panel_width(tile, across) + GUTTER)), 1)
+            columns = max(min(columns, (ROW_WIDTH + GUTTER) // (_panel_width(tile, across) + GUTTER)), 1)
     if tile is None:
-        room = (ROOM - (columns - 1) * GUTTER) // columns - MIDDLE + 2 * SLIT
-        tile = min(max(room // (2 * across) - SLIT, SMALLEST_TILE), LARGEST_TILE)
+        room = (ROW_WIDTH - (columns - 1) * GUTTER) // columns - SQUARE_GAP + 2 * TILE_GAP
+        tile = min(max(room // (2 * across) - TILE_GAP, SMALLEST_TILE), LARGEST_TILE)
     return columns, tile
 
 
@@ -67,8 +80,15 @@ def draw_plate(
 ) -> Image.Image:
     """Draw one page as an RGB picture, a panel for each channel; the page of a single channel also names the pictures.
 
-    `columns` is the number of panels in a row, `tile` the longer side of a tile in pixels, both by default those of
-    `plate_shape`. Examples that `draw_examples` made are taken as they are; `tone` and `percentile` are for the others.
+    Args:
+        panels: one or more. Examples that `draw_examples` made are taken as they are.
+        tone, percentile: of the other examples: see `apply_tone`.
+        title: over the panels.
+        footer: below the panels: how the plate was made.
+        columns, tile: panels in a row, and the longer side of a tile in pixels. None: those of `plate_shape`.
+
+    Raises:
+        OptionError: there is no panel, an option is out of its range, or examples were drawn at different sizes.
     """
     return paint(
         lay_out_plate(panels, tone=tone, percentile=percentile, title=title, footer=footer, columns=columns, tile=tile)
@@ -85,80 +105,84 @@ def lay_out_plate(
     columns: int | None = None,
     tile: int | None = None,
 ) -> Box:
-    """Place everything that `draw_plate` draws, without drawing the page."""
+    """Position everything that `draw_plate` draws, without painting it."""
     if not panels:
         raise OptionError("a plate without a channel cannot be drawn. Give at least one panel.")
     most = max(len(panel.examples) for panel in panels)
-    columns, side = plate_shape(len(panels), columns=columns, tile=_side_of(panels, tile), examples=most)
-    prepared = [draw_panel(panel, side, tone=tone, percentile=percentile) for panel in panels]
-    examples = [example for panel in prepared for example in _drawn(panel)]
-    blocks = [_blocks(panel, _across(most), *_cell(examples, side)) for panel in prepared]
-    width = max(_NARROWEST, blocks[0].width)
-    stacked = any(not _fits_one_line(panel, width) for panel in prepared)
-    boxes = [below([_caption(panel, width, stacked), body], gap=4) for panel, body in zip(prepared, blocks, strict=True)]
+    columns, side = plate_shape(len(panels), columns=columns, tile=_common_side(panels, tile), examples=most)
+    drawn = [draw_panel(panel, side, tone=tone, percentile=percentile) for panel in panels]
+    examples = [example for panel in drawn for example in _drawn_examples(panel)]
+    squares = [_squares(panel, _tiles_across(most), *_cell_size(examples, side)) for panel in drawn]
+    width = max(_NARROWEST, squares[0].width)
+    stacked = any(not _fits_one_line(panel, width) for panel in drawn)
+    boxes = [below([_caption(panel, width, stacked), pair], gap=4) for panel, pair in zip(drawn, squares, strict=True)]
     rows = [beside(boxes[first : first + columns], GUTTER) for first in range(0, len(boxes), columns)]
     body = below(rows, gap=22)
-    if len(prepared) == 1:
-        body = below([body, *_sources(prepared[0], _across(most), body.width)], gap=12)
+    if len(drawn) == 1:
+        body = below([body, *_sources(drawn[0], _tiles_across(most), body.width)], gap=12)
     legend = LEGEND + PADDING if any(example.padded for example in examples) else LEGEND
     return framed(below([*_head(title, legend, body.width), body, *_foot(footer, body.width)], gap=18), MARGIN)
 
 
-def _side_of(panels: Sequence[Panel], tile: int | None) -> int | None:
-    """Return the size that the tiles of the page have to have, None where that is free."""
-    sides = {example.side for panel in panels for example in _drawn(panel)} | ({tile} - {None})
+def _common_side(panels: Sequence[Panel], tile: int | None) -> int | None:
+    """Return the size that the tiles of the page must have; None where it is still free."""
+    sides = {example.side for panel in panels for example in _drawn_examples(panel)} | ({tile} - {None})
     if len(sides) > 1:
-        found = " and ".join(map(str, sorted(side for side in sides if side is not None)))
-        raise OptionError(f"tiles of {found} pixels cannot stand on one page. Draw all examples with one size.")
+        listed = " and ".join(map(str, sorted(side for side in sides if side is not None)))
+        raise OptionError(f"tiles of {listed} pixels cannot stand on one page. Draw all examples with one size.")
     return next(iter(sides), None)
 
 
-def _drawn(panel: Panel) -> list[Drawn]:
-    return [example for example in panel.examples if isinstance(example, Drawn)]
+def _drawn_examples(panel: Panel) -> list[DrawnExample]:
+    return [example for example in panel.examples if isinstance(example, DrawnExample)]
 
 
-def _across(examples: int) -> int:
-    return max(math.ceil(math.sqrt(examples)), _ACROSS)
+def _tiles_across(examples: int) -> int:
+    """Return the side, in tiles, of the square that holds a panel's examples."""
+    return max(math.ceil(math.sqrt(examples)), _TILES_ACROSS)
 
 
 def _panel_width(side: int, across: int) -> int:
-    return 2 * (across * (side + SLIT) - SLIT) + MIDDLE
+    return 2 * _square_side(side, across) + SQUARE_GAP
 
 
-def _cell(examples: Sequence[Drawn], side: int) -> tuple[int, int]:
-    """Return height and width of the place that a tile has: that of the largest on the page."""
+def _square_side(side: int, across: int) -> int:
+    return across * (side + TILE_GAP) - TILE_GAP
+
+
+def _cell_size(examples: Sequence[DrawnExample], side: int) -> tuple[int, int]:
+    """Return height and width of the cell that a tile stands in: those of the largest tile on the page."""
     sizes = [example.patch.shape for example in examples]
     return max((size[0] for size in sizes), default=side), max((size[1] for size in sizes), default=side)
 
 
-def _blocks(panel: Panel, across: int, height: int, width: int) -> Box:
-    """Set a channel's projections and patches beside each other, in places of height x width pixels."""
-    examples = _drawn(panel)
+def _squares(panel: Panel, across: int, height: int, width: int) -> Box:
+    """Set a channel's projections and patches beside each other, in cells of height x width pixels."""
+    examples = _drawn_examples(panel)
     if not examples:
-        return _nothing(2 * (across * (width + SLIT) - SLIT) + MIDDLE, across * (height + SLIT) - SLIT)
-    projections = _block([example.projection for example in examples], across, height, width)
-    patches = _block([example.patch for example in examples], across, height, width)
-    return beside([drawing(projections), drawing(patches)], gap=MIDDLE)
+        return _empty(_panel_width(width, across), _square_side(height, across))
+    projections = _square([example.projection for example in examples], across, height, width)
+    patches = _square([example.patch for example in examples], across, height, width)
+    return beside([drawing(projections), drawing(patches)], gap=SQUARE_GAP)
 
 
-def _block(tiles: Sequence[Pixels], across: int, height: int, width: int) -> Image.Image:
-    """Set tiles in a square of across x across places; a place without one is outlined."""
-    size = (across * (width + SLIT) - SLIT, across * (height + SLIT) - SLIT)
-    image = Image.new("RGB", size, PAPER)
+def _square(tiles: Sequence[Pixels], across: int, height: int, width: int) -> Image.Image:
+    """Set tiles in a square of across x across cells; cells without a tile are outlined."""
+    image = Image.new("RGB", (_square_side(width, across), _square_side(height, across)), PAPER)
     pen = ImageDraw.Draw(image)
-    for place in range(across * across):
-        top, left = (place // across) * (height + SLIT), (place % across) * (width + SLIT)
-        if place < len(tiles):
-            tile = Image.fromarray(tiles[place])
+    for number in range(across * across):
+        top, left = (number // across) * (height + TILE_GAP), (number % across) * (width + TILE_GAP)
+        if number < len(tiles):
+            tile = Image.fromarray(tiles[number])
             image.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))
         else:
             pen.rectangle((left, top, left + width - 1, top + height - 1), outline=HAIRLINE)
     return image
 
 
-def _nothing(width: int, height: int) -> Box:
-    """Outline the place of both blocks and say why it is empty."""
-    text = fit(NOTHING, BODY, width - 8)
+def _empty(width: int, height: int) -> Box:
+    """Outline the area of both squares and say why it is empty."""
+    text = fit(NO_EXAMPLE, BODY, width - 8)
     message = line(text, BODY, text_width(text, BODY), ink=FAINT)
     left, top = (width - message.width) // 2, (height - message.height) // 2
     image = paint(Box(width, height, message.moved(left, top)))
@@ -170,48 +194,48 @@ def _name(panel: Panel) -> str:
     return f"{panel.layer} · {panel.channel}"
 
 
-def _strengths(panel: Panel) -> str:
+def _activation_range(panel: Panel) -> str:
     """Write the strongest and the last activation."""
-    ends = [value_text(example.activation) for example in (*panel.examples[:1], *panel.examples[1:][-1:])]
+    ends = [activation_text(example.activation) for example in (*panel.examples[:1], *panel.examples[1:][-1:])]
     return " … ".join(ends)
 
 
 def _fits_one_line(panel: Panel, width: int) -> bool:
-    words = [(_name(panel), HEADING), (panel.note, BODY), (_strengths(panel), BODY)]
-    used = [text_width(text, size) + _SPACE for text, size in words if text]
-    return sum(used) - _SPACE <= width or not panel.note
+    texts = [(_name(panel), HEADING), (panel.note, BODY), (_activation_range(panel), BODY)]
+    widths = [text_width(text, size) + _WORD_GAP for text, size in texts if text]
+    return sum(widths) - _WORD_GAP <= width or not panel.note
 
 
 def _caption(panel: Panel, width: int, stacked: bool) -> Box:
-    """Set layer and channel on the left, activations on the right, and the note between them or on a line of its own."""
-    strengths = line(_strengths(panel), BODY, width, ink=FAINT, align="right")
-    room = width - sum(item.width + _SPACE for item in strengths.items)
+    """Set the name on the left, the activations on the right, and the note between them or, if stacked, on its own line."""
+    activations = line(_activation_range(panel), BODY, width, ink=FAINT, align="right")
+    room = width - sum(item.width + _WORD_GAP for item in activations.items)
     name = line(_name(panel), HEADING, room, keep_end=True)
-    used = sum(item.width + _SPACE for item in name.items)
+    used = sum(item.width + _WORD_GAP for item in name.items)
     note = line("" if stacked else panel.note, BODY, max(room - used, 0), ink=FAINT)
     drop = name.height - note.height - 1  # so that all stand on one base line
-    first = Box(width, name.height, (*name.items, *note.moved(used, drop), *strengths.moved(0, drop)))
+    first = Box(width, name.height, (*name.items, *note.moved(used, drop), *activations.moved(0, drop)))
     return below([first, line(panel.note, BODY, width, ink=FAINT)]) if stacked else first
 
 
 def _sources(panel: Panel, across: int, width: int) -> list[Box]:
-    """List activations and pictures, each at the place that its tiles have in their blocks."""
-    examples = _drawn(panel)
+    """List activations and pictures, in the order in which their tiles stand in their squares."""
+    examples = _drawn_examples(panel)
     if not any(example.source for example in examples):
         return []
-    column = (width - (across - 1) * _SPACE) // across
-    values = [value_text(example.activation) for example in examples]
-    room = max(text_width(value, SMALL) for value in values)
+    column = (width - (across - 1) * _WORD_GAP) // across
+    activations = [activation_text(example.activation) for example in examples]
+    room = max(text_width(text, SMALL) for text in activations)
     cells = []
-    for value, example in zip(values, examples, strict=True):
+    for text, example in zip(activations, examples, strict=True):
         name = line(os.path.basename(example.source), SMALL, column - room - 8, ink=FAINT, keep_end=True)
-        number = line(value, SMALL, room, align="right")
+        number = line(text, SMALL, room, align="right")
         cells.append(over(number, Box(column, name.height, name.moved(room + 8, 0))))
-    return [below([beside(cells[first : first + across], _SPACE) for first in range(0, len(cells), across)])]
+    return [below([beside(cells[first : first + across], _WORD_GAP) for first in range(0, len(cells), across)])]
 
 
 def _head(title: str, legend: str, width: int) -> list[Box]:
-    """Set the title and, under it, how a panel is read."""
+    """Set the title over an explanation of the panels."""
     lines = [line(text, BODY, width, ink=FAINT) for text in wrap(legend, BODY, width)]
     return [below([*([line(title, TITLE, width, keep_end=True)] if title else []), *lines])]
 

@@ -1,11 +1,13 @@
-"""Words on a figure, in the one font that Pillow brings along, so that a page looks the same on every machine.
+"""Text: how numbers are written, and words on a figure.
 
-That font (Aileron) has no glyphs beyond Latin-1's punctuation: a letter it lacks is replaced by its plain relative, or by "?",
-never by an empty box. Text is cut to the width it has, with an ellipsis, so it can neither overlap nor run off the page.
+Figures are set in the one font that comes with Pillow (Aileron), so that a page looks the same on every machine. It has few
+glyphs beyond Latin-1: a letter that it lacks is replaced by a plain relative or by "?", never by an empty box. Text is cut to
+the width that it has, with an ellipsis, so it can neither overlap nor run off the page.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
@@ -16,7 +18,7 @@ TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
 INK, FAINT = (32, 32, 32), (112, 112, 112)
 
 _ELLIPSIS = "..."
-_MISSING = "\U0010ffff"  # no font has it: what is drawn for it is the empty box
+_MISSING = "\U0010ffff"  # no font has it: an empty box is drawn for it
 _RELATIVES = {
     "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i",
     "–": "-", "—": "-", "−": "-", "→": "->", "μ": "u", "µ": "u",
@@ -25,17 +27,17 @@ _RELATIVES = {
 
 @lru_cache(maxsize=8)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font at a size in pixels."""
+    """Return Pillow's own font; `size` is in pixels."""
     return ImageFont.load_default(size)
 
 
 def text_width(text: str, size: int) -> int:
-    """Return the width of one line of text, in whole pixels."""
+    """Return the width of one line of text, rounded up to whole pixels."""
     return -int(-font(size).getlength(text) // 1)
 
 
 def line_height(size: int) -> int:
-    """Return the height of one line with the space between lines, in pixels."""
+    """Return the height of one line and the space below it, in pixels."""
     return round(size * 1.45)
 
 
@@ -60,8 +62,23 @@ def percent(share: float, *, decimals: int | None = None) -> str:
     return f"< {smallest:.{decimals}f} %" if 0 < 100 * share < smallest / 2 else f"{100 * share:.{decimals}f} %"
 
 
+def activation_text(activation: float | None) -> str:
+    """Write an activation with three digits; a unit that is not above zero sends no signal down and is called inactive.
+
+    >>> activation_text(12.345), activation_text(0.0), activation_text(None)
+    ('12.3', 'inactive', '')
+    """
+    if activation is None:
+        return ""
+    if activation <= 0:
+        return "inactive"
+    if not math.isfinite(activation) or not 0.001 <= activation < 99_999.5:
+        return f"{activation:.2g}"
+    return f"{activation:.{max(0, 2 - math.floor(math.log10(activation)))}f}" if activation >= 1 else f"{activation:.3g}"
+
+
 def printable(text: str) -> str:
-    """Return `text` on one line, in letters that the font has.
+    """Return the text on one line, in letters that the font has.
 
     >>> printable("Žižkov – 图.jpg")
     'Zizkov - ?.jpg'
@@ -70,14 +87,18 @@ def printable(text: str) -> str:
 
 
 def fit(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
-    """Return printable text no wider than `width` pixels, what is cut out shown as "..."; "" where not even that has room.
+    """Return printable text that fits into a width, with "..." for what is cut.
 
-    With `keep_end` the middle is cut, for names whose end tells most: files and layers.
+    Args:
+        text: the text.
+        size: the type size, in pixels.
+        width: the width, in pixels; where not even "..." fits, the result is "".
+        keep_end: cut the middle instead of the end, for names that differ at their end, such as files and layers.
     """
     text = printable(text)
     if text_width(text, size) <= width:
         return text
-    fits, fails = 0, len(text)  # letters kept: halve the gap between what is known to fit and what is not
+    fits, fails = 0, len(text)  # numbers of letters: halve the gap between one that fits and one that does not
     while fails - fits > 1:
         kept = (fits + fails) // 2
         if text_width(_shortened(text, kept, keep_end), size) <= width:
@@ -89,7 +110,7 @@ def fit(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:
-    """Break printable text into lines no wider than `width` pixels; a single word that is wider gets an ellipsis."""
+    """Break printable text into lines that fit into `width` pixels; a single word that is wider is cut."""
     lines: list[str] = []
     for word in printable(text).split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -101,7 +122,7 @@ def wrap(text: str, size: int, width: int) -> list[str]:
 
 
 def _shortened(text: str, kept: int, keep_end: bool) -> str:
-    """Return `kept` letters of the text and an ellipsis for the others."""
+    """Return `kept` letters of the text, and an ellipsis for the others."""
     tail = kept // 2 if keep_end else 0
     return text[: kept - tail].rstrip() + _ELLIPSIS + text[len(text) - tail :].lstrip()
 

@@ -1,10 +1,10 @@
-"""One projection as it stands on a page: toned pixels, padding told from signal, a coloured frame, a caption."""
+"""One projection on a page: toned pixels, padding that cannot be mistaken for signal, a coloured frame, a caption."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,35 @@ from PIL import Image, ImageDraw
 from ..units import Window
 from .overlay import COLOURS, Colour, enlarge
 from .page import Box, Drawing, below, beside, line, over
-from .text import FAINT, INK, SMALL, text_width
+from .text import FAINT, INK, SMALL, activation_text, text_width
+from .tone import Pixels
 
-FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles stand in line
-HAIRLINE = (205, 205, 205)
+FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles align
+HAIRLINE = (205, 205, 205)  # the colour of the frame of a tile without a colour
+GAP = 8  # pixels between tiles
 
-_PAD, _HATCH, _STEP = 176, 160, 6  # padding: a quiet grey, lighter than zero, with a line every six pixels
-GAP = 8  # between tiles
-_SPACE = 6  # between number and activation
-_NARROWEST = 44  # the cell of a tile, however small the tile: room for "inactive"
+_PADDING, _HATCH, _HATCH_STEP = 176, 160, 6  # padding: a quiet grey, lighter than zero, with a line every six pixels
+_CAPTION_GAP = 6  # pixels between a tile's name and its activation
+_NARROWEST = 44  # pixels: the cell of a tile, however small the tile, has room for "inactive"
+
+#: Where name, position and activation stand in a caption.
+CaptionForm: TypeAlias = Literal["positioned", "plain", "stacked"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
-    """A projection and what is written with it.
+    """A projection and its caption.
 
-    `pixels` is the signed projection (C, h, w) on its window; `window` that window in the picture (None for a whole map, which
-    covers it all); `label` names the channel, as in "151"; `row` and `col` are the unit's place in its map. `inside` is the
-    part of `pixels`, in its own rows and columns, that lies in the frame: the rest is padding. None: all of it does.
-    `reached` is the part that the tone's scale is taken from, where that is not `inside`: a unit's window in a whole frame.
+    Attributes:
+        pixels: (C, h, w): the signed projection on its window, or in the whole frame.
+        window: the unit's window in the picture; None for a whole map, which covers the picture.
+        label: the channel, as in "151".
+        activation: the unit's activation; None where it is not written.
+        row, col: the unit's position in its map; None for a whole map.
+        inside: the part of `pixels`, in its rows and columns, that lies in the picture's frame: the rest is padding. None: all
+            of it.
+        reached: the part of `pixels` that the tone's scale is taken from, where that is not `inside`: a unit's window in a
+            whole frame.
     """
 
     pixels: npt.NDArray[np.floating]
@@ -54,33 +64,42 @@ def tile_colours(tiles: Sequence[Tile], height: int, width: int) -> list[Colour 
     return colours
 
 
-def tile_rows(
-    tiles: Sequence[Tile],
-    shown: Sequence[npt.NDArray[np.uint8]],
-    colours: Sequence[Colour | None],
-    columns: int,
-    side: int,
-) -> Box:
-    """Set tiles in rows of `columns`, each with its caption, in cells of one size.
+def tile_rows(tiles: Sequence[Tile], toned: Sequence[Pixels], colours: Sequence[Colour | None], columns: int, side: int) -> Box:
+    """Set tiles in rows, each over its caption, in cells of one size.
 
-    `shown` are the tiles' toned pixels, (h, w, 3) each, drawn with their longer side `side` pixels in a frame of their colour.
+    Args:
+        tiles: the tiles.
+        toned: their toned pixels, (h, w, 3) each.
+        colours: the colour of each tile's frame; None for a hairline.
+        columns: how many tiles stand in a row.
+        side: the longer side of a tile without its frame, in pixels.
     """
-    triples = zip(tiles, shown, colours, strict=True)
+    triples = zip(tiles, toned, colours, strict=True)
     images = [draw_tile(pixels, tile.inside, side, colour) for tile, pixels, colour in triples]
     width = max([_NARROWEST, *(image.width for image in images)])
     form = caption_form(tiles, width)
-    cells = [captioned(image, tile, width, form=form) for image, tile in zip(images, tiles, strict=True)]
+    cells = [captioned(image, tile, width, form) for image, tile in zip(images, tiles, strict=True)]
     return below([beside(cells[first : first + columns], GAP) for first in range(0, len(cells), columns)], GAP)
 
 
-def draw_tile(shown: npt.NDArray[np.uint8], inside: Window | None, side: int, colour: Colour | None) -> Image.Image:
-    """Draw toned pixels (h, w, 3) with their longer side `side` pixels, in a frame; padding is hatched, without colour grey."""
-    if not shown.size:  # a unit that no pixel reaches: all padding
-        shown, inside = np.zeros((1, 1, 3), np.uint8), Window(0, 0, 0, 0)
-    scale = side / max(shown.shape[:2])
-    image = enlarge(shown, scale)
-    if inside is not None and not inside.covers(*shown.shape[:2]):
-        image = _hatched_outside(image, inside.clip(*shown.shape[:2]), scale)
+def draw_tile(toned: Pixels, inside: Window | None, side: int, colour: Colour | None) -> Image.Image:
+    """Draw toned pixels in a frame, with their padding hatched.
+
+    Args:
+        toned: (h, w, 3), 0..255.
+        inside: the part of them that is not padding; None: all of it.
+        side: their longer side on the page, in pixels.
+        colour: the frame's colour; None for a hairline.
+
+    Returns:
+        A picture that is larger than the tile by a frame on each side.
+    """
+    if not toned.size:  # a unit that no pixel reaches: all padding
+        toned, inside = np.zeros((1, 1, 3), np.uint8), Window(0, 0, 0, 0)
+    scale = side / max(toned.shape[:2])
+    image = enlarge(toned, scale)
+    if inside is not None and not inside.covers(*toned.shape[:2]):
+        image = _hatch_outside(image, inside.clip(*toned.shape[:2]), scale)
     framed = Image.new("RGB", (image.width + 2 * FRAME, image.height + 2 * FRAME), colour or (255, 255, 255))
     if colour is None:
         edge = (FRAME - 1, FRAME - 1, framed.width - FRAME, framed.height - FRAME)
@@ -89,33 +108,34 @@ def draw_tile(shown: npt.NDArray[np.uint8], inside: Window | None, side: int, co
     return framed
 
 
-def _hatched_outside(image: Image.Image, inside: Window, scale: float) -> Image.Image:
-    """Draw all but the part inside the frame as hatched paper: nothing arrived there because nothing could."""
+def _hatch_outside(image: Image.Image, inside: Window, scale: float) -> Image.Image:
+    """Hatch everything but the part inside the frame: nothing arrived there because nothing could."""
     rows, columns = np.indices((image.height, image.width))
-    hatch = np.where((rows + columns) % _STEP == 0, _HATCH, _PAD).astype(np.uint8)
-    paper = Image.fromarray(hatch).convert("RGB")
+    hatch = np.where((rows + columns) % _HATCH_STEP == 0, _HATCH, _PADDING).astype(np.uint8)
+    hatched = Image.fromarray(hatch).convert("RGB")
     left, top, right, bottom = (round(edge * scale) for edge in (inside.left, inside.top, inside.right, inside.bottom))
-    paper.paste(image.crop((left, top, right, bottom)), (left, top))
-    return paper
+    hatched.paste(image.crop((left, top, right, bottom)), (left, top))
+    return hatched
 
 
-def captioned(image: Image.Image, tile: Tile, width: int, *, form: str) -> Box:
-    """Set a tile over its caption, in a cell `width` pixels wide; `form` is a key of `CAPTIONS`."""
-    name, value = CAPTIONS[form](tile)
+def captioned(image: Image.Image, tile: Tile, width: int, form: CaptionForm) -> Box:
+    """Set a drawn tile over its caption, in a cell `width` pixels wide."""
+    name, value = _CAPTIONS[form](tile)
     ink = FAINT if value == "inactive" else INK
     picture = Box(width, image.height, (Drawing(image, left=(width - image.width) // 2),))
     if form == "stacked":
         return below([picture, line(name, SMALL, width, ink=ink), line(value, SMALL, width, ink=FAINT)])
-    room = width - (text_width(value, SMALL) + _SPACE if value else 0)
+    room = width - (text_width(value, SMALL) + _CAPTION_GAP if value else 0)
     caption = over(line(name, SMALL, room, ink=ink), line(value, SMALL, width, ink=FAINT, align="right"))
     return below([picture, caption])
 
 
-def caption_form(tiles: Sequence[Tile], width: int) -> str:
-    """Choose the fullest caption that fits a cell `width` pixels wide for every one of the tiles."""
-    for form in ("placed", "plain"):
-        texts = [" ".join(CAPTIONS[form](tile)) for tile in tiles]
-        if all(text_width(text, SMALL) + _SPACE <= width for text in texts):
+def caption_form(tiles: Sequence[Tile], width: int) -> CaptionForm:
+    """Choose the fullest caption that fits into a cell `width` pixels wide for each of the tiles."""
+    forms: tuple[CaptionForm, ...] = ("positioned", "plain")
+    for form in forms:
+        texts = [" ".join(_CAPTIONS[form](tile)) for tile in tiles]
+        if all(text_width(text, SMALL) + _CAPTION_GAP <= width for text in texts):
             return form
     return "stacked" if any(tile.activation is not None for tile in tiles) else "plain"
 
@@ -124,24 +144,13 @@ def _name(tile: Tile) -> str:
     return f"#{tile.label}" if tile.label[:1].isdigit() else tile.label
 
 
-def _placed_name(tile: Tile) -> str:
+def _name_and_position(tile: Tile) -> str:
     return _name(tile) + (f" at {tile.row},{tile.col}" if tile.row is not None and tile.col is not None else "")
 
 
-def value_text(activation: float | None) -> str:
-    """Write an activation with three digits; one that is not above zero sends nothing down and is called inactive."""
-    if activation is None:
-        return ""
-    if activation <= 0:
-        return "inactive"
-    if not math.isfinite(activation) or not 0.001 <= activation < 99_999.5:
-        return f"{activation:.2g}"
-    return f"{activation:.{max(0, 2 - math.floor(math.log10(activation)))}f}" if activation >= 1 else f"{activation:.3g}"
-
-
-#: How a tile is captioned: its name and its value.
-CAPTIONS = {
-    "placed": lambda tile: (_placed_name(tile), value_text(tile.activation)),  # #151 at 6,6      12.3
-    "plain": lambda tile: (_name(tile), value_text(tile.activation)),          # #151      12.3
-    "stacked": lambda tile: (_name(tile), value_text(tile.activation)),        # the value on a line of its own
+#: form -> the caption's two texts: the name and the activation.
+_CAPTIONS: dict[CaptionForm, Callable[[Tile], tuple[str, str]]] = {
+    "positioned": lambda tile: (_name_and_position(tile), activation_text(tile.activation)),  # #151 at 6,6      12.3
+    "plain": lambda tile: (_name(tile), activation_text(tile.activation)),                    # #151      12.3
+    "stacked": lambda tile: (_name(tile), activation_text(tile.activation)),                  # the activation on its own line
 }  # fmt: skip
