@@ -2,77 +2,175 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
 
 import deconvnet
+from deconvnet.cli import COMMANDS
+from support.imports import circles, imports, modules
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = Path(deconvnet.__file__).parent
+MODULES = modules(PACKAGE)
 
-#: Each file or folder imports from those above it only.
+#: Each file or folder imports from those above it only, inside functions and for types, too.
 ORDER = [
-    "version",
     "errors",
     "choices",
     "units",
-    "memory",
+    "version",
     "progress",
+    "memory",
     "optional",
     "provenance",
-    "crops",
     "images",
-    "drawings",
+    "crops",
     "render",
     "results",
     "sheets",
+    "drawings",
     "receptive_field",
-    "tape",
     "rules",
-    "fuse",
+    "tape",
+    "forward",
+    "fingerprint",
     "recording",
+    "fuse",
     "mirror",
     "windowed",
+    "layers",
+    "select",
     "projection",
     "models",
-    "inputs",
     "net",
+    "inputs",
     "scanning",
     "studies",
     "upsampling",
     "explorer",
     "atlas",
+    "__init__",
     "cli",
     "__main__",
 ]
 
+#: Arrows that still point up. The list may only become shorter.
+UPWARD = {
+    "deconvnet.receptive_field -> deconvnet.tape",
+    "deconvnet.render.html -> deconvnet.recording",
+    "deconvnet.render.html -> deconvnet.scanning",
+    "deconvnet.render.sheet -> deconvnet.projection",
+    "deconvnet.rules -> deconvnet.tape",
+    "deconvnet.rules.activation -> deconvnet.tape",
+    "deconvnet.rules.arithmetic -> deconvnet.tape",
+    "deconvnet.rules.base -> deconvnet.tape",
+    "deconvnet.rules.conv -> deconvnet.tape",
+    "deconvnet.rules.linear -> deconvnet.tape",
+    "deconvnet.rules.norm -> deconvnet.tape",
+    "deconvnet.rules.pool -> deconvnet.tape",
+    "deconvnet.rules.shape -> deconvnet.tape",
+    "deconvnet.scanning.table -> deconvnet.atlas",
+}
 
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT / "deconvnet").parts[0].removesuffix(".py")
+#: Modules of one folder that still import each other. The list may only become shorter.
+CIRCLES = [
+    {"deconvnet.scanning.plates", "deconvnet.scanning.table"},
+    {"deconvnet.scanning.remote", "deconvnet.scanning.source"},
+    {"deconvnet.studies.faithful", "deconvnet.studies.faithful_figure"},
+    {"deconvnet.studies.filters", "deconvnet.studies.filters_figure"},
+    {"deconvnet.studies.sanity", "deconvnet.studies.sanity_figure"},
+]
+
+#: Commands that still import another command. The list may only become shorter.
+SHARING_COMMANDS = {
+    "deconvnet.cli.atlas -> deconvnet.cli.plate",
+    "deconvnet.cli.atlas -> deconvnet.cli.project",
+    "deconvnet.cli.correspond -> deconvnet.cli.occlude",
+    "deconvnet.cli.explore -> deconvnet.cli.project",
+    "deconvnet.cli.invariance -> deconvnet.cli.occlude",
+    "deconvnet.cli.plate -> deconvnet.cli.project",
+}
 
 
-def imported(path: Path) -> set[str]:
-    """Return the parts of the package that a file imports at its top, relative imports only; types do not count."""
-    parts = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            here = path.relative_to(ROOT / "deconvnet").with_suffix("").parts
-            base = here[: len(here) - node.level]
-            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            parts |= {base[0]} if base else set(names)
-    return parts
+def part_of(module: str) -> str:
+    """Return the file or folder below `deconvnet/` that a module belongs to."""
+    return [*module.split("."), "__init__"][1]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "deconvnet").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_up_the_list(path):
-    """No file imports from one that stands below it in the architecture."""
-    own = part_of(path)
-    if own == "__init__":
-        return
-    for other in imported(path) - {own}:
-        assert ORDER.index(other) < ORDER.index(own), f"{path.name} imports {other}"
+def imports_of(module: str, source: str | None = None) -> set[str]:
+    return imports(MODULES[module].read_text() if source is None else source, module, MODULES)
+
+
+def upward(module: str, source: str | None = None) -> set[str]:
+    """Return a module's imports from below it, as "importer -> imported"."""
+    here = ORDER.index(part_of(module))
+    return {f"{module} -> {other}" for other in imports_of(module, source) if ORDER.index(part_of(other)) > here}
+
+
+def commands_shared() -> set[str]:
+    files = {f"deconvnet.cli.{file}" for file, _ in COMMANDS.values()}
+    return {f"{file} -> {other}" for file in files for other in imports_of(file) & files}
+
+
+def circles_within(part: str) -> list[set[str]]:
+    graph = {module: imports_of(module) for module in MODULES if part_of(module) == part}
+    return circles({module: others & graph.keys() for module, others in graph.items()})
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "deconvnet"])
+def test_imports_go_up_the_list(module):
+    """No file imports from one that stands below it, neither at its top nor in a function nor for types."""
+    assert upward(module) <= UPWARD
+
+
+@pytest.mark.parametrize("part", sorted({part_of(module) for module in MODULES} - {"__init__"}))
+def test_no_circles(part):
+    """The modules of a folder do not import each other in a circle."""
+    assert [circle for circle in circles_within(part) if circle not in CIRCLES] == []
+
+
+def test_commands_do_not_share_by_importing_each_other():
+    """A command imports no other command: what two of them need has a file of its own."""
+    assert commands_shared() <= SHARING_COMMANDS
+
+
+def test_exceptions_are_still_needed():
+    """What is excepted above still exists: who removes an arrow removes its exception, too."""
+    assert {arrow for module in MODULES if module != "deconvnet" for arrow in upward(module)} >= UPWARD
+    assert all(circle in circles_within(part_of(min(circle))) for circle in CIRCLES)
+    assert commands_shared() >= SHARING_COMMANDS
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from ..net import DeconvNet",
+        "from .. import net",
+        "from .. import DeconvNet",
+        "import deconvnet",
+        "import deconvnet.net",
+        "from deconvnet.net import DeconvNet",
+        "from deconvnet import net",
+        "importlib.import_module('deconvnet.net')",
+        "importlib.import_module('..net', __package__)",
+    ],
+)
+@pytest.mark.parametrize("place", ["def planted():\n    {}", "if TYPE_CHECKING:\n    {}", "{}"])
+def test_a_planted_arrow_is_seen(planted, place):
+    """An import from below is seen wherever it stands in a file, and however it is written."""
+    module = "deconvnet.render.tone"
+    source = MODULES[module].read_text()
+    assert upward(module, source) == set()
+    target = "deconvnet.net" if "net" in planted.replace("deconvnet", "") else "deconvnet"
+    assert upward(module, f"{source}\n{place.format(planted)}\n") == {f"{module} -> {target}"}
+
+
+def test_a_planted_circle_is_seen():
+    """A circle is seen, a chain is not one."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
 
 
 def test_public_names_exist():
