@@ -1,6 +1,6 @@
 """The explorer: choose a layer, click a map or a unit, and see its projection, its patch and its numbers at once.
 
-    >>> deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
+    >>> board = deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
 
 `state.py` knows what is looked at, `pictures.py` draws it, `board.py` and `style.py` are its widgets.
 """

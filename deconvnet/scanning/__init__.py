@@ -1,7 +1,7 @@
 """A pass over a data set that finds, for every channel, the pictures that excite it most, and where: the paper's Figure 2.
 
 >>> scan = deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"])
->>> scan.top("features.10", 151)[0].path
+>>> scan.top("features.10", 51)[0].path
 'dogs/17.jpg'
 """
 

@@ -60,7 +60,7 @@ def scan(
     or in Jupyter. Each picture counts once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9
     activations"); the paper does not say if a picture may come twice.
 
-        >>> deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"]).top("features.10", 151)[0].path
+        >>> deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"]).top("features.10", 51)[0].path
         'dogs/17.jpg'
 
     Raises `StoreError` where the file belongs to a scan with other settings, naming the difference, and `EngineError` where

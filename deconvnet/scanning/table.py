@@ -46,9 +46,10 @@ class Scan:
     """A finished or unfinished scan. Open it with `Scan.open`.
 
         >>> scan = Scan.open("net.scan")
-        >>> scan.top("features.10", 151)[0].path
+        >>> scan.top("features.10", 51)[0].path
         'dogs/17.jpg'
-        >>> scan.plate("features.10", [151]).save("plate.png")
+        >>> scan.plate("features.10", [51]).save("plate.png")
+        ['plate.png']
 
     `settings` says what was scanned with what; `notes` what was noticed: pictures that are gone or have changed.
     """

@@ -85,6 +85,9 @@ def run(
 
         >>> result = correspond.run(net, ["a.jpg", "b.jpg"], [{"nose": [90, 80, 30, 40]}, {"nose": [85, 99, 28, 36]}])
         >>> print(correspond.table(result))
+        mean feature sign change  features.13    classifier.3
+        nose                      0.237 ± 0.000  0.703 ± 0.000
+        random                    0.340 ± 0.041  0.757 ± 0.055
     """
     inputs = as_list(pictures)
     sources = source_names(inputs)

@@ -83,7 +83,7 @@ def run(
     pictures excite at all.
 
         >>> evolve.run(net, pictures, checkpoints="runs/", layers=["features.13"]).blocks[0].activations.shape
-        (8, 4)
+        (7, 4)
     """
     files = _packed(net) if checkpoints is None else list_checkpoints(checkpoints)
     images = as_batch(net, pictures)

@@ -95,7 +95,7 @@ def run(
     strongest units are looked for, to be shown beside it; the picture itself is passed over. `batch`: squares a forward pass.
 
         >>> occlude.run(net, "dog.jpg", square=27, stride=7).shares.shape
-        (30, 30)
+        (11, 11)
     """
     check_option("strongest_by", strongest_by, ("total", "max"))
     if batch is not None and batch < 1:
