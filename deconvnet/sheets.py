@@ -100,7 +100,7 @@ def save_sheet(
     Raises:
         OptionError: the suffix is not one of these, there is no projection, or they are of several images.
 
-        >>> save_sheet([net.project(recording, layer) for layer in ("conv2", "conv4")], "sheet.pdf")
+        >>> save_sheet([net.project(recording, layer) for layer in ("features.4", "features.10")], "sheet.pdf")
         [PosixPath('sheet.pdf')]
     """
     check_suffix(path, SHEET_SUFFIXES)

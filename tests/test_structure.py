@@ -59,9 +59,7 @@ ORDER = [
 #: Arrows that still point up. The list may only become shorter.
 UPWARD = {
     "deconvnet.receptive_field -> deconvnet.tape",
-    "deconvnet.render.html -> deconvnet.recording",
     "deconvnet.render.html -> deconvnet.scanning",
-    "deconvnet.render.sheet -> deconvnet.projection",
     "deconvnet.rules -> deconvnet.tape",
     "deconvnet.rules.activation -> deconvnet.tape",
     "deconvnet.rules.arithmetic -> deconvnet.tape",
@@ -86,11 +84,6 @@ CIRCLES = [
 #: Commands that still import another command. The list may only become shorter.
 SHARING_COMMANDS = {
     "deconvnet.cli.atlas -> deconvnet.cli.plate",
-    "deconvnet.cli.atlas -> deconvnet.cli.project",
-    "deconvnet.cli.correspond -> deconvnet.cli.occlude",
-    "deconvnet.cli.explore -> deconvnet.cli.project",
-    "deconvnet.cli.invariance -> deconvnet.cli.occlude",
-    "deconvnet.cli.plate -> deconvnet.cli.project",
 }
 
 

@@ -120,7 +120,7 @@ def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         OptionError: the folder does not exist, or the disk refuses the file.
 
         >>> with write_atomic("table.bin") as handle:
-        ...     handle.write(rows)
+        ...     handle.write(b"1 2 3")
     """
     path = Path(path)
     target = Path(os.path.realpath(path))  # through a link, not in place of it

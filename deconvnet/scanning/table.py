@@ -49,7 +49,6 @@ class Scan:
         >>> scan.top("features.10", 51)[0].path
         'dogs/17.jpg'
         >>> scan.plate("features.10", [51]).save("plate.png")
-        ['plate.png']
 
     `settings` says what was scanned with what; `notes` what was noticed: pictures that are gone or have changed.
     """
