@@ -1,4 +1,4 @@
-"""Pictures in, whatever they are; refusals in one line; preprocessing as torchvision's, and back."""
+"""Pictures of any kind are opened or refused in one line; preprocessing equals torchvision's, and can be undone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deconvnet import images
+from deconvnet.choices import INTERPOLATIONS
 from deconvnet.errors import OptionError, PictureError
-from deconvnet.images import FILTERS, Preprocess, find_pictures, open_picture, to_rgb
+from deconvnet.images import Preprocess, find_pictures, open_picture, opening, to_rgb
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -39,7 +39,7 @@ MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV", "I", 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_becomes_rgb_of_the_same_size(mode: str) -> None:
-    """Whatever its mode, a picture becomes 8-bit RGB with its height and width kept."""
+    """A picture of any mode becomes 8-bit RGB and keeps its height and width."""
     picture = open_picture(Image.new(mode, (5, 3)))
     assert (picture.mode, picture.size) == ("RGB", (5, 3))
 
@@ -58,7 +58,7 @@ def test_every_mode_becomes_rgb_of_the_same_size(mode: str) -> None:
     ],
 )
 def test_colours_are_kept_and_transparency_lies_over_grey(mode: str, colour: object, shown: tuple[int, ...]) -> None:
-    """Opaque colours stay what they are; what is transparent shows mid-grey, 128."""
+    """Opaque colours stay as they are; transparent pixels show mid-grey, 128."""
     assert open_picture(Image.new(mode, (2, 2), colour)).getpixel((1, 1)) == shown  # type: ignore[arg-type]
 
 
@@ -109,9 +109,9 @@ def test_16_bit_files_are_scaled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_camera_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
-    """The pixels come out as the camera meant them, for all eight EXIF orientations."""
+    """The pixels come out upright, for all eight EXIF orientations."""
     upright = noise(4, 6)
-    stored = {  # what a camera writes that was held that way
+    stored = {  # what a camera writes that is held at this angle
         1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
         5: upright.transpose(1, 0, 2), 6: np.rot90(upright),
         7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1),
@@ -122,31 +122,31 @@ def test_camera_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
     assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png")), upright)
 
 
-def test_damaged_exif_says_nothing_of_a_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture with unreadable EXIF is opened as it is stored, also where Pillow raises over it."""
+def test_damaged_exif_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture with unreadable EXIF is opened as it is stored, also where Pillow raises."""
     path = tmp_path / "a.jpg"
     Image.fromarray(noise(4, 6)).save(path, exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
     assert open_picture(path).size == (6, 4)
-    monkeypatch.setattr(images.ImageOps, "exif_transpose", lambda _: struct.unpack(">I", b""))
+    monkeypatch.setattr(opening.ImageOps, "exif_transpose", lambda _: struct.unpack(">I", b""))
     assert open_picture(path).size == (6, 4)
 
 
 def test_animations_give_their_first_frame(tmp_path: Path) -> None:
-    """Of several frames the first is taken."""
+    """An animation is opened as its first frame."""
     frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert open_picture(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_one_pixel_goes_all_the_way() -> None:
+def test_one_pixel_is_a_picture() -> None:
     """A picture of one pixel is opened, enlarged and cropped."""
-    one = Image.new("RGB", (1, 1), (10, 20, 30))
-    assert open_picture(one).size == (1, 1)
-    assert Preprocess(256, 224, *IMAGENET).crop_picture(one).getcolors() == [(224 * 224, (10, 20, 30))]
+    pixel = Image.new("RGB", (1, 1), (10, 20, 30))
+    assert open_picture(pixel).size == (1, 1)
+    assert Preprocess(256, 224, *IMAGENET).crop_picture(pixel).getcolors() == [(224 * 224, (10, 20, 30))]
 
 
 def test_a_picture_is_decoded_and_its_file_closed(tmp_path: Path) -> None:
-    """The file can go away once the picture is open, and the picture passed in is never changed."""
+    """The file can be deleted once the picture is open, and a picture that is passed in is never changed."""
     path = tmp_path / "a.png"
     Image.fromarray(noise(3, 4)).save(path)
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
@@ -176,13 +176,13 @@ def test_pictures_open_from_many_threads(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
-    """A missing file, a folder, an empty file and a pipe are each named for what they are."""
+    """A missing file, a folder, an empty file and a pipe each get their own message."""
     gone, empty, pipe = tmp_path / "gone's.jpg", tmp_path / "empty.jpg", tmp_path / "pipe"
     empty.touch()
     assert refusal(gone) == f"cannot open {str(gone)!r}: there is no such file. Check the path."
     assert refusal(tmp_path) == f"cannot open {str(tmp_path)!r} as a picture: it is a folder. Name a picture in it."
     assert refusal(empty) == f"cannot open {str(empty)!r}: the file is empty. Get a fresh copy."
-    assert refusal(3) == "a int is not a picture here. Give a file's path or a PIL picture."
+    assert refusal(3) == "a picture must be a path or a PIL picture, found int."
     long = "x" * 5000
     assert refusal(long) == f"cannot open {long!r}: File name too long. Check the path."
     if hasattr(os, "mkfifo"):
@@ -205,16 +205,16 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])
 def test_truncated_pictures_are_refused(tmp_path: Path, suffix: str) -> None:
-    """A file cut anywhere is refused, whatever Pillow's decoder makes of it."""
+    """A file that is cut anywhere is refused, whatever Pillow's decoder does with it."""
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(40, 30)).save(path)
     data = path.read_bytes()
     damaged = f"cannot open {str(path)!r}: the picture is damaged or cut short. Get a fresh copy."
     unknown = f"cannot open {str(path)!r}: it is not a picture that Pillow knows. Convert it to PNG or JPEG."
-    for kept in (3, 20, len(data) // 2, len(data) * 3 // 4):
-        path.write_bytes(data[:kept])
+    for length in (3, 20, len(data) // 2, len(data) * 3 // 4):
+        path.write_bytes(data[:length])
         assert refusal(path) in (damaged, unknown)
-    assert kept < 100 or refusal(path) in (damaged, unknown)
+    assert length < 100 or refusal(path) in (damaged, unknown)
 
 
 def test_truncated_jpeg_and_text_are_refused_with_these_words(tmp_path: Path) -> None:
@@ -232,11 +232,13 @@ def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     """More pixels than the limit are refused at Pillow's warning level, at its error level, and where its limit was lifted."""
     path = tmp_path / "a.png"
     Image.fromarray(noise(3, 4)).save(path)  # 12 pixels: above 10 and 7 Pillow warns, above twice 3 it raises
-    message = f"cannot open {str(path)!r}: it has more than {images.MAX_PIXELS:,} pixels, too many to be safe. Shrink it first."
+    message = (
+        f"cannot open {str(path)!r}: it has more than {opening.MAX_PIXELS:,} pixels, too many to be safe. Shrink it first."
+    )
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert refusal(path) == message
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    monkeypatch.setattr(images, "MAX_PIXELS", limit)
+    monkeypatch.setattr(opening, "MAX_PIXELS", limit)
     assert refusal(path) == message.replace("89,478,485", str(limit))
 
 
@@ -260,12 +262,15 @@ def test_failures_while_decoding_are_refusals(monkeypatch: pytest.MonkeyPatch, r
 
 def test_the_limit_is_pillows_own() -> None:
     """The documented limit is where Pillow starts to warn."""
-    assert Image.MAX_IMAGE_PIXELS == images.MAX_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == opening.MAX_PIXELS
 
 
 def test_a_picture_without_pixels_is_refused() -> None:
     """A PIL picture with no row or column is refused; it has nothing to enlarge."""
-    assert refusal(Image.new("RGB", (0, 4))) == "cannot use the PIL picture: it is 4 x 0 pixels. Give it at least one."
+    assert (
+        refusal(Image.new("RGB", (0, 4)))
+        == "cannot use the PIL picture: it has 4 x 0 pixels. Give a picture with at least one pixel."
+    )
 
 
 def test_colours_without_a_way_to_rgb_are_refused() -> None:
@@ -301,7 +306,7 @@ def test_find_pictures_takes_a_hidden_folder_that_is_named(tmp_path: Path) -> No
 
 
 def test_find_pictures_refuses_empty_folders_and_missing_paths(tmp_path: Path) -> None:
-    """Nothing found is said, not passed over."""
+    """A folder without pictures and a path that does not exist are errors."""
     with pytest.raises(PictureError) as caught:
         find_pictures([tmp_path])
     suffixes = ".bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
@@ -318,9 +323,9 @@ def test_find_pictures_refuses_empty_folders_and_missing_paths(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [(37, 53), (53, 37), (300, 301), (231, 500), (8, 3), (64, 64)])
-@pytest.mark.parametrize("interpolation", sorted(FILTERS))
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_preprocess_equals_torchvision(size: tuple[int, int], interpolation: str) -> None:
-    """The tensor is bit-equal to torchvision's Resize, CenterCrop, ToTensor and Normalize, sizes odd or even, up or down."""
+    """The tensor equals, bit for bit, that of torchvision's Resize, CenterCrop, ToTensor and Normalize, sizes odd or even, up or down."""
     torch = pytest.importorskip("torch")
     transforms = pytest.importorskip("torchvision.transforms")
     picture = Image.fromarray(noise(*size))
@@ -338,18 +343,18 @@ def test_preprocess_equals_torchvision(size: tuple[int, int], interpolation: str
 
 
 @pytest.mark.parametrize(("mean", "std"), [IMAGENET, ((0.5,), (0.5,)), ((0.0,) * 3, (1 / 255,) * 3)])
-def test_undo_is_exact(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Undoing gives the very pixels that the net saw, for every value of a pixel."""
+def test_denormalising_is_exact(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Denormalising gives exactly the pixels that the net saw, for every value of a pixel."""
     pytest.importorskip("torch")
     preprocess = Preprocess(16, 16, mean, std)
     channels = len(mean)
     levels = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
-    undone = preprocess.denormalise(preprocess(levels))
-    assert (undone.shape, undone.dtype) == ((16, 16, channels), np.uint8)
-    assert np.array_equal(undone, np.asarray(preprocess.crop_picture(levels)).reshape(16, 16, channels))
+    pixels = preprocess.denormalise(preprocess(levels))
+    assert (pixels.shape, pixels.dtype) == ((16, 16, channels), np.uint8)
+    assert np.array_equal(pixels, np.asarray(preprocess.crop_picture(levels)).reshape(16, 16, channels))
 
 
-def test_undo_clips_and_takes_arrays_and_tensors_with_gradients() -> None:
+def test_denormalising_clips_and_takes_arrays_and_tensors_with_gradients() -> None:
     """Values no pixel has are clipped, NaN is 0, and any array or tensor will do."""
     torch = pytest.importorskip("torch")
     preprocess = Preprocess(1, 1, (0.5,), (0.5,))
@@ -359,10 +364,10 @@ def test_undo_clips_and_takes_arrays_and_tensors_with_gradients() -> None:
     assert preprocess.denormalise(torch.tensor(values, requires_grad=True).bfloat16())[0, :, 0].tolist() == expected
 
 
-def test_view_is_what_the_net_sees() -> None:
+def test_the_cropped_picture_is_what_the_net_sees() -> None:
     """A net with one channel gets a grey picture; a path works as well as a picture."""
-    view = Preprocess(8, 8, (0.5,), (0.5,)).crop_picture(Image.fromarray(noise(8, 8)))
-    assert (view.mode, view.size) == ("L", (8, 8))
+    cropped = Preprocess(8, 8, (0.5,), (0.5,)).crop_picture(Image.fromarray(noise(8, 8)))
+    assert (cropped.mode, cropped.size) == ("L", (8, 8))
     assert np.array_equal(np.asarray(Preprocess(8, 8, *IMAGENET).crop_picture(Image.fromarray(noise(8, 8)))), noise(8, 8))
 
 
@@ -374,7 +379,7 @@ def test_preprocess_refusals() -> None:
         (lambda: Preprocess(256, 224, *IMAGENET)(Image.new("L", (1, 5000))),
          "a picture of 5000 x 1 pixels is too long to resize to 256. Crop it first."),
         (lambda: Preprocess(8, 8, *IMAGENET).denormalise(np.zeros((1, 3, 8, 8))),
-         "cannot undo an image of shape (1, 3, 8, 8). Give (3, H, W)."),
+         "cannot denormalise an image of shape (1, 3, 8, 8). Give (3, H, W)."),
         (lambda: to_rgb(np.zeros((3, 4), np.uint8)), "pixels of shape (3, 4) cannot be shown. Give (H, W, C)."),
     ]  # fmt: skip
     for call, message in cases:

@@ -86,7 +86,7 @@ def test_pictures_have_the_names_that_they_are_given(picture):
         (lambda net: as_batch(net, [torch.rand(3, 5, 7), torch.rand(3, 6, 7)]), "pictures must become images of one size, found 3x5x7 and 3x6x7. Resize them, or take them one by one."),
         (lambda net: only_picture(["a.png", "b.png"]), "this study takes one picture, found 2. Give one at a time."),
         (lambda net: only_picture(torch.rand(3, 3, 5, 7), user="the explorer"), "the explorer takes one picture, found 3. Give one at a time."),
-        (lambda net: as_batch(deconvnet.DeconvNet(net.model, lambda picture: torch.zeros(3, 4, 4)), 5), "a int is not a picture here. Give a file's path or a PIL picture."),
+        (lambda net: as_batch(deconvnet.DeconvNet(net.model, lambda picture: torch.zeros(3, 4, 4)), 5), "a picture must be a path or a PIL picture, found int."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_in_one_line(bare, call, message):

@@ -155,7 +155,7 @@ def test_items_that_raise_are_named(net, tmp_path):
         ("item 4", "an image must be a float tensor (C, H, W), found (3, 96, 96) of uint8."),
         ("item 5", "it is 3x80x96 where the scan's pictures are 3x96x96. Crop them alike."),
         ("item 6", "cannot open 'no-such-file.png': there is no such file. Check the path."),
-        ("item 7", "a NoneType is not a picture here. Give a file's path or a PIL picture."),
+        ("item 7", "a picture must be a path or a PIL picture, found NoneType."),
     ]
     assert scan.progress() == (9, 9)
     assert (scan.statistics("features.1")["pictures"] == 2).all()

@@ -17,7 +17,7 @@ from .table import table_html
 if TYPE_CHECKING:
     from ..scanning import Scan
 
-SIDE = 128  # pixels of a picture's longer side
+THUMBNAIL_SIDE = 128  # pixels: a picture's longer side
 
 
 def images_html(images: Sequence[ShownImage], note: str) -> str:
@@ -45,9 +45,9 @@ def scan_html(scan: Scan) -> str:
 
 
 def _figures(cells: Sequence[tuple[str, str, str]]) -> str:
-    """Set pictures beside each other, each with its name and a note."""
+    """Set pictures, given as (URI, name, note), beside each other over their names and notes."""
     figures = "".join(
-        f'<figure style="margin:0;width:{SIDE}px"><img src="{source}" alt="{escape(name)}" style="display:block">'
+        f'<figure style="margin:0;width:{THUMBNAIL_SIDE}px"><img src="{source}" alt="{escape(name)}" style="display:block">'
         f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{escape(name)}<br>{escape(note)}</figcaption></figure>'
         for source, name, note in cells
     )
@@ -55,14 +55,14 @@ def _figures(cells: Sequence[tuple[str, str, str]]) -> str:
 
 
 def thumbnail(image: Image.Image) -> str:
-    """Return a picture, shrunk where it is larger than `SIDE`, as a URI that holds it."""
+    """Return a picture as a data URI, reduced to `THUMBNAIL_SIDE` pixels if it is larger."""
     small = image.copy()
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     return data_uri(small, optimize=True)
 
 
 def data_uri(image: Image.Image, **options: Any) -> str:
-    """Return a picture as the URI of a PNG that holds it; `options` are those of Pillow's PNG."""
+    """Return a picture as the data URI of a PNG; `options` are those of Pillow's PNG writer."""
     buffer = BytesIO()
     image.save(buffer, "PNG", **options)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Windows drawn on a picture: thin rectangles in colours that readers with any colour vision can tell apart."""
+"""Windows on a picture: thin rectangles, in colours that readers with any colour vision can tell apart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..units import Window
 
 Colour: TypeAlias = tuple[int, int, int]
 
-#: Okabe & Ito's palette (2008) without its yellow, too faint on white paper, filled up with three of Paul Tol's muted colours.
+#: Okabe & Ito's palette (2008) without its yellow, which is too faint on white paper, and three of Paul Tol's muted colours.
 COLOURS: tuple[Colour, ...] = (
     (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (136, 34, 85), (40, 40, 40),
     (153, 153, 51),
 )  # fmt: skip
 
 _HALO = (255, 255, 255)
-_DASH = 6  # pixels
+_DASH_LENGTH = 6  # pixels
 
 
 def draw_windows(
@@ -32,10 +32,18 @@ def draw_windows(
     *,
     width: int = 2,
 ) -> Image.Image:
-    """Draw windows on a picture (H, W, 3), 0..255, enlarged `scale` times; the first window lies on top.
+    """Draw windows on a picture.
 
-    A window is clipped to the picture; None, or one that covers all of it, is not drawn. Windows that coincide share their
-    rectangle as dashes of their colours, so that none is hidden. `width` is the line's, in pixels of the result.
+    Args:
+        picture: (H, W, 3), 0..255.
+        windows: in pixels of the picture, clipped to it; the first lies on top. None, or a window that covers the picture, is
+            not drawn. Windows that coincide share their rectangle as dashes of their colours, so that none is hidden.
+        colours: one for each window.
+        scale: how many times larger the result is.
+        width: of the lines, in pixels of the result.
+
+    Raises:
+        OptionError: there is not one colour for each window.
     """
     if len(windows) != len(colours):
         raise OptionError(f"{len(windows)} windows have {len(colours)} colours. Give one colour for each window.")
@@ -49,9 +57,10 @@ def draw_windows(
 
 
 def enlarge(pixels: npt.NDArray[np.uint8], scale: float) -> Image.Image:
-    """Return pixels (H, W, 3) as a picture `scale` times as large: from 4 times on with crisp pixels, below that smooth.
+    """Return pixels (H, W, 3) as a picture `scale` times larger: smooth below 4 times, with crisp pixels from there on.
 
-    A few pixels blown up smoothly look like more detail than there is; a photograph at twice its size looks coarse if crisp.
+    A few pixels that are enlarged smoothly suggest more detail than there is; a photograph at twice its size looks coarse if
+    crisp.
     """
     height, width = pixels.shape[:2]
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
@@ -65,7 +74,7 @@ def enlarge(pixels: npt.NDArray[np.uint8], scale: float) -> Image.Image:
 def _colours_of(
     windows: Sequence[Window | None], colours: Sequence[Colour], height: int, width: int
 ) -> dict[Window, list[Colour]]:
-    """Return the rectangles to draw, in order, each with the colours of all windows that lie there."""
+    """Return the rectangles to draw, in order, each with the colours of all windows that coincide with it."""
     shared: dict[Window, list[Colour]] = {}
     for window, colour in zip(windows, colours, strict=True):
         if window is None or window.covers(height, width):
@@ -79,7 +88,7 @@ def _colours_of(
 def _draw_rectangle(
     pen: ImageDraw.ImageDraw, window: Window, inks: list[Colour], across: float, down: float, width: int
 ) -> None:
-    """Draw a rectangle around the window's pixels: a white halo a pixel wide on both sides of a coloured line."""
+    """Draw a rectangle around the window's pixels: a coloured line with a white halo, a pixel wide, on both sides."""
     left, top = round(window.left * across), round(window.top * down)
     right, bottom = round(window.right * across) - 1, round(window.bottom * down) - 1
     pen.rectangle((left, top, right, bottom), outline=_HALO, width=width + 2)
@@ -92,12 +101,12 @@ def _draw_rectangle(
 
 
 def _dashes(left: int, top: int, right: int, bottom: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """Go round the rectangle in dashes, each a filled box `width` pixels thick."""
-    for start in range(left, right + 1, _DASH):
-        yield (start, top, min(start + _DASH - 1, right), min(top + width - 1, bottom))
-    for start in range(top, bottom + 1, _DASH):
-        yield (max(right - width + 1, left), start, right, min(start + _DASH - 1, bottom))
-    for start in range(left, right + 1, _DASH):
-        yield (start, max(bottom - width + 1, top), min(start + _DASH - 1, right), bottom)
-    for start in range(top, bottom + 1, _DASH):
-        yield (left, start, min(left + width - 1, right), min(start + _DASH - 1, bottom))
+    """Yield the dashes along the rectangle's four sides, each a filled box `width` pixels thick."""
+    for start in range(left, right + 1, _DASH_LENGTH):
+        yield (start, top, min(start + _DASH_LENGTH - 1, right), min(top + width - 1, bottom))
+    for start in range(top, bottom + 1, _DASH_LENGTH):
+        yield (max(right - width + 1, left), start, right, min(start + _DASH_LENGTH - 1, bottom))
+    for start in range(left, right + 1, _DASH_LENGTH):
+        yield (start, max(bottom - width + 1, top), min(start + _DASH_LENGTH - 1, right), bottom)
+    for start in range(top, bottom + 1, _DASH_LENGTH):
+        yield (left, start, min(left + width - 1, right), min(start + _DASH_LENGTH - 1, bottom))

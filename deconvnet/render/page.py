@@ -1,6 +1,7 @@
-"""Where things stand on a page: words and drawings put beside or below each other, then painted.
+"""The layout of a page: texts and pictures are put beside or below each other, then painted.
 
-The layout is data before it is a picture, so that a test can ask whether any text overlaps or runs off the page.
+The layout is data before it is a picture, so that a test can ask whether any text overlaps or runs off the page. All lengths
+are in pixels.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def save_plates(
 
 
 def _all_pages(first: list[Image.Image], others: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield all pages and keep none."""
+    """Yield all pages and release each."""
     while first:
         yield first.pop(0)
     yield from others
