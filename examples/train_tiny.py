@@ -2,7 +2,7 @@
 
     python examples/train_tiny.py --seed 0 --out deconvnet/models/tiny.safetensors --checkpoints checkpoints
 
-Draws the pictures once, trains, tests on fresh drawings, and writes the weights, a note on them (.md) and the checkpoints.
+It draws the pictures once, trains, tests on new drawings, and writes the weights, notes on them (.md) and the checkpoints.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from torch.nn.functional import cross_entropy, pad
 
 from deconvnet.drawings import CLASSES, draw
 from deconvnet.models.tiny import INPUT_SIZE, MEAN, STD, Tiny
+from deconvnet.models.zfnet import renormalise_filters
 
 CHECKPOINTS = (1, 2, 5, 10, 20, 30, 40, 64)  # the epochs of Zeiler & Fergus 2014, fig. 4
-FRESH = 3_600  # drawings for the test; their seeds come from another range than those for training
-BATCH, RATE, DECAY, SHIFT = 32, 0.015, 0.01, 6
-LARGEST_RMS = 0.1  # Zeiler & Fergus 2014, 3: a filter above it is scaled back, so that none dominates
-FIRST_STD, SMOOTHING = 0.03, 0.03  # conv1 starts small and is kept smooth, or the noise it starts from stays in the pictures
+FRESH = 3_600  # drawings for the test; their seeds come from another range than those of the training
+BATCH, RATE, DECAY = 32, 0.015, 0.01
+SHIFT = 6  # pixels: drawings are moved at random by up to this much
+FIRST_STD, SMOOTHING = 0.03, 0.03  # conv1 starts small and is kept smooth, or its initial noise stays in the pictures
 
 
-def sketch(seed: int) -> tuple[np.ndarray, int]:
+def pixels_and_label(seed: int) -> tuple[np.ndarray, int]:
     drawing = draw(seed=seed, size=INPUT_SIZE)
     return np.asarray(drawing.picture), drawing.label
 
@@ -40,7 +41,7 @@ def sketch(seed: int) -> tuple[np.ndarray, int]:
 def draw_many(first: int, count: int) -> tuple[Tensor, Tensor]:
     """Return pictures, uint8 (count, 3, H, W), channels last, and their labels (count,)."""
     with Pool() as pool:
-        pictures, labels = zip(*pool.imap(sketch, range(first, first + count), chunksize=64), strict=True)
+        pictures, labels = zip(*pool.imap(pixels_and_label, range(first, first + count), chunksize=64), strict=True)
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), torch.tensor(labels)
 
 
@@ -50,7 +51,7 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 def batches(pictures: Tensor, labels: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield `count` drawings picked at random, in batches, each moved by a few pixels."""
+    """Yield `count` random drawings in batches, each moved by a few pixels."""
     for chosen in torch.randperm(len(labels))[:count].split(BATCH):
         top, left = torch.randint(2 * SHIFT + 1, (2,)).tolist()
         moved = pad(normalise(pictures[chosen]), (SHIFT,) * 4, mode="replicate")
@@ -59,7 +60,7 @@ def batches(pictures: Tensor, labels: Tensor, count: int) -> Iterator[tuple[Tens
 
 @torch.no_grad()
 def smooth(model: Tiny, rate: float) -> None:
-    """Pull each weight of conv1 towards its four neighbours: one step down the squared differences between them."""
+    """Move each weight of conv1 towards its four neighbours: a step of gradient descent on their squared differences."""
     weight = model.features[0].weight
     wide = pad(weight, (1, 1, 1, 1), mode="replicate")
     beside, above = wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2], wide[..., 2:, 1:-1] + wide[..., :-2, 1:-1]
@@ -67,37 +68,30 @@ def smooth(model: Tiny, rate: float) -> None:
 
 
 @torch.no_grad()
-def renormalise(model: Tiny) -> None:
-    for weight in (parameter for parameter in model.features.parameters() if parameter.dim() == 4):
-        rms = weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        weight.mul_((LARGEST_RMS / rms).clamp(max=1))
-
-
-@torch.no_grad()
-def confusions(model: Tiny, pictures: Tensor, labels: Tensor) -> Tensor:
-    """Return how often class r was taken for class c, (classes, classes)."""
+def confusion_matrix(model: Tiny, pictures: Tensor, labels: Tensor) -> Tensor:
+    """Return how often class r was taken for class c: (classes, classes)."""
     model.eval()
-    answers = torch.cat([model(normalise(some)).argmax(1) for some in pictures.split(200)])
-    return torch.bincount(labels * len(CLASSES) + answers, minlength=len(CLASSES) ** 2).view(len(CLASSES), -1)
+    predicted = torch.cat([model(normalise(batch)).argmax(1) for batch in pictures.split(200)])
+    return torch.bincount(labels * len(CLASSES) + predicted, minlength=len(CLASSES) ** 2).view(len(CLASSES), -1)
 
 
-def accuracy(table: Tensor) -> float:
-    return float(table.trace() / table.sum())
+def accuracy(confusions: Tensor) -> float:
+    return float(confusions.trace() / confusions.sum())
 
 
 def save(model: Tiny, path: Path, **facts: object) -> None:
-    """Save the weights as float16 with their facts as metadata, all text, as safetensors wants it."""
+    """Save the weights as float16, with facts about them as metadata."""
     weights = {name: weight.half().contiguous() for name, weight in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, path, metadata={key: str(value) for key, value in facts.items()})
 
 
-def note(table: Tensor, facts: dict[str, object]) -> str:
+def note(confusions: Tensor, facts: dict[str, object]) -> str:
     """Write the note that lies beside the weights."""
     lines = ["# tiny", "", "Trained by `examples/train_tiny.py`, which also wrote this note.", ""]
     lines += [f"- {key}: {value}" for key, value in facts.items()]
     lines += ["", "| class | fresh drawings | right | taken for |", "|---|---|---|---|"]
-    for name, row in zip(CLASSES, table.tolist(), strict=True):
+    for name, row in zip(CLASSES, confusions.tolist(), strict=True):
         right = row[CLASSES.index(name)]
         wrong = sorted(((times, other) for other, times in zip(CLASSES, row, strict=True) if other != name), reverse=True)
         taken = ", ".join(f"{other} {times}" for times, other in wrong if times)
@@ -106,7 +100,7 @@ def note(table: Tensor, facts: dict[str, object]) -> str:
 
 
 def train(model: Tiny, pictures: Tensor, labels: Tensor, epochs: int, per_epoch: int) -> Iterator[int]:
-    """Train with SGD, one warm-up then a cosine down to nothing; yield each epoch's number when it is over."""
+    """Train with SGD, a warm-up and then a cosine down to zero; yield the number of each epoch after it."""
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=DECAY, nesterov=True)
     updates = epochs * -(-per_epoch // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, updates, pct_start=0.1, cycle_momentum=False)
@@ -117,7 +111,7 @@ def train(model: Tiny, pictures: Tensor, labels: Tensor, epochs: int, per_epoch:
             cross_entropy(model(image), label, label_smoothing=0.05).backward()
             optimiser.step()
             smooth(model, schedule.get_last_lr()[0])
-            renormalise(model)
+            renormalise_filters(model)  # Zeiler & Fergus 2014, 3: no filter dominates
             schedule.step()
         yield epoch
 
@@ -126,9 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     number = partial(parser.add_argument, type=int)
     number("--seed", default=0, help="of the weights, the order and the drawings (default 0)")
-    number("--epochs", default=64, help="default 64, the paper's last picture of fig. 4")
+    number("--epochs", default=64, help="default 64, the last of the paper's fig. 4")
     number("--drawings", default=15_360, help="how many to draw (default 15360)")
-    number("--per-epoch", default=2_048, help="how many of them, picked at random, make an epoch (default 2048)")
+    number("--per-epoch", default=2_048, help="how many of them, at random, are an epoch (default 2048)")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--checkpoints", type=Path, help="folder for the weights after epochs 1, 2, 5, 10, 20, 30, 40, 64")
     options = parser.parse_args()
@@ -144,13 +138,15 @@ def main() -> None:
     model = Tiny().to(memory_format=torch.channels_last)
     torch.nn.init.normal_(model.features[0].weight, std=FIRST_STD)
     for epoch in train(model, pictures, labels, options.epochs, options.per_epoch):
-        table = confusions(model, fresh[0][:720], fresh[1][:720])
-        print(f"epoch {epoch}: {accuracy(table):.3f} after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        confusions = confusion_matrix(model, fresh[0][:720], fresh[1][:720])
+        print(
+            f"epoch {epoch}: {accuracy(confusions):.3f} after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True
+        )
         if options.checkpoints and epoch in CHECKPOINTS:
             path = options.checkpoints / f"epoch-{epoch:02}.safetensors"
-            save(model, path, epoch=epoch, accuracy=f"{accuracy(table):.4f}", seed=options.seed)
+            save(model, path, epoch=epoch, accuracy=f"{accuracy(confusions):.4f}", seed=options.seed)
 
-    table = confusions(model.half().float(), *fresh)  # as saved, rounding included
+    confusions = confusion_matrix(model.half().float(), *fresh)  # rounded as in the file
     facts = {
         "command": shlex.join(["python", *sys.argv]),
         "seed": options.seed,
@@ -158,11 +154,11 @@ def main() -> None:
         "drawings": options.drawings,
         "torch": torch.__version__,
         "minutes": f"{(time.monotonic() - started) / 60:.1f}",
-        "accuracy": f"{accuracy(table):.4f}",
+        "accuracy": f"{accuracy(confusions):.4f}",
         "fresh": FRESH,
     }
     save(model, options.out, **facts)
-    options.out.with_suffix(".md").write_text(note(table, facts))
+    options.out.with_suffix(".md").write_text(note(confusions, facts))
 
 
 if __name__ == "__main__":

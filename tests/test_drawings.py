@@ -21,15 +21,15 @@ def test_classes():
 @pytest.mark.parametrize("name", CLASSES)
 def test_same_seed_same_bytes(name):
     """The same seed gives the same picture and masks; another seed gives another picture."""
-    one, two, other = draw(name, seed=5), draw(name, seed=5), draw(name, seed=6)
-    assert one.picture.tobytes() == two.picture.tobytes() != other.picture.tobytes()
-    assert one.parts.keys() == two.parts.keys()
-    assert all(np.array_equal(one.parts[part], two.parts[part]) for part in one.parts)
+    first, again, other = draw(name, seed=5), draw(name, seed=5), draw(name, seed=6)
+    assert first.picture.tobytes() == again.picture.tobytes() != other.picture.tobytes()
+    assert first.parts.keys() == again.parts.keys()
+    assert all(np.array_equal(first.parts[part], again.parts[part]) for part in first.parts)
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_parts(name):
-    """Every part has a bool mask of the picture's shape and is seen somewhere; the parts together do not fill the picture."""
+    """Every part has a mask of the picture's shape and is visible; the parts together do not fill the picture."""
     for seed in range(4):
         drawing = draw(name, seed=seed)
         assert (drawing.name, CLASSES[drawing.label]) == (name, name)
@@ -64,7 +64,7 @@ def test_a_later_part_hides_an_earlier_one():
 
 @pytest.mark.parametrize("size", [64, 96, 150, 224])
 def test_sizes(size):
-    """Picture and masks have the asked size, and the same seed shows the same scene at each."""
+    """Picture and masks have the size asked for, and the same seed shows the same scene at every size."""
     drawing, usual = draw(seed=11, size=size), draw(seed=11)
     assert drawing.picture.size == (size, size)
     assert {mask.shape for mask in drawing.parts.values()} == {(size, size)}
@@ -74,7 +74,7 @@ def test_sizes(size):
 
 
 def test_seed_picks_the_class():
-    """Without a name the seed picks the class, all of them in turn, and naming that class changes nothing."""
+    """Without a name the seed picks one of all classes, and naming that class changes nothing."""
     names = {draw(seed=seed, size=24).name for seed in range(200)}
     assert names == set(CLASSES)
     drawing = draw(seed=9)
@@ -82,7 +82,7 @@ def test_seed_picks_the_class():
 
 
 def test_unknown_name():
-    """An unknown name lists all the classes and offers the near ones."""
+    """An unknown name lists all the classes and suggests close ones."""
     with pytest.raises(OptionError) as caught:
         draw("hous")
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""tiny: the packaged model is small, it learned, and its filters are within the paper's bound."""
+"""tiny: the packaged model is small and accurate, and its filters are within the paper's bound."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def model():
 
 
 def test_fresh_drawings(model):
-    """Of 280 drawings it has not seen, at least 93 % are named right."""
+    """At least 93 % of 280 new drawings are classified correctly."""
     drawings = [draw(seed=seed, size=INPUT_SIZE) for seed in range(280)]
     pictures = np.stack([np.asarray(drawing.picture, dtype=np.float32) / 255 for drawing in drawings])
     image = torch.from_numpy((pictures - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)
     with torch.no_grad():
-        answers = model(image).argmax(1)
-    right = (answers == torch.tensor([drawing.label for drawing in drawings])).float().mean()
+        predicted = model(image).argmax(1)
+    right = (predicted == torch.tensor([drawing.label for drawing in drawings])).float().mean()
     assert right >= 0.93
 
 
 def test_file_is_small_and_says_how_it_was_made():
-    """The weights take at most 1 MB, and the file tells seed, command, epochs and accuracy."""
+    """The weights take at most 1 MB, and the file has the seed, the command, the epochs and the accuracy."""
     assert WEIGHTS.stat().st_size <= 1_000_000
     with safe_open(WEIGHTS, framework="pt") as file:
         facts = file.metadata()
@@ -74,13 +74,13 @@ def test_filters_are_renormalised(model):
 
 
 def test_random_weights():
-    """Without its weights the net is another one, the same for the same seed."""
+    """Without its weights the net is random, the same for the same seed."""
     torch.manual_seed(1)
-    one = tiny(pretrained=False)
+    model = tiny(pretrained=False)
     torch.manual_seed(1)
-    assert torch.equal(one.features[0].weight, tiny(pretrained=False).features[0].weight)
-    assert not torch.equal(one.features[0].weight, tiny().features[0].weight)
-    assert not one.training
+    assert torch.equal(model.features[0].weight, tiny(pretrained=False).features[0].weight)
+    assert not torch.equal(model.features[0].weight, tiny().features[0].weight)
+    assert not model.training
 
 
 def test_import_is_light():

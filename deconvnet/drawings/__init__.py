@@ -1,7 +1,7 @@
-"""Drawings made on demand: scenes built of named parts, over clutter, each with masks of its parts.
+"""Drawings made on demand: scenes of named parts among clutter, each with masks of its parts.
 
-The model `tiny` learned from these. They need no download, and since every part's pixels are known, a projection can be held
-against them: does this channel, which likes eyes, paint eyes?
+The model `tiny` was trained on them. They need no download, and since the pixels of every part are known, projections can be
+compared with them: does a channel that eyes excite also project to eyes?
 
     >>> drawing = draw("face", seed=3)
     >>> drawing.picture.size, sorted(drawing.parts)[:3]
@@ -14,59 +14,72 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from ..errors import check_option
-from . import clutter
-from .canvas import Canvas, Frame
-from .living import bird, butterfly, cat, face, fish, flower, tree
-from .patterns import checks, dots, letters, stripes
-from .things import bicycle, boat, car, clock, cup, house, train
+from .canvas import Canvas, Pose
+from .clutter import make_ground, scatter_behind, scatter_in_front
+from .living import draw_bird, draw_butterfly, draw_cat, draw_face, draw_fish, draw_flower, draw_tree
+from .patterns import draw_checks, draw_dots, draw_letters, draw_stripes
+from .things import draw_bicycle, draw_boat, draw_car, draw_clock, draw_cup, draw_house, draw_train
 
 __all__ = ["CLASSES", "Drawing", "draw"]
 
+#: class -> what draws its scene.
 SCENES: dict[str, Callable[[Canvas], None]] = {
-    "face": face,
-    "cat": cat,
-    "bird": bird,
-    "fish": fish,
-    "butterfly": butterfly,
-    "flower": flower,
-    "tree": tree,
-    "house": house,
-    "car": car,
-    "bicycle": bicycle,
-    "train": train,
-    "boat": boat,
-    "clock": clock,
-    "cup": cup,
-    "letters": letters,
-    "checks": checks,
-    "stripes": stripes,
-    "dots": dots,
+    "face": draw_face,
+    "cat": draw_cat,
+    "bird": draw_bird,
+    "fish": draw_fish,
+    "butterfly": draw_butterfly,
+    "flower": draw_flower,
+    "tree": draw_tree,
+    "house": draw_house,
+    "car": draw_car,
+    "bicycle": draw_bicycle,
+    "train": draw_train,
+    "boat": draw_boat,
+    "clock": draw_clock,
+    "cup": draw_cup,
+    "letters": draw_letters,
+    "checks": draw_checks,
+    "stripes": draw_stripes,
+    "dots": draw_dots,
 }
 
-CLASSES: tuple[str, ...] = tuple(SCENES)  # a drawing's label is its class's place here
+#: The classes; a drawing's label is the index of its class.
+CLASSES: tuple[str, ...] = tuple(SCENES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawing:
-    """One picture and what is in it.
+    """A picture and what is in it.
 
-    `picture`: RGB, size x size. `label`: index in `CLASSES`. `parts`: name -> visible pixels, bool (size, size);
-    left and right are the picture's; a part that nothing is seen of is left out.
+    Attributes:
+        picture: RGB, size x size.
+        label: the index of its class in `CLASSES`.
+        name: its class.
+        parts: name -> mask of the part's visible pixels, (size, size). "left" and "right" are sides of the picture; parts that
+            are not visible at all are left out.
     """
 
     picture: Image.Image
     label: int
     name: str
-    parts: dict[str, np.ndarray]
+    parts: dict[str, npt.NDArray[np.bool_]]
 
 
 def draw(name: str | None = None, *, seed: int = 0, size: int = 96) -> Drawing:
-    """Draw a scene of class `name`, or of a class that the seed picks; the same seed gives the same bytes.
+    """Draw a scene; the same arguments give the same bytes.
 
-    `size`: pixels a side; another size shows the same scene with other grain.
+    Args:
+        name: one of `CLASSES`; None: the seed picks one.
+        seed: 0 or more.
+        size: the picture's side in pixels. Another size shows the same scene with another grain.
+
+    Raises:
+        OptionError: there is no such class.
 
         >>> draw(seed=1).name == draw(seed=1, size=224).name
         True
@@ -74,17 +87,17 @@ def draw(name: str | None = None, *, seed: int = 0, size: int = 96) -> Drawing:
     if name is not None:
         check_option("name", name, CLASSES)
     rng = np.random.default_rng(seed)
-    picked = CLASSES[int(rng.integers(len(CLASSES)))]  # picked even when a name is given, so that both ways draw alike
-    name = picked if name is None else name
-    canvas = Canvas(size, _frame(rng), clutter.ground(rng), rng)
-    clutter.behind(canvas)
+    random_name = CLASSES[int(rng.integers(len(CLASSES)))]  # drawn in any case, so that naming it changes nothing
+    name = random_name if name is None else name
+    canvas = Canvas(size, _random_pose(rng), make_ground(rng), rng)
+    scatter_behind(canvas)
     SCENES[name](canvas)
-    clutter.before(canvas)
-    return Drawing(canvas.develop(), CLASSES.index(name), name, canvas.masks())
+    scatter_in_front(canvas)
+    return Drawing(canvas.render(), CLASSES.index(name), name, canvas.masks())
 
 
-def _frame(rng: np.random.Generator) -> Frame:
-    """Pick a place: half to nine tenths of the picture, nearly upright, always wholly in view or nearly so."""
+def _random_pose(rng: np.random.Generator) -> Pose:
+    """Return a pose in which the scene fills half to nine tenths of the picture, nearly upright and nearly all in view."""
     scale = rng.uniform(0.52, 0.9)
     x, y = rng.uniform(-1, 1, 2) * (0.98 - scale)
-    return Frame(x, y, scale, turn=rng.uniform(-18, 18), mirrored=bool(rng.random() < 0.5))
+    return Pose(x, y, scale, turn=rng.uniform(-18, 18), mirrored=bool(rng.random() < 0.5))

@@ -1,4 +1,4 @@
-"""What stands around a scene: a ground of soft colours, strokes and small shapes that belong to nothing."""
+"""The surroundings of a scene: a ground of soft colours, strokes and small shapes that belong to no part."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import colorsys
 import numpy as np
 from PIL import Image
 
-from .canvas import Canvas, Colour, Frame, colour, shade
+from .canvas import Canvas, Colour, Pose, colour, shade
 from .shapes import Points, box, ellipse, polygon, shift, smooth
 
 
-def ground(rng: np.random.Generator) -> Image.Image:
-    """Return a small picture of soft colours around one hue, to be enlarged: 2 to 7 colours a side."""
+def make_ground(rng: np.random.Generator) -> Image.Image:
+    """Return a small picture of soft colours around one hue, 2 to 7 pixels a side, to be enlarged."""
     cells, hue, spread = int(rng.integers(2, 8)), rng.random(), rng.uniform(0.02, 0.2)
     hues = (hue + spread * rng.standard_normal((cells, cells))) % 1
     saturations, base = rng.uniform(0, 0.55, (cells, cells)), rng.uniform(0.3, 0.95)
@@ -21,10 +21,10 @@ def ground(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.uint8(255 * np.array(colours)).reshape(cells, cells, 3))
 
 
-def behind(canvas: Canvas) -> None:
-    """Scatter strokes and small shapes over the whole picture, before the scene is drawn."""
-    rng, scene = canvas.rng, canvas.frame
-    canvas.frame = Frame()
+def scatter_behind(canvas: Canvas) -> None:
+    """Scatter strokes and small shapes over the picture, before the scene is drawn."""
+    rng, pose = canvas.rng, canvas.pose
+    canvas.pose = Pose()  # clutter ignores where the scene stands
     for _ in range(int(rng.integers(0, 6))):
         canvas.stroke(None, _squiggle(rng), _dull(rng), rng.uniform(0.02, 0.08))
     for _ in range(int(rng.integers(2, 10))):
@@ -32,18 +32,18 @@ def behind(canvas: Canvas) -> None:
     for _ in range(int(rng.integers(0, 3))):
         (x, y), radius = rng.uniform(-1, 1, 2), rng.uniform(0.1, 0.3)
         canvas.stroke(None, ellipse(x, y, radius), _dull(rng), rng.uniform(0.02, 0.06))
-    canvas.frame = scene
+    canvas.pose = pose
 
 
-def before(canvas: Canvas) -> None:
-    """Lay now and then a thin stroke or a scrap over the finished scene."""
-    rng, scene = canvas.rng, canvas.frame
-    canvas.frame = Frame()
+def scatter_in_front(canvas: Canvas) -> None:
+    """Put a thin stroke or a small shape over the finished scene now and then."""
+    rng, pose = canvas.rng, canvas.pose
+    canvas.pose = Pose()  # clutter ignores where the scene stands
     if rng.random() < 0.2:
         canvas.stroke(None, _squiggle(rng), _dull(rng), rng.uniform(0.02, 0.05))
     if rng.random() < 0.2:
         canvas.fill(None, _scrap(rng), _dull(rng))
-    canvas.frame = scene
+    canvas.pose = pose
 
 
 def _dull(rng: np.random.Generator) -> Colour:
@@ -57,7 +57,7 @@ def _squiggle(rng: np.random.Generator) -> Points:
 
 
 def _scrap(rng: np.random.Generator) -> Points:
-    """Return a small disc, box, triangle or blob anywhere in the picture."""
+    """Return the outline of a small disc, box, triangle or blob anywhere in the picture."""
     (x, y), radius = rng.uniform(-1, 1, 2), rng.uniform(0.04, 0.2)
     kind = rng.integers(4)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Scenes of people, animals and plants, one function each; they draw from back to front."""
+"""Scenes of people, animals and plants, one function each, drawn from back to front."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .shapes import box, ellipse, mirror, polygon, rotate, shift, smooth
 BLACK, WHITE, PINK = (25, 22, 28), (245, 244, 238), (225, 150, 150)
 
 
-def face(canvas: Canvas) -> None:
+def draw_face(canvas: Canvas) -> None:
     """Draw a human face from the front."""
     rng = canvas.rng
     skin = shade(colour(rng, (12, 35), stray=0.1), rng.uniform(0.75, 1.6))
@@ -29,14 +29,14 @@ def face(canvas: Canvas) -> None:
         canvas.fill(f"{side} eye", ellipse(x + gaze, -0.06, 0.05), BLACK, outlined=False)
         canvas.stroke(f"{side} brow", ellipse(x, -0.2, 0.19, 0.08, start=200, stop=340), shade(hair, 0.6), 0.06)
     canvas.stroke("nose", smooth((0.02, 0.02), (-0.1, 0.28), (0.06, 0.31), closed=False), shade(skin, 0.6), 0.06)
-    _mouth(canvas, lips)
+    _draw_mouth(canvas, lips)
     fringe = rng.uniform(-0.4, 0.4)
     edge = width + 0.02
     canvas.fill("hair", smooth((-edge, -0.2), (-0.5, -0.72), (0, -0.95), (0.5, -0.72), (edge, -0.2), (fringe, -0.42)), hair)
 
 
-def _mouth(canvas: Canvas, lips: tuple[int, int, int]) -> None:
-    """Smile, laugh or look earnest."""
+def _draw_mouth(canvas: Canvas, lips: tuple[int, int, int]) -> None:
+    """Draw a mouth that smiles, laughs or looks earnest."""
     kind = canvas.rng.integers(3)
     if kind == 0:
         canvas.stroke("mouth", ellipse(0, 0.38, 0.27, 0.2, start=15, stop=165), lips, 0.09)
@@ -47,7 +47,7 @@ def _mouth(canvas: Canvas, lips: tuple[int, int, int]) -> None:
         canvas.fill("mouth", smooth((-0.24, 0.55), (-0.08, 0.49), (0, 0.52), (0.08, 0.49), (0.24, 0.55), (0, 0.64)), lips)
 
 
-def cat(canvas: Canvas) -> None:
+def draw_cat(canvas: Canvas) -> None:
     """Draw a cat's face from the front."""
     rng = canvas.rng
     fur, iris = colour(rng, (15, 45), grey=0.5), colour(rng, (40, 150), stray=0.1)
@@ -69,7 +69,7 @@ def cat(canvas: Canvas) -> None:
             canvas.stroke("whiskers", polygon((sign * 0.3, 0.42 + rise / 3), (sign * 0.98, 0.38 + rise)), WHITE, 0.028)
 
 
-def bird(canvas: Canvas) -> None:
+def draw_bird(canvas: Canvas) -> None:
     """Draw a bird from the side."""
     rng = canvas.rng
     feathers, beak = colour(rng, grey=0.2), colour(rng, (25, 55), stray=0.05)
@@ -91,7 +91,7 @@ def bird(canvas: Canvas) -> None:
     canvas.fill("eye", ellipse(0.58, -0.45, 0.05), BLACK, outlined=False)
 
 
-def fish(canvas: Canvas) -> None:
+def draw_fish(canvas: Canvas) -> None:
     """Draw a fish from the side."""
     rng = canvas.rng
     scales, fins = colour(rng, grey=0.1), colour(rng)
@@ -113,7 +113,7 @@ def fish(canvas: Canvas) -> None:
     canvas.fill("eye", ellipse(0.64, -0.12, 0.06), BLACK, outlined=False)
 
 
-def butterfly(canvas: Canvas) -> None:
+def draw_butterfly(canvas: Canvas) -> None:
     """Draw a butterfly from above, wings spread."""
     rng = canvas.rng
     upper, spot = colour(rng), colour(rng)
@@ -133,7 +133,7 @@ def butterfly(canvas: Canvas) -> None:
     canvas.fill("body", ellipse(0, -0.42, 0.11), shade(upper, 0.3))
 
 
-def flower(canvas: Canvas) -> None:
+def draw_flower(canvas: Canvas) -> None:
     """Draw a flower on its stem."""
     rng = canvas.rng
     petals, centre, green = colour(rng, (270, 420), stray=0.4), colour(rng, (30, 60)), colour(rng, (80, 150), stray=0.05)
@@ -156,7 +156,7 @@ def flower(canvas: Canvas) -> None:
         canvas.fill("centre", seed, shade(centre, 0.6), outlined=False)
 
 
-def tree(canvas: Canvas) -> None:
+def draw_tree(canvas: Canvas) -> None:
     """Draw a tree, round or a fir, some of the round ones with fruit."""
     rng = canvas.rng
     bark, leaves = shade(colour(rng, (20, 35), stray=0.05), 0.7), colour(rng, (70, 150), stray=0.25)

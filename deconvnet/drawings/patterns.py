@@ -1,4 +1,4 @@
-"""Scenes without a thing in them: letters and three textures."""
+"""Scenes of letters and of three textures."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def _pair(canvas: Canvas) -> tuple[Colour, Colour]:
     return (dark, bright) if rng.random() < 0.5 else (bright, dark)
 
 
-def _sheet(canvas: Canvas, paper: Colour) -> bool:
-    """Lay the sheet that a texture lies on, a disc or a square; return whether it is the disc."""
+def _draw_sheet(canvas: Canvas, paper: Colour) -> bool:
+    """Draw the sheet under a texture, a disc or a square; return whether it is the disc."""
     disc = bool(canvas.rng.random() < 0.5)
     canvas.fill("ground", ellipse(0, 0, 1.0) if disc else box(0, 0, 1.96, 1.96), paper)
     return disc
 
 
 def _fits(points: Points, disc: bool) -> bool:
-    """Say whether a shape lies wholly on its sheet."""
+    """Return whether a shape lies wholly on its sheet."""
     reach = np.hypot(*points.T) if disc else abs(points)
     return bool((reach <= 1.0).all())
 
 
-def letters(canvas: Canvas) -> None:
+def draw_letters(canvas: Canvas) -> None:
     """Write one to three letters, some of them on a label."""
     rng = canvas.rng
     ink, paper = _pair(canvas)
@@ -42,10 +42,10 @@ def letters(canvas: Canvas) -> None:
         canvas.write(f"letter {index + 1}", str(letter), (index - (count - 1) / 2) * 1.9 / count, height, ink)
 
 
-def checks(canvas: Canvas) -> None:
+def draw_checks(canvas: Canvas) -> None:
     """Draw a checkerboard."""
     ink, paper = _pair(canvas)
-    disc = _sheet(canvas, paper)
+    disc = _draw_sheet(canvas, paper)
     count = int(canvas.rng.integers(7, 11)) if disc else int(canvas.rng.integers(4, 9))
     step = 1.96 / count
     for row in range(count):
@@ -55,11 +55,12 @@ def checks(canvas: Canvas) -> None:
                 canvas.fill("squares", square, ink, outlined=False)
 
 
-def stripes(canvas: Canvas) -> None:
-    """Draw parallel stripes, straight or waving; on a disc they run in any direction."""
+def draw_stripes(canvas: Canvas) -> None:
+    """Draw parallel stripes, straight or wavy; on a disc they run in any direction."""
     rng = canvas.rng
     ink, paper = _pair(canvas)
-    disc, count, swing, turn = _sheet(canvas, paper), int(rng.integers(4, 10)), rng.choice([0.0, 0.06]), rng.uniform(0, 180)
+    disc = _draw_sheet(canvas, paper)
+    count, swing, turn = int(rng.integers(4, 10)), rng.choice([0.0, 0.06]), rng.uniform(0, 180)
     for y in np.linspace(-0.98, 0.98, 2 * count + 1)[1::2]:
         half = np.sqrt(max(1.0 - (abs(y) + swing) ** 2, 0.05)) - 0.06 if disc else 0.93
         x = np.linspace(-half, half, 60 if swing else 2)
@@ -67,11 +68,11 @@ def stripes(canvas: Canvas) -> None:
         canvas.stroke("stripes", rotate(line, turn) if disc else line, ink, 0.98 / count)
 
 
-def dots(canvas: Canvas) -> None:
+def draw_dots(canvas: Canvas) -> None:
     """Draw a field of dots or of small rings, in rows or staggered."""
     rng = canvas.rng
     ink, paper = _pair(canvas)
-    disc, count, staggered, hollow = _sheet(canvas, paper), int(rng.integers(4, 8)), rng.random() < 0.5, rng.random() < 0.3
+    disc, count, staggered, hollow = _draw_sheet(canvas, paper), int(rng.integers(4, 8)), rng.random() < 0.5, rng.random() < 0.3
     step = 1.96 / count
     for row in range(count):
         for col in range(count):

@@ -1,23 +1,26 @@
-"""Outlines as arrays of points (K, 2), x to the right and y down, in a scene that reaches from -1 to 1."""
+"""Outlines as arrays of points (K, 2): x to the right and y down, in a scene that reaches from -1 to 1."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeAlias
 
-Points = np.ndarray
+import numpy as np
+import numpy.typing as npt
+
+Points: TypeAlias = npt.NDArray[np.float64]
 
 
 def ellipse(
     x: float, y: float, rx: float, ry: float | None = None, *, turn: float = 0.0, start: float = 0.0, stop: float = 360.0
 ) -> Points:
-    """Return an ellipse around (x, y), or the arc of it from `start` to `stop`; angles in degrees, clockwise from the right."""
+    """Return an ellipse around (x, y), or its arc from `start` to `stop`; angles are in degrees, clockwise from the right."""
     angle = np.radians(np.linspace(start, stop, 49))
     around = np.stack([rx * np.cos(angle), (rx if ry is None else ry) * np.sin(angle)], axis=1)
     return shift(rotate(around, turn), x, y)
 
 
 def box(x: float, y: float, width: float, height: float, *, corner: float = 0.0) -> Points:
-    """Return a box centred on (x, y), its corners rounded with radius `corner`."""
+    """Return a box centred on (x, y); `corner` is the radius of its corners."""
     a, b = width / 2 - corner, height / 2 - corner
     if corner == 0:
         return polygon((x - a, y - b), (x + a, y - b), (x + a, y + b), (x - a, y + b))
@@ -31,7 +34,7 @@ def polygon(*points: tuple[float, float]) -> Points:
 
 
 def smooth(*points: tuple[float, float], closed: bool = True) -> Points:
-    """Return a soft curve through the points (a Catmull-Rom spline)."""
+    """Return a smooth curve through the points, a Catmull-Rom spline."""
     knots = np.array(points, dtype=float)
     knots = np.concatenate([knots[-1:], knots, knots[:2]] if closed else [knots[:1], knots, knots[-1:]])
     t = np.linspace(0, 1, 10, endpoint=False)[:, None]

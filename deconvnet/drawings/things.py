@@ -1,4 +1,4 @@
-"""Scenes of things people made, one function each; they draw from back to front."""
+"""Scenes of things that people make, one function each, drawn from back to front."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ BLACK, WHITE, STEEL = (25, 22, 28), (245, 244, 238), (165, 170, 178)
 
 
 def _glass(canvas: Canvas) -> Colour:
-    """Return a window's colour: daylight, or a lamp behind it."""
+    """Return the colour of a window: daylight, or a lamp behind it."""
     rng = canvas.rng
     if rng.random() < 0.25:
         return colour(rng, (40, 55), stray=0)
     return shade(colour(rng, (190, 220), stray=0), rng.uniform(0.6, 1.6))
 
 
-def _tyre(canvas: Canvas, part: str, x: float, y: float, radius: float) -> None:
+def _draw_wheel(canvas: Canvas, part: str, x: float, y: float, radius: float) -> None:
     """Draw a wheel with a black tyre and a light hub."""
     canvas.fill(part, ellipse(x, y, radius), BLACK)
     canvas.fill(part, ellipse(x, y, 0.58 * radius), STEEL, outlined=False)
     canvas.fill(part, ellipse(x, y, 0.2 * radius), (70, 70, 76), outlined=False)
 
 
-def house(canvas: Canvas) -> None:
+def draw_house(canvas: Canvas) -> None:
     """Draw a house from the front."""
     rng = canvas.rng
     wall, roof, wood = shade(colour(rng, (10, 60), grey=0.3), 1.3), colour(rng, (0, 30), grey=0.2), colour(rng)
@@ -43,7 +43,7 @@ def house(canvas: Canvas) -> None:
         canvas.stroke("windows", polygon((x - 0.13, 0.24), (x + 0.13, 0.24)), WHITE, 0.035)
 
 
-def car(canvas: Canvas) -> None:
+def draw_car(canvas: Canvas) -> None:
     """Draw a car from the side."""
     rng = canvas.rng
     paint, glass = colour(rng, grey=0.2), _glass(canvas)
@@ -58,10 +58,10 @@ def car(canvas: Canvas) -> None:
     canvas.fill("headlight", ellipse(0.87, 0.1, 0.07, 0.1), (255, 240, 170))
     canvas.stroke("bumper", polygon((-0.92, 0.36), (0.92, 0.36)), (90, 92, 98), 0.07)
     for side, x in (("left", -0.52), ("right", 0.54)):
-        _tyre(canvas, f"{side} wheel", x, 0.42, 0.24)
+        _draw_wheel(canvas, f"{side} wheel", x, 0.42, 0.24)
 
 
-def bicycle(canvas: Canvas) -> None:
+def draw_bicycle(canvas: Canvas) -> None:
     """Draw a bicycle from the side."""
     rng = canvas.rng
     paint, rubber, radius = colour(rng, grey=0.1), shade(colour(rng, grey=0.8), 0.3), rng.uniform(0.36, 0.43)
@@ -81,7 +81,7 @@ def bicycle(canvas: Canvas) -> None:
     canvas.stroke("pedals", polygon((-0.16, 0.24), pedals, (0.0, 0.54)), rubber, 0.05)
 
 
-def train(canvas: Canvas) -> None:
+def draw_train(canvas: Canvas) -> None:
     """Draw a steam engine from the side."""
     rng = canvas.rng
     paint, roof, glass = colour(rng, grey=0.1), colour(rng, grey=0.2), _glass(canvas)
@@ -104,7 +104,7 @@ def train(canvas: Canvas) -> None:
     canvas.stroke("rod", polygon((-0.58, 0.56), (-0.05, 0.56)), STEEL, 0.06)
 
 
-def boat(canvas: Canvas) -> None:
+def draw_boat(canvas: Canvas) -> None:
     """Draw a sailing boat on its waves."""
     rng = canvas.rng
     paint, cloth, sea = colour(rng, grey=0.2), shade(colour(rng, grey=0.5), 1.5), colour(rng, (180, 230), stray=0.05)
@@ -120,7 +120,7 @@ def boat(canvas: Canvas) -> None:
         canvas.stroke("waves", smooth(*crests, closed=False), shade(sea, 1.0 if y < 0.8 else 0.75), 0.1)
 
 
-def clock(canvas: Canvas) -> None:
+def draw_clock(canvas: Canvas) -> None:
     """Draw a clock with its hands at any hour; some are alarm clocks with bells and feet."""
     rng = canvas.rng
     rim, dial, hands = colour(rng, grey=0.3), shade(colour(rng, grey=0.7), 1.7), shade(colour(rng, grey=0.7), 0.35)
@@ -139,7 +139,7 @@ def clock(canvas: Canvas) -> None:
     canvas.fill("hands", ellipse(0, 0, 0.07), hands)
 
 
-def cup(canvas: Canvas) -> None:
+def draw_cup(canvas: Canvas) -> None:
     """Draw a cup on its saucer, some of them steaming."""
     rng = canvas.rng
     china, drink = shade(colour(rng, grey=0.3), rng.uniform(1.0, 1.6)), shade(colour(rng, (15, 35), stray=0.1), 0.6)
