@@ -452,20 +452,20 @@ def test_the_notebook_shows_what_was_handed_over(tmp_path, monkeypatch, picture)
         "choices": {"layer": "features.5", "rule": "guided", "tone": "grey"},
     }  # fmt: skip
     (tmp_path / "job.json").write_text(json.dumps(job))
-    monkeypatch.setenv(serve.JOB, str(tmp_path / "job.json"))
+    monkeypatch.setenv(serve.JOB_VARIABLE, str(tmp_path / "job.json"))
     monkeypatch.chdir(tmp_path)
-    shown = serve.handed_over()
+    shown = serve.explore_job()
     assert shown.projection.settings["preprocess"]["mean"] == (0.4, 0.4, 0.4)
     assert shown.projection.settings["overlap"] == "last"
     assert (shown.explorer.layer, shown.explorer.rule, shown.explorer.tone) == ("features.5", "guided", "grey")
     (tmp_path / "job.json").write_text(json.dumps({**job, "picture": "<b>.png"}))
-    assert "&lt;b&gt;.png" in serve.handed_over().data
+    assert "&lt;b&gt;.png" in serve.explore_job().data
 
 
 def test_the_folder_is_private_and_goes():
     """Only its owner can look into the folder; it is gone afterwards, also when the command is stopped."""
     seen = []
-    with contextlib.suppress(KeyboardInterrupt), serve._folder() as folder:
+    with contextlib.suppress(KeyboardInterrupt), serve._private_folder() as folder:
         seen.append(stat.S_IMODE(folder.stat().st_mode))
         (folder / "data").mkdir()
         raise KeyboardInterrupt
@@ -479,7 +479,7 @@ def test_a_port_in_use_is_said():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(OptionError, match=f"port {port} cannot be used: .* Give another, or none for a free one."):
+        with pytest.raises(OptionError, match=f"port {port} cannot be used: .* Give another port, or none for a free one."):
             serve.free_port(port)
     assert serve.free_port(0) > 0
 
@@ -488,7 +488,7 @@ def test_a_server_that_dies_is_said(tmp_path, monkeypatch):
     """Where Voilà cannot start, the command says its last words, and leaves no folder."""
     monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(serve.sys, "executable", "/bin/false" if os.name == "posix" else sys.executable)
-    with pytest.raises(OptionError, match=r"the explorer's server did not start\. It said nothing\."):
+    with pytest.raises(OptionError, match=r"the explorer's server did not start\. Its log is empty\."):
         serve.serve({}, browser=False)
     assert not list(tmp_path.iterdir())
 

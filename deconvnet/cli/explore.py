@@ -1,15 +1,18 @@
-"""`deconvnet explore`: the explorer in a browser, for people without a notebook."""
+"""`deconvnet explore`: the explorer in a browser, without a notebook."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..choices import LRNS, OVERLAPS, TONES, Tone
 from .option_types import RuleType
 from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
+
+if TYPE_CHECKING:
+    from ..explorer.serve import Job
 
 
 @click.command()
@@ -54,8 +57,8 @@ def explore(
 ) -> None:
     """Explore PICTURE in a browser: choose a layer, click a map or a unit, see its projection, patch and numbers.
 
-    The page is served to this machine only, and asks for the token in its address. Nothing is kept: Ctrl-C ends it. Without a
-    picture, a drawing is shown; another can be uploaded on the page. Needs the extra `notebook`.
+    The page is served to this machine only and asks for the token in its address. Ctrl-C ends it, and nothing is kept. Without
+    PICTURE, a drawing is shown; other pictures can be uploaded on the page. Needs the extra `notebook`.
 
     \b
     deconvnet explore
@@ -67,10 +70,8 @@ def explore(
         require(package, needed_by="deconvnet explore", extra="notebook")
     from ..explorer.serve import free_port, serve
 
-    free_port(port)
-    choices: dict[str, Any] = {"layer": layer, "rule": rule, "tone": tone}
-    _check(picture, {"name": model, "weights": weights, "device": device}, (mean, std, size), choices)
-    job = {
+    free_port(port)  # refuse one that is taken before any work is done
+    job: Job = {
         "cwd": os.getcwd(),
         "picture": picture,
         "model": model,
@@ -78,20 +79,22 @@ def explore(
         "device": device,
         "preprocess": {"mean": mean, "std": std, "size": size},
         "options": {"overlap": overlap, "lrn": lrn},
-        "choices": choices,
+        "choices": {"layer": layer, "rule": rule, "tone": tone},
     }
+    _check(job)
     say("The explorer is at the address below, for this machine only. Ctrl-C ends it.")
     try:
-        serve(job, port=port, browser=browser, tell=click.echo)
+        serve(job, port=port, browser=browser, on_address=click.echo)
     except KeyboardInterrupt:
         say("ended.")
 
 
-def _check(picture: str | None, model: dict[str, Any], preprocess: tuple[Any, Any, Any], choices: dict[str, Any]) -> None:
-    """Do once what the page will do: what is wrong, or has to be downloaded, is told here before the page opens."""
+def _check(job: Job) -> None:
+    """Make the explorer once before the page opens: errors are shown here, and downloads happen here."""
     from ..explorer.state import Explorer
     from ..inputs import default_picture
     from ..models import load_model
     from ..net import DeconvNet
 
-    Explorer(DeconvNet(prepared(load_model(**model), *preprocess)), picture or default_picture(), **choices)
+    loaded = prepared(load_model(job["model"], weights=job["weights"], device=job["device"]), **job["preprocess"])
+    Explorer(DeconvNet(loaded), job["picture"] or default_picture(), **job["choices"])

@@ -1,4 +1,4 @@
-"""`deconvnet layers`: what can be asked for in a model."""
+"""`deconvnet layers`: the layers of a model, or the way down from one of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import click
 def layers(model: str, size: int | None, mirror: str | None, as_json: bool) -> None:
     """List the layers of MODEL (default: tiny) with output size, receptive field, stride and rule status.
 
-    Field and stride are in pixels. A rule is exact (the true adjoint), paper (as Zeiler & Fergus rectify), generalised,
-    or held (a gate or a norm taken as a constant); "no rule" cannot be projected through. A container has the loosest
-    status of what is inside it.
+    Field and stride are in pixels. The status is exact (the true adjoint), paper (rectified as in Zeiler & Fergus),
+    generalised (an activation other than ReLU, rectified too) or held (a gate or a norm that is taken as a constant); "no rule"
+    cannot be projected through. A container has the loosest status of the calls inside it.
     """
     from ..models import load_model
     from ..net import DeconvNet
 
-    loaded = load_model(model, weights="none")  # sizes do not depend on weights: nothing to download
+    loaded = load_model(model, weights="none", device="cpu")  # sizes do not depend on weights: nothing is downloaded
     channels = loaded.input_size[0]
     net, shape = DeconvNet(loaded), (channels, size, size) if size else loaded.input_size
     table: Any = net.mirror(net.record_zeros(shape), mirror) if mirror else net.layers(shape)

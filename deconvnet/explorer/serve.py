@@ -1,8 +1,8 @@
-"""The explorer for people without a notebook: Voilà serves `explore.ipynb` to a browser on this machine.
+"""The explorer without a notebook: Voilà serves `explore.ipynb` to a browser on this machine.
 
-What there is to keep safe: the page listens on the loopback address only and asks for its token; all that Jupyter, IPython and
-Voilà write goes to one temporary folder, which ends with the command; and what was asked for reaches the notebook as JSON in
-that folder, never as code.
+For safety, the server listens on the loopback address only and asks for a token; everything that Jupyter, IPython and Voilà
+write goes to one temporary folder, which is deleted when the command ends; and the command's options reach the notebook as JSON
+in that folder, never as code.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import DeconvnetError, OptionError
 
-HOST = "127.0.0.1"
-JOB = "DECONVNET_EXPLORE"  # the environment variable that names the job's file
-LARGEST_MESSAGE = 64 * 2**20  # bytes: an upload that is too large is refused in words up to here, beyond by the server
-PATIENCE = 60  # seconds for Voilà to come up
-GRACE = 10  # seconds for it to end
+if TYPE_CHECKING:
+    from ..net import DeconvNet
 
-#: Voilà's own template asks a server far away for an icon font: here that becomes an empty style sheet.
+HOST = "127.0.0.1"
+JOB_VARIABLE = "DECONVNET_EXPLORE"  # the environment variable that names the job's file
+LARGEST_MESSAGE = 64 * 2**20  # bytes: larger uploads are cut off by the server, those up to here get a message on the page
+START_TIMEOUT = 60  # seconds for Voilà to start
+STOP_TIMEOUT = 10  # seconds for it to end
+
+#: Voilà's own template fetches an icon font from the internet; here an empty style sheet stands in for it.
 TEMPLATE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
 {%- block notebook_css -%}
 {{ super() | replace('https://cdn.jsdelivr.net/', 'data:text/css,') }}
@@ -41,37 +44,68 @@ TEMPLATE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
 """
 
 
-def serve(job: dict[str, Any], *, port: int = 0, browser: bool = True, tell: Callable[[str], Any] = print) -> None:
-    """Serve the explorer until it is interrupted; `tell` is told the page's address.
+class Job(TypedDict):
+    """What the command hands to the notebook.
 
-    `job`: what `handed_over` reads in the notebook. `port`: 0 takes a free one.
+    Attributes:
+        cwd: the folder that paths are relative to.
+        picture: a path; None: a drawing.
+        model, weights, device: those of `load_model`.
+        preprocess: the arguments of `LoadedModel.with_preprocess`.
+        options: the options of `DeconvNet`.
+        choices: the options of `explore`.
+    """
+
+    cwd: str
+    picture: str | None
+    model: str
+    weights: str
+    device: str
+    preprocess: dict[str, Any]
+    options: dict[str, Any]
+    choices: dict[str, Any]
+
+
+def serve(job: Job, *, port: int = 0, browser: bool = True, on_address: Callable[[str], object] = print) -> None:
+    """Serve the explorer until it is interrupted.
+
+    Args:
+        job: what to explore.
+        port: the port to listen on; 0 takes a free one.
+        browser: open the page in the user's browser.
+        on_address: called with the page's address once it can be opened.
+
+    Raises:
+        OptionError: the port cannot be used, or the server does not start or ends by itself.
     """
     port = free_port(port)
     token = secrets.token_urlsafe(24)
-    with _folder() as folder, _served(folder, job, port, token) as server:
+    with _private_folder() as folder, _running_server(folder, job, port, token) as server:
         address = f"http://{HOST}:{port}/?token={token}"
-        tell(address)
+        on_address(address)
         if browser:
             webbrowser.open(address)
         code = server.wait()
-        raise OptionError(f"the explorer's server ended by itself ({code}). {_last_words(folder)}")
+        raise OptionError(f"the explorer's server ended by itself, with exit code {code}. {_last_line(folder)}")
 
 
 def free_port(port: int) -> int:
-    """Return a port that can be listened on: the one asked for, or for 0 any."""
+    """Return the port if it can be listened on, or any free port for 0."""
     with socket.socket() as probe:
         if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was left a moment ago is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was closed a moment ago is free
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise OptionError(f"port {port} cannot be used: {error.strerror}. Give another, or none for a free one.") from error
+            raise OptionError(
+                f"port {port} cannot be used: {error.strerror}. Give another port, or none for a free one."
+            ) from error
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """Make a folder that only its owner can read; it goes whatever happens, also when the command is told to end."""
+def _private_folder() -> Iterator[Path]:
+    """Make a folder that only its owner can read, and delete it in any case, also if the command is terminated."""
     folder = Path(tempfile.mkdtemp(prefix="deconvnet-explore-"))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -81,13 +115,13 @@ def _folder() -> Iterator[Path]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
-def _served(folder: Path, job: dict[str, Any], port: int, token: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Voilà in the folder, in a session of its own: Ctrl-C is for us, who then end it in order."""
+def _running_server(folder: Path, job: Job, port: int, token: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Voilà in the folder, in a session of its own, so that Ctrl-C reaches only the command, which then ends Voilà."""
     write_files(folder, job, port, token)
     command = [sys.executable, "-m", "voila", str(folder / "explore.ipynb")]
     with open(folder / "log", "wb") as log:
@@ -101,36 +135,36 @@ def _served(folder: Path, job: dict[str, Any], port: int, token: str) -> Iterato
             start_new_session=True,
         )
     try:
-        _wait_for(server, port, folder)
+        _wait_until_up(server, port, folder)
         yield server
     finally:
         server.terminate()
         try:
-            server.wait(GRACE)
+            server.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    last = time.monotonic() + PATIENCE
-    while time.monotonic() < last:
+def _wait_until_up(server: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise OptionError(f"the explorer's server did not start. {_last_words(folder)}")
+            raise OptionError(f"the explorer's server did not start. {_last_line(folder)}")
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.1)
-    raise OptionError(f"the explorer's server did not answer within {PATIENCE} s. {_last_words(folder)}")
+    raise OptionError(f"the explorer's server did not answer within {START_TIMEOUT} s. {_last_line(folder)}")
 
 
-def _last_words(folder: Path) -> str:
+def _last_line(folder: Path) -> str:
     lines = (folder / "log").read_text(errors="replace").strip().splitlines()
-    return f"Its last words: {lines[-1].strip()}" if lines else "It said nothing."
+    return f"Its log ends with: {lines[-1].strip()}" if lines else "Its log is empty."
 
 
-def write_files(folder: Path, job: dict[str, Any], port: int, token: str) -> None:
-    """Write what Voilà reads: notebook, job, template, a kernel that is this very Python, the settings with the token."""
+def write_files(folder: Path, job: Job, port: int, token: str) -> None:
+    """Write what Voilà reads: notebook, job, template, a kernel that runs this Python, and the settings with the token."""
     shutil.copyfile(Path(__file__).with_name("explore.ipynb"), folder / "explore.ipynb")
     (folder / "job.json").write_text(json.dumps(job))
     kernel = folder / "data" / "kernels" / "deconvnet"
@@ -141,7 +175,9 @@ def write_files(folder: Path, job: dict[str, Any], port: int, token: str) -> Non
     template.mkdir(parents=True)
     (template / "conf.json").write_text(json.dumps({"base_template": "lab"}))
     (template / "index.html.j2").write_text(TEMPLATE)
-    (folder / "voila.json").write_text(json.dumps(settings(folder, port, token)))  # not in the command: everybody reads that
+    (folder / "voila.json").write_text(
+        json.dumps(settings(folder, port, token))
+    )  # not on the command line, which all users can read
 
 
 def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
@@ -168,35 +204,35 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment in which all that Jupyter and IPython keep lies in the folder, and this package is found."""
-    own = str(Path(__file__).parents[2])
+    """Return an environment in which Jupyter and IPython write to the folder only, and this package can be imported."""
+    package = str(Path(__file__).parents[2])
     return {
         **os.environ,
-        JOB: str(folder / "job.json"),
+        JOB_VARIABLE: str(folder / "job.json"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
-        "PYTHONPATH": os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
-def handed_over() -> Any:
-    """Return the explorer that the job asks for: called by the notebook; what cannot be shown is said on the page."""
+def explore_job() -> object:
+    """Return the explorer that the job describes, or an error as HTML; called by the notebook."""
     from . import explore
 
-    job = json.loads(Path(os.environ[JOB]).read_text())
-    os.chdir(job["cwd"])  # paths in the job mean what they meant in the command
+    job: Job = json.loads(Path(os.environ[JOB_VARIABLE]).read_text())
+    os.chdir(job["cwd"])  # the job's paths are relative to it
     try:
-        return explore(loaded_net(job), job["picture"], **job["choices"])
+        return explore(load_net(job), job["picture"], **job["choices"])
     except DeconvnetError as error:
         display = importlib.import_module("IPython.display")
         return display.HTML(f'<p role="alert">{escape(f"{type(error).__name__}: {error}")}</p>')
 
 
-def loaded_net(job: dict[str, Any]) -> Any:
-    """Return the net that a job asks for."""
+def load_net(job: Job) -> DeconvNet:
+    """Return the net that a job names."""
     from ..models import load_model
     from ..net import DeconvNet
 

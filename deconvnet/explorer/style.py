@@ -1,7 +1,7 @@
-"""How the explorer looks: plain CSS in an HTML widget, for every front end that shows ipywidgets; light and dark.
+"""The explorer's style: plain CSS in an HTML widget, for every front end that shows ipywidgets, light or dark.
 
-A map is a real button, reached by mouse, keyboard and screen reader; its picture is a part of the page's one mosaic. The units
-of a map are buttons too, laid over it.
+Each map is a real button, for mouse, keyboard and screen reader; its picture is a part of one mosaic. The units of a map are
+buttons too, laid over it.
 """
 
 from __future__ import annotations
@@ -48,17 +48,24 @@ _SHEET = """
 
 
 def sheet() -> str:
-    """Return the style of every explorer: also which part of a mosaic each of its buttons shows."""
-    return f"<style>{_SHEET}{''.join(map(_part, range(PAGE)))}</style>"
+    """Return the style that all explorers share, with the part of the mosaic that each button shows."""
+    return f"<style>{_SHEET}{''.join(map(_button_style, range(PAGE)))}</style>"
 
 
-def _part(number: int) -> str:
+def _button_style(number: int) -> str:
     row, col = divmod(number, COLUMNS)
     return f".dn .dn-map-{number}::before{{background-position:{col / (COLUMNS - 1):.2%} var(--row-{row})}}\n"
 
 
 def maps_style(scope: str, image: str, size: tuple[int, int], shown: int) -> str:
-    """Return what gives the buttons of one explorer (a class) their maps: `image` is the mosaic's data URI."""
+    """Return the style that gives the buttons of one explorer their maps.
+
+    Args:
+        scope: the CSS class of this explorer.
+        image: the data URI of the mosaic.
+        size: (height, width) of a map.
+        shown: how many maps the mosaic holds.
+    """
     rows = -(-shown // COLUMNS)
     tops = ";".join(f"--row-{row}:{row / max(rows - 1, 1):.2%}" for row in range(rows))
     height, width = size
@@ -69,7 +76,7 @@ def maps_style(scope: str, image: str, size: tuple[int, int], shown: int) -> str
 
 
 def chosen_style(scope: str, number: int | None) -> str:
-    """Return what marks the chosen map among the buttons."""
+    """Return the style that marks the chosen map; `number` is its button's, None if it is on another page."""
     return (
         "" if number is None else f"<style>.{scope} .dn-map-{number}{{border-color:#d55e00 !important;font-weight:700}}</style>"
     )
