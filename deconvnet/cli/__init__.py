@@ -1,36 +1,35 @@
-"""The `deconvnet` command: a command a file. Nothing here, nor at the top of a command's file, imports torch."""
+"""The `deconvnet` command: one file per command. Neither this file nor the top of a command's file imports torch."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
 
 import click
 
 from ..errors import DeconvnetError, did_you_mean
 from ..version import __version__
 
-#: What people do -> command -> (the file in this folder, one line of help).
+#: What people do -> command -> (its file in this folder, one line of help).
 GROUPS = {
     "See what a network sees": {
         "project": ("project", "Project a picture's strongest channels back to pixels."),
-        "scan": ("scan", "Find the pictures that excite every channel most, in a data set."),
+        "scan": ("scan", "Find the pictures of a data set that excite each channel most."),
         "plate": ("plate", "Draw a scan's channels as the paper's Figure 2."),
-        "atlas": ("atlas", "Write a scan as pages to browse, that open from disk."),
+        "atlas": ("atlas", "Write a scan as HTML pages that open from disk."),
         "top": ("top", "Print the pictures that excite a channel most."),
-        "report": ("report", "Tell of dead and rare channels, and how strong they are."),
+        "report": ("report", "List dead and rare channels, and how strong the others are."),
     },
     "The paper's experiments": {
-        "occlude": ("occlude", "Slide a square over a picture: what becomes of a map, and of the class? (Fig. 7)"),
+        "occlude": ("occlude", "Slide a square over a picture: how do a map and the class change? (Fig. 7)"),
         "invariance": ("invariance", "Translate, scale and rotate pictures: how far do features move? (Fig. 5)"),
-        "correspond": ("correspond", "Mask the same part in several pictures: do features move alike? (Table 1)"),
+        "correspond": ("correspond", "Mask the same part in several pictures: do features change alike? (Table 1)"),
         "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
     },
-    "Weigh what a projection tells": {
+    "Check what a projection shows": {
         "filters": ("filters", "Look for dead, dominant and aliased filters: the paper's Figure 6."),
-        "ablate": ("ablate", "Draw a unit by all eight settings of mask, switches, rectification."),
-        "sanity": ("sanity", "Make the weights random: do the projections change?"),
+        "ablate": ("ablate", "Project a unit with all eight settings of mask, switches and rectification."),
+        "sanity": ("sanity", "Randomise the weights: do the projections change?"),
         "faithful": ("faithful", "Score units: does a projection point at what excites its unit?"),
     },
     "Ways of going up": {
@@ -47,7 +46,7 @@ COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items(
 
 
 class _Commands(click.Group):
-    """Lists its commands by what people do, and loads one only when it is called."""
+    """Lists its commands by what people do, and loads a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -59,7 +58,7 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
             ctx.fail(f"no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
