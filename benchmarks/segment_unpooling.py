@@ -1,8 +1,8 @@
-"""Train the small segmenting nets with each unpooling and three seeds; write table and figure of docs/upsampling-learned.md.
+"""Train the small segmentation nets with each unpooling and three seeds; write table and figure of docs/upsampling-learned.md.
 
     python benchmarks/segment_unpooling.py [--steps 1200] [--seeds 3]
 
-About seven minutes on two cores. The page keeps what stands outside the two marks; the figure goes to docs/pictures/.
+About seven minutes on two cores. Only the text between the two marks is replaced; the figure goes to docs/pictures/.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deconvnet.results import save_figure
 from deconvnet.upsampling import segment
-from deconvnet.upsampling.figures import plot_comparison
+from deconvnet.upsampling.segmentation import SegmentationComparison
+from deconvnet.upsampling.segmenter import BATCH
 
 ROOT = Path(__file__).parents[1]
 PAGE, FIGURE = ROOT / "docs" / "upsampling-learned.md", ROOT / "docs" / "pictures" / "segment-unpooling.png"
@@ -23,42 +23,38 @@ MARKS = ("<!-- written by benchmarks/segment_unpooling.py -->", "<!-- end of wha
 
 
 def pooled_spread(*rows: np.ndarray) -> float:
-    """Return the deviation of single seeds around their ways' means, the ways' variances averaged."""
+    """Return the standard deviation of single seeds around their unpooling's mean, the variances averaged."""
     return float(np.sqrt(np.mean([row.var(ddof=1) for row in rows])))
 
 
-def table(result: segment.Comparison) -> list[str]:
-    """Mean and spread over seeds, of every way and measure."""
+def measures_table(result: SegmentationComparison) -> list[str]:
+    """Return mean and spread over seeds, for each unpooling and measure."""
     measures = result.measures()
     lines = ["| unpooling | " + " | ".join(measures) + " |", "|---" * (1 + len(measures)) + "|"]
-    for place, way in enumerate(result.ways):
-        cells = [f"{values[place].mean():.3f} ± {values[place].std(ddof=1):.3f}" for values in measures.values()]
-        lines.append(f"| {way} | " + " | ".join(cells) + " |")
+    for index, unpooling in enumerate(result.unpoolings):
+        cells = [f"{values[index].mean():.3f} ± {values[index].std(ddof=1):.3f}" for values in measures.values()]
+        lines.append(f"| {unpooling} | " + " | ".join(cells) + " |")
     return lines
 
 
-def differences(result: segment.Comparison, one: str, other: str) -> list[str]:
-    """One way against another, seed by seed, and against the spread."""
-    lines = [f"| {one} less {other} | mean | each seed | over the spread |", "|---|---|---|---|"]
-    measures, places = result.measures(), [result.ways.index(way) for way in (one, other)]
-    for name, values in result.differences(one, other).items():
-        spread = pooled_spread(*(measures[name][place] for place in places))
+def differences_table(result: SegmentationComparison, first: str, second: str) -> list[str]:
+    """Return how one unpooling differs from another, seed by seed, and in relation to the spread."""
+    lines = [f"| {first} less {second} | mean | each seed | over the spread |", "|---|---|---|---|"]
+    measures, rows = result.measures(), [result.unpoolings.index(unpooling) for unpooling in (first, second)]
+    for name, values in result.differences(first, second).items():
+        spread = pooled_spread(*(measures[name][row] for row in rows))
         seeds = ", ".join(f"{value:+.3f}" for value in values)
         lines.append(f"| {name} | {values.mean():+.3f} | {seeds} | {abs(values.mean()) / (spread or np.inf):.1f} |")
     return lines
 
 
-def by_label(result: segment.Comparison) -> list[str]:
-    """Means over seeds, label by label."""
-    lines = [
-        "| label | " + " | ".join(f"{way}: IoU | boundary" for way in result.ways) + " |",
-        "|---" * (1 + 2 * len(result.ways)) + "|",
-    ]
-    for number, label in enumerate(result.labels):
-        cells = [
-            f"{a:.3f} | {b:.3f}" for a, b in zip(*(m[:, :, number].mean(1) for m in (result.iou, result.boundary)), strict=True)
-        ]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+def labels_table(result: SegmentationComparison) -> list[str]:
+    """Return means over seeds, label by label."""
+    heading = "| label | " + " | ".join(f"{unpooling}: IoU | boundary" for unpooling in result.unpoolings) + " |"
+    lines = [heading, "|---" * (1 + 2 * len(result.unpoolings)) + "|"]
+    for index, label in enumerate(result.labels):
+        means = zip(result.iou[:, :, index].mean(1), result.boundary[:, :, index].mean(1), strict=True)
+        lines.append(f"| {label} | " + " | ".join(f"{area:.3f} | {border:.3f}" for area, border in means) + " |")
     return lines
 
 
@@ -70,20 +66,20 @@ def main() -> None:
     parser.add_argument("--drawings", type=int, default=2048)
     options = parser.parse_args()
     result = segment.run(seeds=range(options.seeds), steps=options.steps, drawings=options.drawings, test_drawings=280)
-    said = f"{options.seeds} seeds, {options.steps} steps of {segment.BATCH} from {options.drawings} drawings"
-    said += f", {result.parameters:,} parameters"
+    training = f"{options.seeds} seeds, {options.steps} steps of {BATCH} from {options.drawings} drawings"
+    training += f", {result.parameters:,} parameters"
     text = [
-        f"{said}; mean ± deviation over seeds, on {result.settings['test_drawings']} fresh drawings.",
+        f"{training}; mean ± standard deviation over seeds, on {result.settings['test_drawings']} fresh drawings.",
         "",
-        *table(result),
+        *measures_table(result),
         "",
     ]
     for other in ("nearest", "fixed"):
-        text += [*differences(result, "switch", other), ""]
+        text += [*differences_table(result, "switch", other), ""]
     page = PAGE.read_text()
-    written = "\n".join([MARKS[0], "", *text, *by_label(result), "", MARKS[1]])
+    written = "\n".join([MARKS[0], "", *text, *labels_table(result), "", MARKS[1]])
     PAGE.write_text(re.sub(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), lambda _: written, page, flags=re.S))
-    save_figure(plot_comparison(result), FIGURE, settings=result.settings)
+    result.save(FIGURE)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ RuleName: TypeAlias = Literal[
 #: What a pixel receives that is the maximum of several pooling windows: all that comes down, or the last.
 Overlap: TypeAlias = Literal["sum", "last"]
 
+#: What a pool takes of each window.
+Pool: TypeAlias = Literal["max", "mean"]
+
+#: How a segmentation net unpools: by switches, into a fixed corner, or by repeating each value.
+Unpooling: TypeAlias = Literal["switch", "fixed", "nearest"]
+
 #: How local response normalisation is mirrored.
 LRN: TypeAlias = Literal["identity", "derivative"]
 
@@ -32,6 +38,8 @@ Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 TONES: tuple[Tone, ...] = get_args(Tone)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+POOLS: tuple[Pool, ...] = get_args(Pool)
+UNPOOLINGS: tuple[Unpooling, ...] = get_args(Unpooling)
 LRNS: tuple[LRN, ...] = get_args(LRN)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/upsampling-learned.md, all but the segmenting nets'; about three minutes on two cores.
+"""Draw the pictures of docs/upsampling-learned.md, all but the segmentation nets'; about three minutes on two cores.
 
 python examples/upsampling_pictures.py [FOLDER]
 """
@@ -11,48 +11,48 @@ import torch
 
 import deconvnet
 from deconvnet.results import save_figure
-from deconvnet.upsampling import adaptive, adaptive_learning, deconvolve, dictionary, figures, sparse
-from deconvnet.upsampling import deblur as restore
-from deconvnet.upsampling import part_labels as parts
+from deconvnet.upsampling import adaptive, adaptive_learning, blurs, deblur, dictionary, dictionary_learning, figures, sparse
+from deconvnet.upsampling.part_labels import draw_labelled
 
 
-def blurred(folder: Path) -> None:
-    result = restore.run(parts.draw_labelled([65], 108)[0], deconvolve.motion_blur(7, 30.0), balance=0.1)  # a bicycle
-    save_figure(figures.plot_restorations(result), folder / "deconvolution.png", settings=result.settings)
+def draw_restorations(folder: Path) -> None:
+    bicycle = draw_labelled([65], 108)[0]
+    deblur.run(bicycle, blurs.motion_blur(7, 30.0), balance=0.1).save(folder / "deconvolution.png")
 
 
-def coded(folder: Path, learned_from: torch.Tensor, rounds: int) -> None:
-    learned = dictionary.learn(learned_from, atoms=36, side=9, penalty=0.05, rounds=rounds).dictionary
-    first = dictionary.from_layer(deconvnet.load_model("tiny").model.features[0])
-    [fresh] = parts.draw_labelled([100], 3 * learned_from.shape[2] // 2)[:1]  # a bird that it has not seen
-    smooth = deconvolve.smooth(fresh)
-    for name, given in (("sparse-codes", learned), ("sparse-codes-tiny", first)):
-        codes = sparse.encode(fresh - smooth, given, penalty=0.05)
-        save_figure(figures.plot_codes(fresh[0], smooth[0], given, codes), folder / f"{name}.png", settings={"penalty": 0.05})
+def draw_codes(folder: Path, edges: torch.Tensor, rounds: int) -> None:
+    learned = dictionary_learning.learn(edges, atoms=36, side=9, penalty=0.05, rounds=rounds).dictionary
+    first_layer = dictionary.from_layer(deconvnet.load_model("tiny").model.features[0])
+    bird = draw_labelled([100], 3 * edges.shape[2] // 2)[0]  # which the dictionary has not seen
+    smooth = blurs.smooth_part(bird)
+    for name, atoms in (("sparse-codes", learned), ("sparse-codes-tiny", first_layer)):
+        codes = sparse.encode(bird - smooth, atoms, penalty=0.05)
+        save_figure(figures.plot_codes(bird[0], smooth[0], atoms, codes), folder / f"{name}.png", settings={"penalty": 0.05})
 
 
-def layered(folder: Path, learned_from: torch.Tensor, rounds: int) -> None:
-    filters = adaptive_learning.learn(learned_from, penalty=0.03, rounds=rounds).filters
-    size = (learned_from.shape[2], learned_from.shape[3])
-    fresh, _ = parts.draw_labelled([100, 107], size[0])
-    smooth = deconvolve.smooth(fresh)
-    layers = adaptive.infer(fresh - smooth, filters, penalty=0.03, iterations=60)
-    own = [layer.switches for layer in layers]
-    fixed = [replace(one, places=torch.zeros_like(one.places)) for one in own]
-    others = [replace(one, places=one.places.roll(1, 0)) for one in own]
-    top, swapped = layers[-1].pooled, []
-    for caption, switches in (("with fixed switches", fixed), ("with another's", others)):
-        swapped.append((caption, adaptive.reconstruct(top, size, filters=filters, switches=switches)[0]))
-    figure = figures.plot_layers(fresh[0], smooth[0], layers, filters[0], swapped)
+def draw_layers(folder: Path, edges: torch.Tensor, rounds: int) -> None:
+    filters = adaptive_learning.learn(edges, penalty=0.03, rounds=rounds).filters
+    size = (edges.shape[2], edges.shape[3])
+    pictures, _ = draw_labelled([100, 107], size[0])
+    smooth = blurs.smooth_part(pictures)
+    layers = adaptive.infer(pictures - smooth, filters, penalty=0.03, iterations=60)
+    switches = [layer.switches for layer in layers]
+    changed = {
+        "with fixed switches": [replace(layer, offsets=torch.zeros_like(layer.offsets)) for layer in switches],
+        "with another's": [replace(layer, offsets=layer.offsets.roll(1, 0)) for layer in switches],
+    }
+    top = layers[-1].pooled
+    swapped = [(name, adaptive.reconstruct(top, size, filters=filters, switches=s)[0]) for name, s in changed.items()]
+    figure = figures.plot_layers(pictures[0], smooth[0], layers, filters[0], swapped)
     save_figure(figure, folder / "adaptive.png", settings={"penalty": 0.03, "rounds": rounds})
 
 
 def main(folder: str = "docs/pictures", rounds: int = 30, drawings: int = 12, size: int = 64) -> None:
-    pictures, _ = parts.draw_labelled(range(drawings), size)
-    edges = pictures - deconvolve.smooth(pictures)
-    blurred(Path(folder))
-    coded(Path(folder), edges, rounds)
-    layered(Path(folder), edges, rounds)
+    pictures, _ = draw_labelled(range(drawings), size)
+    edges = pictures - blurs.smooth_part(pictures)
+    draw_restorations(Path(folder))
+    draw_codes(Path(folder), edges, rounds)
+    draw_layers(Path(folder), edges, rounds)
 
 
 if __name__ == "__main__":

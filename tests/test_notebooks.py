@@ -22,7 +22,7 @@ pytest.importorskip("ipykernel", reason="the notebooks need the extra `notebook`
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(
     path for path in FOLDER.glob("*.ipynb") if not path.name.startswith("04")
-)  # tests/test_upsampling.py has that
+)  # tests/test_upsampling_docs.py has that
 ACCEPT = "DECONVNET_ACCEPT_NOTEBOOKS" in os.environ
 LARGEST = 1_400_000  # bytes of a notebook: the tour has eight figures
 

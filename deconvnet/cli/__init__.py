@@ -32,8 +32,8 @@ GROUPS = {
         "sanity": ("sanity", "Randomise the weights: do the projections change?"),
         "faithful": ("faithful", "Score units: does a projection point at what excites its unit?"),
     },
-    "Ways of going up": {
-        "upsample": ("upsample", "Take a picture or a map down, and up again by each way, side by side."),
+    "Upsampling": {
+        "upsample": ("upsample", "Pool a picture or a map, and upsample it by each method, side by side."),
         "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
     },
     "Look around": {

@@ -1,13 +1,19 @@
-"""`deconvnet segment`: train small nets that label the parts of drawings, and compare their ways of going up."""
+"""`deconvnet segment`: train small nets that label the parts of drawings, and compare how they unpool."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from ..choices import DEVICES
 from .option_types import JsonFile
+from .options import say, with_device, write_json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..choices import Unpooling
+    from ..upsampling.segmentation import SegmentationComparison
 
 
 @click.command()
@@ -26,13 +32,7 @@ from .option_types import JsonFile
 @click.option(
     "--size", type=click.IntRange(min=16), default=64, show_default=True, metavar="PIXELS", help="Side of the drawings."
 )
-@click.option(
-    "--device",
-    type=click.Choice(DEVICES),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes a GPU if there is one.",
-)
+@with_device
 @click.option("--out", "-o", default="segment.png", show_default=True, metavar="FILE", help="The figure: .png, .jpg or .pdf.")
 @click.option(
     "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write the numbers as JSON, to stdout or a file."
@@ -58,33 +58,37 @@ def segment(
     deconvnet segment
     deconvnet segment --seeds 3 --steps 1200 --drawings 2048 --json table.json
     """
-    from .study import check_results, finish
+    from .study import check_results
 
     check_results(out, json_to, npz_to)
 
     from ..models.model import pick_device
-    from ..upsampling import segment as nets
-    from ..upsampling.figures import plot_comparison
+    from ..upsampling.segment import run
 
-    chosen = [way.strip() for way in ways.split(",")]
-    result = nets.run(ways=chosen, seeds=range(seeds), steps=steps, drawings=drawings, size=size, device=pick_device(device))
+    unpoolings = cast("list[Unpooling]", [way.strip() for way in ways.split(",")])  # `run` checks them
+    result = run(
+        unpoolings=unpoolings, seeds=range(seeds), steps=steps, drawings=drawings, size=size, device=pick_device(device)
+    )
     if json_to != "-":
         click.echo(_table(result))
-    finish(result, plot_comparison, out, json_to, npz_to)
+    for path in filter(None, (out, npz_to)):
+        result.save(path)
+        (say if json_to == "-" else click.echo)(path)
+    if json_to:
+        write_json(result.to_json(), json_to)
 
 
-def _table(result: Any) -> str:
+def _table(result: SegmentationComparison) -> str:
     """Means over seeds, and with several their smallest and largest."""
     from ..render.table import table_text
 
     measures = result.measures()
-    return table_text(
-        [
-            ("unpooling", *measures),
-            *((way, *(_cell(values[place]) for values in measures.values())) for place, way in enumerate(result.ways)),
-        ]
-    )
+    rows = [
+        (unpooling, *(_cell(values[index]) for values in measures.values()))
+        for index, unpooling in enumerate(result.unpoolings)
+    ]
+    return table_text([("unpooling", *measures), *rows])
 
 
-def _cell(values: Any) -> str:
+def _cell(values: npt.NDArray[Any]) -> str:
     return f"{values.mean():.3f}" + (f" ({values.min():.3f}-{values.max():.3f})" if len(values) > 1 else "")

@@ -1,18 +1,18 @@
 """The adaptive deconvolutional network, where switches come from (Zeiler, Taylor & Fergus 2011).
 
-A model of pictures, not of classes, built from the picture upwards; no layer ever looks at labels. A layer explains the
-picture by sparse maps z: they go down through its filters F, are unpooled U by the switches of the layer below, through its
-filters, and so to pixels. Every layer is held against the picture itself, not against the layer beneath:
+A model of pictures, not of classes, built from the picture upwards; no layer ever sees a label. Each layer explains the picture
+by sparse maps z: they go down through its filters F, are unpooled U by the switches of the layer below, filtered again, and so
+on to the pixels. Every layer is compared with the picture itself, not with the layer below:
 
     argmin over z of 1/2 | F1 U1 F2 U2 ... Fl z - y |^2 + penalty * |z|_1
 
-Pooling is three-dimensional: the largest |z| of 2 x 2 pixels in two neighbouring maps stays, and a switch says which of the
-eight it was. The switches are found with the maps, not after them: each step of the inference goes down the slope, shrinks,
-pools and unpools, so that what cannot survive pooling explains nothing. Shrinking and then keeping the largest is just the
-cheapest codes with one a block (the proximal step of the penalty with that constraint), which is why the objective never
-rises although blocks compete.
+Pooling is three-dimensional: the largest |z| of 2 x 2 pixels in two neighbouring maps is kept, and a switch says which of the
+eight it was. Switches are found together with the maps: each step of the inference follows the slope, shrinks, pools and
+unpools, so that values which cannot survive pooling explain nothing. Shrinking and then keeping the largest gives the cheapest
+codes with one value per block (the proximal step of the penalty under that constraint), which is why the objective never rises
+although values compete.
 
-Two years later Zeiler & Fergus kept the way down, unpool by switches and filter, and took the maps and switches from a trained
+Two years later Zeiler & Fergus kept this way down, unpool by switches and filter, and took the maps and switches from a trained
 convnet's forward pass instead: the deconvnet that this package is named after.
 """
 
@@ -22,174 +22,156 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
-from .base import check_sizes
-from .proximal import MARGIN, largest_eigenvalue, minimise, shrink
-from .sparse import Dictionary
+from .base import check_inputs, check_maps
+from .block_pooling import BlockSwitches, keep_one_per_block, pool, pool_by, unpool
+from .dictionary import Dictionary
+from .proximal import STEP_MARGIN, largest_eigenvalue, minimise, shrink
 
 
-@dataclass(frozen=True)
-class Switches:
-    """Which of the eight places of its block each pooled value came from, and the size that pooling started from.
+def reconstruct(
+    small: Tensor, size: tuple[int, int], *, filters: Sequence[Tensor], switches: Sequence[BlockSwitches]
+) -> Tensor:
+    """Upsample from the pooled maps of the highest layer to the picture: unpool by the switches, filter, and so on to the
+    pixels.
 
-    `places` (N, K', H', W') uint8, 4 * map + 2 * row + column within the block; `size` is (K, H, W) before pooling.
+    Nothing is rectified: maps have both signs here.
+
+    Args:
+        small: the pooled maps, (N, K', H', W').
+        size: (H, W) of the picture.
+        filters: of each layer, from the picture upwards, (K, C, kh, kw) with odd sides.
+        switches: of each layer's pooling, in the same order.
+
+    Returns:
+        (N, C, H, W).
+
+    Raises:
+        OptionError: filters, switches and sizes do not fit each other.
     """
-
-    places: Tensor
-    size: tuple[int, int, int]
-
-
-def pool(maps: Tensor) -> tuple[Tensor, Switches]:
-    """Keep the largest |z| of each block of 2 maps x 2 rows x 2 columns: (N, K, H, W) -> (N, K', H', W').
-
-    Sizes are halved and rounded up. Signs are kept. Of equals the first counts: map before row before column.
-
-        >>> pooled, switches = pool(torch.tensor([[[[1.0, -5.0], [2.0, 3.0]]]]))
-        >>> pooled.tolist(), switches.places.tolist()
-        ([[[[-5.0]]]], [[[[1]]]])
-    """
-    check_sizes(maps, (1, 1))
-    blocks = _blocks(maps, value=float("nan"))
-    places = blocks.abs().nan_to_num(nan=-1.0).argmax(-1, keepdim=True)  # beyond the edge nothing is ever chosen
-    return blocks.gather(-1, places)[..., 0], Switches(
-        places[..., 0].to(torch.uint8), (maps.shape[1], maps.shape[2], maps.shape[3])
-    )
-
-
-def unpool(pooled: Tensor, switches: Switches) -> Tensor:
-    """Put each value back where it stood: (N, K', H', W') -> (N, K, H, W), zero elsewhere."""
-    count, height, width = switches.size
-    places = switches.places.expand(pooled.shape).long()[..., None]
-    blocks = pooled.new_zeros((*pooled.shape, 8)).scatter(-1, places, pooled[..., None])
-    blocks = blocks.view(*pooled.shape, 2, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)  # (N, K', 2, H', 2, W', 2)
-    whole = blocks.reshape(len(pooled), 2 * pooled.shape[1], 2 * pooled.shape[2], 2 * pooled.shape[3])
-    return whole[:, :count, :height, :width]
-
-
-def pool_by(maps: Tensor, switches: Switches) -> Tensor:
-    """Read each block's value at its switch, the adjoint of `unpool`: (N, K, H, W) -> (N, K', H', W')."""
-    places = switches.places.expand(len(maps), -1, -1, -1).long()[..., None]
-    return _blocks(maps, value=0.0).gather(-1, places)[..., 0]
-
-
-def _blocks(maps: Tensor, value: float) -> Tensor:
-    """(N, K, H, W) -> (N, K', H', W', 8), in the order map, row, column; blocks at the far edges are filled up."""
-    count, height, width = maps.shape[1:]
-    maps = F.pad(maps, (0, width % 2, 0, height % 2, 0, count % 2), value=value)
-    split = maps.view(len(maps), maps.shape[1] // 2, 2, maps.shape[2] // 2, 2, maps.shape[3] // 2, 2)
-    return split.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)
-
-
-def reconstruct(small: Tensor, size: tuple[int, int], *, filters: Sequence[Tensor], switches: Sequence[Switches]) -> Tensor:
-    """Go up from the pooled maps of the highest layer to the picture: (N, K', H', W') -> (N, C, H, W).
-
-    `filters`: those of each layer, from the picture upwards, (K, C, k, k) with odd k; `switches`: as many, of each layer's
-    pooling. From the top: unpool by the switches, filter, and so on down to pixels. Nothing is rectified: maps have both
-    signs here.
-    """
-    check_sizes(small, size)
+    check_inputs(small, size)
     if len(filters) != len(switches) or not filters:
-        raise OptionError(f"going up through {len(filters)} layers takes as many switches, found {len(switches)}.")
-    if tuple(switches[-1].places.shape[1:]) != tuple(small.shape[1:]) or tuple(switches[0].size[1:]) != tuple(size):
-        found, wanted = (tuple(shape) for shape in (small.shape[1:], switches[-1].places.shape[1:]))
-        first = switches[0].size
-        raise OptionError(f"these switches go from {wanted} to {first[1]}x{first[2]}, not from {found} to {size[0]}x{size[1]}.")
-    return Stack(tuple(filters), tuple(switches[:-1]), size).synthesise(unpool(small, switches[-1]))
+        raise OptionError(f"{len(filters)} layers of filters take as many switches, found {len(switches)}.")
+    pooled, height, width = tuple(switches[-1].offsets.shape[1:]), *switches[0].size[1:]
+    if pooled != tuple(small.shape[1:]) or (height, width) != tuple(size):
+        raise OptionError(
+            f"these switches go from {pooled} to {height}x{width}, "
+            f"not from {tuple(small.shape[1:])} to {size[0]}x{size[1]}. Take those of these maps."
+        )
+    operator = ReconstructionOperator(tuple(filters), tuple(switches[:-1]), size)
+    return operator.synthesise(unpool(small, switches[-1]))
 
 
-@dataclass(frozen=True)
-class Stack:
-    """The way between a layer's maps and the picture: R and its adjoint, with the switches of the layers beneath held.
+@dataclass(frozen=True, eq=False)
+class ReconstructionOperator:
+    """The linear operator R from a layer's maps to the picture, and its adjoint, with the switches of the layers below fixed.
 
-    `filters` of l layers, `switches` of the l - 1 beneath the highest; `size` (H, W) of the picture.
+    Attributes:
+        filters: of the l layers, from the picture upwards.
+        switches: of the l - 1 layers below the highest.
+        size: (H, W) of the picture.
     """
 
     filters: tuple[Tensor, ...]
-    switches: tuple[Switches, ...]
+    switches: tuple[BlockSwitches, ...]
     size: tuple[int, int]
 
     def synthesise(self, maps: Tensor) -> Tensor:
-        """R: the highest layer's maps (N, K, H', W') -> the picture (N, C, H, W)."""
+        """Apply R: the highest layer's maps (N, K, H', W') -> the picture (N, C, H, W)."""
         for filters, switches in zip(self.filters[:0:-1], self.switches[::-1], strict=True):
-            pooled = Dictionary(filters).synthesise(maps, (switches.places.shape[2], switches.places.shape[3]))
+            pooled = Dictionary(filters).synthesise(maps, (switches.offsets.shape[2], switches.offsets.shape[3]))
             maps = unpool(pooled, switches)
         return Dictionary(self.filters[0]).synthesise(maps, self.size)
 
     def correlate(self, picture: Tensor) -> Tensor:
-        """R': the picture (N, C, H, W) -> maps (N, K, H', W'); convolve, read at the switches, and so on up."""
+        """Apply the adjoint of R: the picture (N, C, H, W) -> maps (N, K, H', W')."""
         maps = Dictionary(self.filters[0]).correlate(picture)
         for filters, switches in zip(self.filters[1:], self.switches, strict=True):
             maps = Dictionary(filters).correlate(pool_by(maps, switches))
         return maps
 
 
-@dataclass(frozen=True)
-class Layer:
-    """What one layer found: maps z (N, K, H, W), pooled maps, switches, the picture they make, the objective's course."""
+@dataclass(frozen=True, eq=False)
+class InferredLayer:
+    """What one layer found in pictures.
+
+    Attributes:
+        maps: z, (N, K, H, W), at most one value per block.
+        pooled: (N, K', H', W').
+        switches: of the pooling.
+        reconstruction: the pictures that the maps stand for, (N, C, H, W).
+        objective: its value at the start and after each step.
+    """
 
     maps: Tensor
     pooled: Tensor
-    switches: Switches
-    made: Tensor
+    switches: BlockSwitches
+    reconstruction: Tensor
     objective: list[float]
 
 
 def infer(
     picture: Tensor, filters: Sequence[Tensor], *, penalty: float, iterations: int = 30, start: Sequence[Tensor] = ()
-) -> list[Layer]:
-    """Find each layer's maps and switches for pictures (N, C, H, W), layer by layer from below, by ISTA.
+) -> list[InferredLayer]:
+    """Find each layer's maps and switches, layer by layer from the picture upwards, by ISTA.
 
-    `filters`: (K, C, k, k) for each layer, C being the channels of the picture and then half the maps of the layer below.
-    `penalty`: what a value of 1 costs in any layer's maps. `start`: maps to begin with, of the first so many layers; else
-    zeros.
+    Args:
+        picture: (N, C, H, W), best without its smooth part (`blurs.smooth_part`).
+        filters: (K, C, kh, kw) with odd sides for each layer; C is the number of the picture's channels, and above it half the
+            number of the maps below.
+        penalty: the cost of a value of 1 in any layer's maps, above 0.
+        iterations: steps per layer.
+        start: maps to begin with, of the first so many layers; by default zeros.
+
+    Returns:
+        What each layer found.
+
+    Raises:
+        OptionError: the filters do not fit each other, or the penalty is not above 0.
     """
-    check_sizes(picture, (1, 1))
+    check_maps(picture)
     check_filters(filters, picture.shape[1])
     if penalty <= 0:
         raise OptionError(f"penalty cannot be {penalty!r}: maps that cost nothing are not sparse. Give a number above 0.")
-    layers: list[Layer] = []
+    layers: list[InferredLayer] = []
     for number in range(len(filters)):
-        beneath = tuple(layer.switches for layer in layers)
-        stack = Stack(tuple(filters[: number + 1]), beneath, (picture.shape[2], picture.shape[3]))
-        first = start[number] if number < len(start) else torch.zeros_like(stack.correlate(picture))
-        layers.append(infer_layer(picture, stack, penalty, iterations, first))
+        below = tuple(layer.switches for layer in layers)
+        operator = ReconstructionOperator(tuple(filters[: number + 1]), below, (picture.shape[2], picture.shape[3]))
+        maps = start[number] if number < len(start) else torch.zeros_like(operator.correlate(picture))
+        layers.append(infer_layer(picture, operator, penalty, iterations, maps))
     return layers
 
 
-def infer_layer(picture: Tensor, stack: Stack, penalty: float, iterations: int, first: Tensor) -> Layer:
-    """Step down the slope, shrink, pool and unpool, again and again."""
-    noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)).to(first)
-    largest = largest_eigenvalue(lambda maps: stack.correlate(stack.synthesise(maps)), noise)
+def infer_layer(
+    picture: Tensor, operator: ReconstructionOperator, penalty: float, iterations: int, start: Tensor
+) -> InferredLayer:
+    """Find the maps and switches of the operator's highest layer: step down the slope, shrink, pool and unpool, repeatedly."""
+    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0)).to(start)
+    largest = largest_eigenvalue(lambda maps: operator.correlate(operator.synthesise(maps)), noise)
     maps, objective = minimise(
         picture,
-        first,
-        synthesise=stack.synthesise,
-        correlate=stack.correlate,
-        cheaper=lambda maps, step: one_a_block(shrink(maps, penalty * step)),
+        start,
+        synthesise=operator.synthesise,
+        correlate=operator.correlate,
+        proximal_step=lambda maps, step: keep_one_per_block(shrink(maps, penalty * step)),
         cost=lambda maps: penalty * maps.abs().sum(),
-        step=1 / (MARGIN * largest),
+        step=1 / (STEP_MARGIN * largest),
         iterations=iterations,
-        accelerated=False,  # as in the paper; momentum would leave the codes with one a block
+        accelerated=False,  # as in the paper; with momentum there would be more than one value per block
     )
     pooled, switches = pool(maps)
-    return Layer(maps, pooled, switches, stack.synthesise(maps), objective)
-
-
-def one_a_block(maps: Tensor) -> Tensor:
-    """Pool and unpool: keep the largest |z| of each block, and make the others zero."""
-    return unpool(*pool(maps))
+    return InferredLayer(maps, pooled, switches, operator.synthesise(maps), objective)
 
 
 def check_filters(filters: Sequence[Tensor], channels: int) -> None:
-    """Refuse filters that do not stand on each other."""
+    """Raise `OptionError` unless each layer's filters fit the maps below, and the first layer's a picture of `channels`."""
     if not filters:
         raise OptionError("a model has one layer of filters or more, found none.")
     for number, layer in enumerate(filters, 1):
-        if layer.dim() != 4 or layer.shape[1] != channels or min(layer.shape[2:]) % 2 == 0 or max(layer.shape[2:]) % 2 == 0:
+        if layer.dim() != 4 or layer.shape[1] != channels or any(side % 2 == 0 for side in layer.shape[2:]):
             raise OptionError(
-                f"the filters of layer {number} are {tuple(layer.shape)}: they must be (K, {channels}, k, k) with odd k."
+                f"the filters of layer {number} are {tuple(layer.shape)}: they must be (K, {channels}, kh, kw) with odd sides."
             )
         channels = -(-layer.shape[0] // 2)

@@ -1,8 +1,8 @@
-"""Learning the filters of an adaptive deconvolutional network, one layer after the other, from pictures alone.
+"""Learning the filters of an adaptive deconvolutional network, layer by layer, from pictures alone.
 
-A layer takes turns as a single dictionary does (`dictionary.learn`): maps and switches for the filters at hand, then filters
-for the maps at hand; the layers beneath stay as they are. Zeiler, Taylor & Fergus (2011) solve for the filters by conjugate
-gradients; here they take a few projected gradient steps, which cannot raise the objective.
+A layer alternates as a single dictionary does (`dictionary_learning.learn`): maps and switches for the current filters, then
+filters for the current maps; the layers below stay as they are. Zeiler, Taylor & Fergus (2011) solve for the filters by
+conjugate gradients; here they take a few projected gradient steps, which cannot raise the objective.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import OptionError
-from .adaptive import Stack, infer, infer_layer
-from .base import check_sizes
-from .dictionary import better_atoms, first_atoms
+from .adaptive import ReconstructionOperator, infer, infer_layer
+from .base import check_maps
+from .dictionary_learning import improve_atoms, lasso_objective, sample_atoms
 
 
-@dataclass(frozen=True)
-class Learned:
-    """The filters of each layer, from the picture upwards, and the objective after each round of each."""
+@dataclass(frozen=True, eq=False)
+class LearnedFilters:
+    """Filters that were learned from pictures.
+
+    Attributes:
+        filters: of each layer, from the picture upwards, (K, C, side, side), of norm 1.
+        objective: its value after each round, for each layer.
+    """
 
     filters: list[Tensor]
     objective: list[list[float]]
@@ -38,51 +43,63 @@ def learn(
     rounds: int = 20,
     iterations: int = 10,
     seed: int = 0,
-) -> Learned:
-    """Learn the filters of one layer after the other from pictures (N, C, H, W) without their smooth part.
+) -> LearnedFilters:
+    """Learn the filters of each layer in turn, starting from patches of what the layer below found.
 
-    `maps` of each layer, `side` of their filters (odd). A round is an inference that goes on from the last round's maps, then a
-    step for the layer's filters with maps and switches held; the layers beneath stay as they are.
+    A round is an inference that continues from the last round's maps, then gradient steps for the layer's filters.
+
+    Args:
+        pictures: (N, C, H, W), best without their smooth part (`blurs.smooth_part`).
+        maps: how many each layer has.
+        side: of the filters, in pixels, odd.
+        penalty: the cost of a value of 1 in any layer's maps, as in `adaptive.infer`.
+        rounds: per layer.
+        iterations: steps of ISTA per round.
+        seed: of the choice of patches.
+
+    Returns:
+        The filters of each layer, and the objective after each round.
+
+    Raises:
+        OptionError: there is nothing to learn, or the side is even.
     """
-    check_sizes(pictures, (1, 1))
+    check_maps(pictures)
     if not maps or min(maps) < 1 or side < 1 or side % 2 == 0 or rounds < 1:
         raise OptionError(
-            f"cannot learn maps {list(maps)} with filters of {side}x{side} in {rounds} rounds: give one or more, side odd."
+            f"cannot learn maps {list(maps)} with filters of {side}x{side} in {rounds} rounds. "
+            "Give at least one map per layer and one round, and an odd side."
         )
     filters: list[Tensor] = []
     objective: list[list[float]] = []
     for count in maps:
-        beneath = infer(pictures, filters, penalty=penalty, iterations=3 * iterations) if filters else []
-        source = beneath[-1].pooled if beneath else pictures
-        stack = Stack(
-            (*filters, first_atoms(source, count, side, seed)), tuple(layer.switches for layer in beneath), _size(pictures)
-        )
-        stack, history = _learn_layer(pictures, stack, penalty, rounds, iterations)
-        filters.append(stack.filters[-1])
+        below = infer(pictures, filters, penalty=penalty, iterations=3 * iterations) if filters else []
+        first = sample_atoms(below[-1].pooled if below else pictures, count, side, seed)
+        switches = tuple(layer.switches for layer in below)
+        operator = ReconstructionOperator((*filters, first), switches, (pictures.shape[2], pictures.shape[3]))
+        operator, history = _learn_layer(pictures, operator, penalty, rounds, iterations)
+        filters.append(operator.filters[-1])
         objective.append(history)
-    return Learned(filters, objective)
+    return LearnedFilters(filters, objective)
 
 
-def _learn_layer(pictures: Tensor, stack: Stack, penalty: float, rounds: int, iterations: int) -> tuple[Stack, list[float]]:
-    """Take turns: maps for the filters at hand, then filters for the maps at hand."""
-    maps, history = torch.zeros_like(stack.correlate(pictures)), []
-    for _ in tqdm(range(rounds), desc=f"layer {len(stack.filters)}", unit="round", disable=None):
-        maps = infer_layer(pictures, stack, penalty, iterations, maps).maps
-        better, maps = better_atoms(stack.filters[-1], maps, partial(_made, stack), pictures)
-        stack = _with_top(stack, better)
-        rest = stack.synthesise(maps) - pictures
-        history.append(float(rest.double().square().sum() / 2 + penalty * maps.double().abs().sum()))
-    return stack, history
+def _learn_layer(
+    pictures: Tensor, operator: ReconstructionOperator, penalty: float, rounds: int, iterations: int
+) -> tuple[ReconstructionOperator, list[float]]:
+    """Alternate: maps for the current filters of the highest layer, then filters for the current maps."""
+    maps, history = torch.zeros_like(operator.correlate(pictures)), []
+    for _ in tqdm(range(rounds), desc=f"layer {len(operator.filters)}", unit="round", disable=None):
+        maps = infer_layer(pictures, operator, penalty, iterations, maps).maps
+        improved, maps = improve_atoms(operator.filters[-1], maps, partial(_synthesise, operator), pictures)
+        operator = _with_top(operator, improved)
+        history.append(lasso_objective(operator.synthesise(maps) - pictures, maps, penalty))
+    return operator, history
 
 
-def _made(stack: Stack, top: Tensor, maps: Tensor) -> Tensor:
-    return _with_top(stack, top).synthesise(maps)
+def _synthesise(operator: ReconstructionOperator, top: Tensor, maps: Tensor) -> Tensor:
+    """Synthesise with other filters of the highest layer."""
+    return _with_top(operator, top).synthesise(maps)
 
 
-def _with_top(stack: Stack, filters: Tensor) -> Stack:
-    """Change the filters of the highest layer."""
-    return replace(stack, filters=(*stack.filters[:-1], filters))
-
-
-def _size(pictures: Tensor) -> tuple[int, int]:
-    return pictures.shape[2], pictures.shape[3]
+def _with_top(operator: ReconstructionOperator, filters: Tensor) -> ReconstructionOperator:
+    """Replace the filters of the highest layer."""
+    return replace(operator, filters=(*operator.filters[:-1], filters))

@@ -1,0 +1,86 @@
+"""What makes docs/upsampling*.md and the notebook on upsampling still runs, and gives what is committed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deconvnet.upsampling import part_labels, segment
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_pictures_of_the_page(tmp_path):
+    """examples/upsampling_pictures.py draws the pictures of docs/upsampling-learned.md."""
+    pytest.importorskip("skimage")
+    runpy.run_path(str(ROOT / "examples" / "upsampling_pictures.py"))["main"](str(tmp_path), rounds=1, drawings=2, size=24)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    page = (ROOT / "docs" / "upsampling-learned.md").read_text()
+    assert {Path(name).name for name in re.findall(r"\]\((pictures/.*?\.png)\)", page)} == drawn | {"segment-unpooling.png"}
+
+
+def test_tables_of_the_benchmark():
+    """benchmarks/segment_unpooling.py writes means, deviations, and differences seed by seed, over the spread."""
+    compared = segment.run(unpoolings=("switch", "nearest"), seeds=(0, 5), steps=1, drawings=8, test_drawings=8, size=16)
+    numbers = np.random.default_rng(0)
+    compared = replace(compared, iou=numbers.random((2, 2, 7)), boundary=numbers.random((2, 2, 7)))
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "segment_unpooling.py"))
+    switch, nearest = compared.measures()["boundary IoU"]
+    row = benchmark["measures_table"](compared)[2].split("|")
+    assert row[1].strip() == "switch"
+    spreads = [abs(values[0] - values[1]) / math.sqrt(2) for values in (switch, nearest)]  # the deviation of two values
+    assert row[3].strip() == f"{switch.mean():.3f} ± {spreads[0]:.3f}"
+    row = [cell.strip() for cell in benchmark["differences_table"](compared, "switch", "nearest")[3].split("|")]
+    spread = math.sqrt((spreads[0] ** 2 + spreads[1] ** 2) / 2)
+    difference = switch.mean() - nearest.mean()
+    each = f"{switch[0] - nearest[0]:+.3f}, {switch[1] - nearest[1]:+.3f}"
+    assert row[1:-1] == ["boundary IoU", f"{difference:+.3f}", each, f"{abs(difference) / spread:.1f}"]
+    labels = benchmark["labels_table"](compared)[2:]
+    assert [line.split("|")[1].strip() for line in labels] == list(part_labels.LABELS)
+    assert labels[1].split("|")[2].strip() == f"{compared.iou[0, :, 1].mean():.3f}"
+
+
+def test_notebook_is_whole():
+    """The notebook that tries a text has been run from top to bottom, without an error, and is small."""
+    path = ROOT / "notebooks" / "04_upsampling.ipynb"
+    notebook = json.loads(path.read_text())
+    ran = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in ran] == list(range(1, len(ran) + 1))
+    kinds = {output["output_type"] for cell in ran for output in cell["outputs"]}
+    assert kinds <= {"stream", "display_data", "execute_result"}
+    assert not [output for cell in ran for output in cell["outputs"] if output.get("name") == "stderr"]
+    assert path.stat().st_size < 500_000
+
+
+def test_notebook_still_runs(monkeypatch):
+    """Its cells that need no training still run as plain Python, and print what stands in the notebook."""
+    pytest.importorskip("skimage")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    notebook = json.loads((ROOT / "notebooks" / "04_upsampling.ipynb").read_text())
+    scope: dict[str, object] = {}
+    slow = ("Adam", "trained_on", "encode", "richardson_lucy", "recording", "display(", "edges")
+    ran = 0
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or any(word in source for word in slow):
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, "04_upsampling.ipynb", "exec"), scope)
+        kept = "".join("".join(output["text"]) for output in cell["outputs"] if output["output_type"] == "stream")
+        for now, then in zip(printed.getvalue().splitlines(), kept.splitlines(), strict=True):
+            assert now.split(":")[0] == then.split(":")[0] or "difference" in now
+            assert ("True" in now, "False" in now) == ("True" in then, "False" in then)
+        ran += 1
+    assert ran >= 15
