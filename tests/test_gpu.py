@@ -47,13 +47,13 @@ def net_of(name, device, dtype=torch.float32, **options):
 def test_equals_the_cpu(name, rule):
     """In double precision, where no switch flips by rounding, units and whole maps are those of the CPU."""
     images = torch.randn(2, 3, 107, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    there, here = net_of(name, "cuda", torch.float64), net_of(name, "cpu", torch.float64)
-    theirs, ours = there.record(images), here.record(images)
+    gpu, cpu = net_of(name, "cuda", torch.float64), net_of(name, "cpu", torch.float64)
+    gpu_recording, cpu_recording = gpu.record(images), cpu.record(images)
     for layer in LAYERS[name]:
         for unit in ("max", "map"):
             on_gpu, on_cpu = (
                 net.project(recording, layer, top=5, unit=unit, rule=rule, image=1)
-                for net, recording in ((there, theirs), (here, ours))
+                for net, recording in ((gpu, gpu_recording), (cpu, cpu_recording))
             )
             assert [str(unit) for unit in on_gpu.units] == [str(unit) for unit in on_cpu.units]
             assert on_gpu.windows == on_cpu.windows
@@ -69,8 +69,8 @@ def test_windowed_equals_full(name, overlap, monkeypatch):
     for layer in LAYERS[name]:
         value = recording.value(layer)
         channels, rows, cols = as_maps(recording.activations(layer), recording.tape.layouts[value], layer).shape[1:]
-        places = [(n % channels, (n * 5) % rows, (n * 3) % cols) for n in range(12)] + [(0, rows - 1, cols - 1), (1, 0, 0)]
-        units = net.project(recording, layer, units=places).units
+        positions = [(n % channels, (n * 5) % rows, (n * 3) % cols) for n in range(12)] + [(0, rows - 1, cols - 1), (1, 0, 0)]
+        units = net.project(recording, layer, units=positions).units
         monkeypatch.setattr("deconvnet.windowed.MIN_SAVED_VALUES", 0)
         _, parts = project_units(recording, layer, units, net.rules, "one")
         _, full = project_units(recording, layer, units, net.rules, "one", windowed=False)
@@ -106,14 +106,14 @@ def test_unpooling(geometry, dtype):
 
     recording = deconvnet.DeconvNet(Pool()).record(images)
     (call,) = (call for call in recording.tape.calls if isinstance(recording.tape.rule(call), MaxPool2d))
-    kept: Saved = call.kept
-    signal = torch.randn(kept.switches.shape, generator=generator).to("cuda", dtype)
-    first = unpool(signal, kept.switches, kept)
-    assert relative(first, unpool_by_offsets(signal, kept.switches, kept)) < 1e-6
-    assert all(torch.equal(unpool(signal, kept.switches, kept), first) for _ in range(20))
+    saved: Saved = call.kept
+    signal = torch.randn(saved.switches.shape, generator=generator).to("cuda", dtype)
+    first = unpool(signal, saved.switches, saved)
+    assert relative(first, unpool_by_offsets(signal, saved.switches, saved)) < 1e-6
+    assert all(torch.equal(unpool(signal, saved.switches, saved), first) for _ in range(20))
     torch.use_deterministic_algorithms(True)
     try:
-        assert relative(unpool(signal, kept.switches, kept), first) < 1e-6
+        assert relative(unpool(signal, saved.switches, saved), first) < 1e-6
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -142,9 +142,9 @@ def test_real_net(shared):
     """The real SqueezeNet on a photograph: float32 on both devices, each on its own recording."""
     weights = str(shared / "weights" / "squeezenet1_0.safetensors")
     picture = sorted((shared / "images" / "imagenet-sample").glob("*.jpg"))[3]
-    found = []
+    projections = []
     for device in ("cuda", "cpu"):
         net = deconvnet.DeconvNet(deconvnet.load_model("torchvision:squeezenet1_0", weights=weights, device=device))
-        found.append(net.project(net.record([picture]), "features.10"))
-    assert [str(unit) for unit in found[0].units] == [str(unit) for unit in found[1].units]
-    assert relative(found[0].pixels, found[1].pixels) < 1e-3
+        projections.append(net.project(net.record([picture]), "features.10"))
+    assert [str(unit) for unit in projections[0].units] == [str(unit) for unit in projections[1].units]
+    assert relative(projections[0].pixels, projections[1].pixels) < 1e-3

@@ -25,11 +25,11 @@ RULES = {"deconvnet": "deconvnet", "guided": "guided", "gradient": "TTF"}
 @pytest.fixture(scope="module")
 def nets():
     """One net at a time, random weights with BatchNorm statistics that are not all ones, and two images."""
-    made = {}
+    models = {}
 
     def net(name):
-        if name not in made:
-            made.clear()
+        if name not in models:
+            models.clear()
             torch.manual_seed(0)
             options = {"init_weights": False} if name == "googlenet" else {}
             model = torchvision.models.get_model(name, weights=None, **options)
@@ -37,8 +37,8 @@ def nets():
                 if isinstance(module, nn.BatchNorm2d):
                     nn.init.uniform_(module.weight, -1, 1)
                     nn.init.uniform_(module.running_var, 0.5, 2)
-            made[name] = model.eval(), torch.randn(2, 3, 107, 128)
-        return made[name]
+            models[name] = model.eval(), torch.randn(2, 3, 107, 128)
+        return models[name]
 
     return net
 

@@ -140,8 +140,8 @@ class ReplacedBackward(TorchFunctionMode):
         return a / b if divide else a * b
 
 
-def _argument(args, kwargs, place, name, default=None):
-    return kwargs.get(name, args[place] if len(args) > place else default)
+def _argument(args, kwargs, position, name, default=None):
+    return kwargs.get(name, args[position] if len(args) > position else default)
 
 
 def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="identity"):
@@ -150,14 +150,14 @@ def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="ide
     `layer` is a module's path, `signal` its shape; `path_2` is the module's third call.
     """
     images = images.clone().requires_grad_()
-    path, calls, found = layer, 0, []
+    path, calls, outputs = layer, 0, []
     if layer not in dict(model.named_modules()):
         path, count = re.fullmatch(r"(.*)_(\d+)", layer).groups()
         calls = int(count)
 
     def keep(module, inputs, output):
-        found.append(output)
-        return output.clone() if isinstance(output, T) else None  # a call in place must not change what was found
+        outputs.append(output)
+        return output.clone() if isinstance(output, T) else None  # a call in place must not change what was kept
 
     required = [parameter for parameter in model.parameters() if parameter.requires_grad]
     handle = model.get_submodule(path).register_forward_hook(keep)
@@ -170,7 +170,7 @@ def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="ide
         handle.remove()
         for parameter in required:
             parameter.requires_grad_(True)
-    (grad,) = torch.autograd.grad(found[calls], images, signal)
+    (grad,) = torch.autograd.grad(outputs[calls], images, signal)
     return grad
 
 

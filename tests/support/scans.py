@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from deconvnet.drawings import draw
 
-Maxima = tuple[np.ndarray, np.ndarray]  # (N, C) each: of every picture's map the maximum, and the place of the first of them
+Maxima = tuple[np.ndarray, np.ndarray]  # (N, C) each: of every picture's map the maximum, and the position of the first of them
 
 
 @functools.cache
@@ -41,22 +41,22 @@ def images_of(paths: Iterable[Path], preprocess: Any) -> Tensor:
 @torch.no_grad()
 def slow_maxima(model: nn.Module, images: Tensor, layers: Sequence[str], batch: int = 25) -> dict[str, Maxima]:
     """Take each layer's maxima as its module returns, in plain forward passes of contiguous images."""
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in layers}
+    maxima: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in layers}
 
     def hook(layer: str) -> Any:
         def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            values, places = output.flatten(2).max(2)  # the first among equals; now, before a call in place writes over it
-            found[layer].append((values.numpy(), places.numpy()))
+            values, positions = output.flatten(2).max(2)  # the first among equals; now, before a call in place writes over it
+            maxima[layer].append((values.numpy(), positions.numpy()))
 
         return take
 
     modules = dict(model.named_modules())
     handles = [modules[layer].register_forward_hook(hook(layer)) for layer in layers]
-    for some in images.split(batch):
-        model(some.contiguous())
+    for part in images.split(batch):
+        model(part.contiguous())
     for handle in handles:
         handle.remove()
-    return {layer: tuple(np.concatenate(column) for column in zip(*parts, strict=True)) for layer, parts in found.items()}
+    return {layer: tuple(np.concatenate(column) for column in zip(*parts, strict=True)) for layer, parts in maxima.items()}
 
 
 def rows(path: str | os.PathLike[str], query: str) -> list[tuple[Any, ...]]:
@@ -72,8 +72,8 @@ def dump(path: str | os.PathLike[str], *tables: str) -> bytes:
 
 def table(path: str | os.PathLike[str], layer: str) -> dict[str, np.ndarray]:
     """Return a layer's table as arrays (C, ranks); all channels must have as many entries."""
-    found = rows(path, f"select channel, rank, picture, activation, row, col from top where layer = '{layer}' order by 1, 2")
-    columns = np.array(found).reshape(found[-1][0] + 1, -1, 6)
+    entries = rows(path, f"select channel, rank, picture, activation, row, col from top where layer = '{layer}' order by 1, 2")
+    columns = np.array(entries).reshape(entries[-1][0] + 1, -1, 6)
     assert (columns[:, :, 0] == np.arange(len(columns))[:, None]).all()
     assert (columns[:, :, 1] == 1 + np.arange(columns.shape[1])).all()
     whole = columns[:, :, [2, 4, 5]].astype(np.int64)
@@ -83,22 +83,22 @@ def table(path: str | os.PathLike[str], layer: str) -> dict[str, np.ndarray]:
 def check_top(path: str | os.PathLike[str], layer: str, maxima: Maxima, width: int, top: int = 9) -> list[tuple[int, int]]:
     """Hold a layer's table against a sort of all maxima: activations within 1e-4, pictures the same except near ties.
 
-    Where the maxima are exactly zero - what a rectifier lets through of nothing - pictures and places must agree exactly.
-    Returns (channel, rank - 1) of the entries whose place is another one: near ties within a map, to be looked into.
+    Where the maxima are exactly zero - what a rectifier lets through of nothing - pictures and positions must agree exactly.
+    Returns (channel, rank - 1) of the entries with another position: near ties within a map, to be looked into.
     """
-    values, places = maxima
-    found = table(path, layer)
+    values, positions = maxima
+    entries = table(path, layer)
     channels = np.arange(values.shape[1])[:, None]
     order = np.lexsort((np.broadcast_to(np.arange(len(values))[:, None], values.shape), -values), axis=0)[:top].T  # (C, top)
     wanted = values[order, channels]
     near = 1e-4 * np.abs(wanted) + 1e-6 * np.abs(values).max()
-    assert found["picture"].shape == order.shape
-    assert (np.abs(found["activation"] - wanted) <= near).all()
-    assert (np.abs(values[found["picture"], channels] - wanted) <= near).all(), "another picture stands in the table"
-    assert all(len(set(entries)) == len(entries) for entries in found["picture"].tolist())
-    nothing = (wanted == 0) & (found["activation"] == 0)
-    assert (found["picture"] == order)[nothing].all()
-    place = found["row"] * width + found["col"]
-    other = place != places[found["picture"], channels]
+    assert entries["picture"].shape == order.shape
+    assert (np.abs(entries["activation"] - wanted) <= near).all()
+    assert (np.abs(values[entries["picture"], channels] - wanted) <= near).all(), "another picture stands in the table"
+    assert all(len(set(ranks)) == len(ranks) for ranks in entries["picture"].tolist())
+    nothing = (wanted == 0) & (entries["activation"] == 0)
+    assert (entries["picture"] == order)[nothing].all()
+    position = entries["row"] * width + entries["col"]
+    other = position != positions[entries["picture"], channels]
     assert not (other & nothing).any()
     return list(zip(*map(np.ndarray.tolist, np.nonzero(other)), strict=True))
