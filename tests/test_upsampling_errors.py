@@ -113,15 +113,14 @@ CASES = {
     ),
     "Caffe's two factors": (
         lambda: caffe.upsample(SQUARE, (4, 6)),
-        "Caffe's recipe has one factor: it cannot upsample by 2 rows and 3 columns at once. "
-        "Give a size with one factor for both.",
+        "Caffe's recipe cannot upsample by 2 rows and 3 columns at once. Give a size with one factor for both.",
     ),
     # FCN
     "tap": (lambda: fcn.bilinear_filter(0), "kernel cannot be 0: a filter has at least one tap."),
     "FCN's factor": (lambda: fcn.bilinear_geometry(0), "factor cannot be 0: give a whole number of at least 1."),
     "FCN's two factors": (
         lambda: fcn.upsample(SQUARE, (4, 6)),
-        "FCN's filter is square: it cannot upsample by 2 rows and 3 columns at once. Give a size with one factor for both.",
+        "FCN's square filter cannot upsample by 2 rows and 3 columns at once. Give a size with one factor for both.",
     ),
     # checkerboards
     "stride": (

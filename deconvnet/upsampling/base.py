@@ -57,3 +57,17 @@ def block_sides(small: Tensor, size: tuple[int, int], stride: Sides | None = Non
             "Give a size that is the map's times the stride, or less than one block short of it."
         )
     return block
+
+
+def common_factor(small: Tensor, size: tuple[int, int], stride: int | None, method: str) -> int:
+    """Return the factor that rows and columns have in common; `method` is the subject of the error if there is none.
+
+    Raises:
+        OptionError: rows and columns need different factors, or the inputs do not fit.
+    """
+    rows, columns = block_sides(small, size, stride)
+    if rows != columns:
+        raise OptionError(
+            f"{method} cannot upsample by {rows} rows and {columns} columns at once. Give a size with one factor for both."
+        )
+    return rows

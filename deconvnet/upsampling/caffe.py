@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError, check_option
 from ..receptive_field import Pair, pair
-from .base import Sides, block_sides
+from .base import Sides, common_factor
 from .transposed import transposed_convolution
 
 Filler: TypeAlias = Literal["constant", "bilinear", "gaussian"]
@@ -158,12 +158,7 @@ def upsample(small: Tensor, size: tuple[int, int], *, stride: int | None = None)
     Raises:
         OptionError: rows and columns need different factors, or the sizes do not fit.
     """
-    factor, columns = block_sides(small, size, stride)
-    if factor != columns:
-        raise OptionError(
-            f"Caffe's recipe has one factor: it cannot upsample by {factor} rows and {columns} columns at once. "
-            "Give a size with one factor for both."
-        )
+    factor = common_factor(small, size, stride, "Caffe's recipe")
     kernel, channels = 2 * factor - factor % 2, small.shape[1]
     filters = bilinear_filler((channels, 1, kernel, kernel))
     padding = math.ceil((factor - 1) / 2)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import block_sides
+from .base import common_factor
 from .transposed import transposed_convolution
 
 
@@ -67,14 +67,9 @@ def upsample(small: Tensor, size: tuple[int, int], *, stride: int | None = None)
     Raises:
         OptionError: rows and columns need different factors, or the sizes do not fit.
     """
-    rows, columns = block_sides(small, size, stride)
-    if rows != columns:
-        raise OptionError(
-            f"FCN's filter is square: it cannot upsample by {rows} rows and {columns} columns at once. "
-            "Give a size with one factor for both."
-        )
-    kernel, _, padding = bilinear_geometry(rows)
-    return transposed_convolution(small, size, filters=bilinear_filter(kernel), stride=rows, padding=padding)
+    factor = common_factor(small, size, stride, "FCN's square filter")
+    kernel, _, padding = bilinear_geometry(factor)
+    return transposed_convolution(small, size, filters=bilinear_filter(kernel), stride=factor, padding=padding)
 
 
 class BilinearUpsampling(nn.Module):

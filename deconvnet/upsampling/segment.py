@@ -7,6 +7,7 @@ in the end comes from the unpooling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -59,28 +60,26 @@ def run(
     check_settings(unpoolings, seeds, steps, min(drawings, test_drawings), size)
     training = _draw(TRAINING_SEEDS, drawings, size, device)
     pictures, truth = _draw(TEST_SEEDS, test_drawings, size, device)
-    areas, borders, losses, answers = [], [], [], []
+    predictions, losses = [], []
     with tqdm(total=len(unpoolings) * len(seeds) * steps, unit="step", disable=None) as bar:
-        for unpooling in unpoolings:
-            for seed in seeds:
-                bar.set_description(f"{unpooling}, seed {seed}")
-                model, course = train(unpooling, *training, seed=seed, steps=steps, on_progress=bar.update)
-                predicted = predict_labels(model, pictures)
-                areas.append(iou(predicted, truth, len(LABELS)))
-                borders.append(boundary_iou(predicted, truth, len(LABELS)))
-                losses.append(course)
-                answers += [predicted[::3][:shown]] if seed == seeds[0] else []
+        for unpooling, seed in product(unpoolings, seeds):
+            bar.set_description(f"{unpooling}, seed {seed}")
+            model, course = train(unpooling, *training, seed=seed, steps=steps, on_progress=bar.update)
+            predictions.append(predict_labels(model, pictures))
+            losses.append(course)
+    areas = torch.stack([iou(predicted, truth, len(LABELS)) for predicted in predictions])
+    borders = torch.stack([boundary_iou(predicted, truth, len(LABELS)) for predicted in predictions])
     grid = (len(unpoolings), len(seeds), -1)
     return SegmentationComparison(
         unpoolings=tuple(unpoolings),
         seeds=tuple(seeds),
         labels=LABELS,
-        iou=torch.stack(areas).view(grid).cpu().numpy(),
-        boundary=torch.stack(borders).view(grid).cpu().numpy(),
+        iou=areas.view(grid).cpu().numpy(),
+        boundary=borders.view(grid).cpu().numpy(),
         losses=np.array(losses).reshape(grid),
         pictures=np.rint(255 * pictures[::3][:shown].permute(0, 2, 3, 1).cpu().numpy()).astype(np.uint8),
         truth=truth[::3][:shown].cpu().numpy(),
-        answers=torch.stack(answers).cpu().numpy(),
+        answers=torch.stack(predictions[:: len(seeds)])[:, ::3][:, :shown].cpu().numpy(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         settings={
             "drawings": drawings,
