@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import torchvision
 from matplotlib.figure import Figure
-from speed import captum_calls
+from rivals import captum_calls
 from torch import Tensor, nn
 
 import deconvnet

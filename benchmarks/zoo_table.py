@@ -1,4 +1,4 @@
-"""Write docs/zoo.md: every CNN of torchvision and a choice of timm against the oracle of the tests.
+"""Write docs/zoo.md: every CNN of torchvision and a choice of timm's, compared with the oracle of the tests.
 
     python benchmarks/zoo_table.py [NAME ...]
 
@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -26,17 +27,18 @@ from support.oracle import project_by_autograd, relative  # noqa: E402
 HEAD = """# The zoo
 
 Written by `benchmarks/zoo_table.py` with torch {torch}, torchvision {torchvision} and, where installed, timm. Random
-weights, two images. *Layers* are all that can be named, *calls* what one forward pass makes; the statuses are those of the
-calls, by how they are mirrored. *Deviation* is the largest of any pixel from an independent oracle, relative to the largest
-pixel, over an early, a middle and a late layer and the deconvnet, guided and gradient rules.
+weights, two images. *Layers* counts the layers that can be asked for, *calls* the calls of one forward pass; the next four
+columns count calls by status, which says how they are mirrored. *Deviation* is the largest deviation of any pixel from an
+independent oracle, relative to the largest pixel, over an early, a middle and a late layer and the deconvnet, guided and
+gradient rules.
 
 | model | layers | calls | exact | paper | generalised | held | deviation |
 |---|---|---|---|---|---|---|---|
 """
 
 
-def row(name: str, model: torch.nn.Module, size: int) -> str:
-    """Measure one model."""
+def table_row(name: str, model: torch.nn.Module, size: int) -> str:
+    """Measure one model, and return its row."""
     torch.manual_seed(0)
     images = torch.randn(2, 3, size, size)
     net = deconvnet.DeconvNet(model)
@@ -52,10 +54,10 @@ def row(name: str, model: torch.nn.Module, size: int) -> str:
     return f"| {name} | {len(recording.places())} | {sum(statuses.values())} | {counts} | {worst:.0e} |"
 
 
-def models(wanted: list[str]):
-    """Yield (name, model, input size)."""
+def models(names: list[str]) -> Iterator[tuple[str, torch.nn.Module, int]]:
+    """Yield (name, model, input size) of these models, or of all."""
     for name in ALL:
-        if not wanted or name in wanted:
+        if not names or name in names:
             options = {"init_weights": False, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
             torch.manual_seed(0)
             yield (
@@ -68,18 +70,18 @@ def models(wanted: list[str]):
     except ImportError:
         return
     for name in sorted(TIMM_SAMPLE + TIMM):
-        if not wanted or f"timm:{name}" in wanted:
+        if not names or f"timm:{name}" in names:
             torch.manual_seed(0)
             yield f"timm:{name}", randomise_norms(timm.create_model(name, pretrained=False)), 96
 
 
 def main() -> None:
-    """Measure all, or those named, and write the page."""
+    """Measure all models, or those named, and write the page."""
     warnings.simplefilter("ignore")
     rows = []
     for name, model, size in models(sys.argv[1:]):
         started = time.perf_counter()
-        rows.append(row(name, model, size))
+        rows.append(table_row(name, model, size))
         print(f"{rows[-1]}  {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     head = HEAD.format(torch=torch.__version__.split("+")[0], torchvision=torchvision.__version__.split("+")[0])
     (ROOT / "docs" / "zoo.md").write_text(head + "\n".join(rows) + "\n")
