@@ -1,4 +1,4 @@
-"""Nets that go down and up again: transposed convolutions, unpooling, interpolation and pixel shuffle in the way."""
+"""Nets that go down and up again: transposed convolutions, unpooling, interpolation and pixel shuffle on the way down."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class NohDeconvNet(nn.Module):
         return {"out": self.shuffled(self.finer(x)), "coarse": x}
 
 
-def compare(model, images, layers, tolerance=1e-4):
+def check_against_autograd(model, images, layers, tolerance=1e-4):
     model.eval()
     net = deconvnet.DeconvNet(model)
     recording = net.record(images)
@@ -69,13 +69,13 @@ def compare(model, images, layers, tolerance=1e-4):
 
 def test_segnet():
     """A SegNet is projected through, unpooling layers included, also for odd sizes."""
-    compare(SegNet(), torch.randn(2, 3, 21, 26), ("down2", "up2.0", "up1"))
+    check_against_autograd(SegNet(), torch.randn(2, 3, 21, 26), ("down2", "up2.0", "up1"))
 
 
 def test_noh():
     """A DeconvNet for segmentation is projected through, and its dictionary's entries are layers."""
     model, images = NohDeconvNet(), torch.randn(2, 3, 16, 18)
-    compare(model, images, ("waist", "rise", "unpool", "up.0", "finer", "shuffled"))
+    check_against_autograd(model, images, ("waist", "rise", "unpool", "up.0", "finer", "shuffled"))
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
@@ -87,7 +87,7 @@ def test_torchvision_segmentation(name):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_var, 0.5, 2)
     images = torch.randn(1, 3, 65, 72)
-    compare(model, images, ("backbone.layer2", "classifier.0", "classifier"))
+    check_against_autograd(model, images, ("backbone.layer2", "classifier.0", "classifier"))
     net = deconvnet.DeconvNet(model)
     recording = net.record(images)
     assert isinstance(recording.output, dict)

@@ -326,11 +326,3 @@ def test_a_missing_package(monkeypatch, module, call, needed_by):
         f"{needed_by} needs skimage, which cannot be imported (import of {module} halted; None in sys.modules). "
         'In a checkout: pip install -e ".[upsampling]"'
     )
-
-
-def test_an_unknown_name_of_the_package():
-    """A misspelt attribute raises as in any module, and the real ones are listed."""
-    with pytest.raises(AttributeError) as error:
-        _ = deconvnet.upsampling.spares
-    assert str(error.value) == "module 'deconvnet.upsampling' has no attribute 'spares'"
-    assert {"UPSAMPLERS", "compare", "sparse", "segment"} <= set(dir(deconvnet.upsampling))

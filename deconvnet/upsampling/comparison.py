@@ -25,7 +25,7 @@ from ..images import Picture
 from ..net import DeconvNet
 from ..projection import as_maps, default_layer
 from ..render.save import PICTURE_SUFFIXES, save_picture
-from ..results import Result
+from ..results import Json, Result
 from ..version import __version__
 from .comparison_page import draw_page
 from .round_trip import RoundTrip, crop_to_factors, downsample, upsample
@@ -56,7 +56,7 @@ class UpsamplingComparison(Result):
     limits: tuple[float, float]
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Json]]:
         """Return the numbers, a row per factor and method, ready for JSON; a `psnr` of None means that nothing differs."""
         return [row for round_trip in self.round_trips for row in round_trip.rows()]
 

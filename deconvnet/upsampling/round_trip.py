@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..choices import POOLS, Pool
 from ..errors import OptionError, check_option
+from ..results import Json
 from .base import check_maps
 from .checkerboard import checkerboard_energy
 from .fcn import bilinear_geometry
@@ -80,7 +81,7 @@ class RoundTrip:
     downsampled: Downsampled
     upsampled: tuple[Upsampled, ...]
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Json]]:
         """Return the numbers, a row per method, ready for JSON; a `psnr` of None means that nothing differs."""
         downsampled = self.downsampled
         return [
