@@ -17,7 +17,6 @@ import numpy as np
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.images import find_pictures
-from deconvnet.results import save_figure
 from deconvnet.studies import faithful, sanity
 from deconvnet.studies.similarity import mean_known
 
@@ -101,7 +100,7 @@ def main() -> None:
         )
         if asked.figures:
             name = study.__name__.rpartition(".")[2]
-            save_figure(study.plot(result), f"{asked.figures}{name}.png", settings=result.settings)
+            result.save(f"{asked.figures}{name}.png")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ LAYERS = {"alexnet": "features.11", "squeezenet1_0": "features.12", "vgg16": "fe
 
 def plain(net: deconvnet.DeconvNet, image: torch.Tensor, layer: str, channel: int, label: int, batch: int) -> torch.Tensor:
     """Return the totals and probabilities (positions, 2) as a plain batched loop finds them."""
-    starts = occlude.positions(224, SQUARE, STRIDE).tolist()
+    starts = occlude.square_starts(224, SQUARE, STRIDE).tolist()
     places = [(top, left) for top in starts for left in starts]
     totals, shares = [], []
     hook = net.model.get_submodule(layer).register_forward_hook(lambda _, __, out: totals.append(out[:, channel].sum((1, 2))))

@@ -36,6 +36,18 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 #: How a picture is resized: Pillow's filters.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+#: What a study's covered pixels become; "edge" continues the border, where a picture is moved.
+FillName: TypeAlias = Literal["mean", "picture", "black", "white"]
+BorderName: TypeAlias = Literal["mean", "picture", "black", "white", "edge"]
+
+#: What makes a map the strongest of its layer: its total activation, or its maximum.
+StrongestBy: TypeAlias = Literal["total", "max"]
+
+#: Along which axis `invariance` translates pictures, how it takes pixels from between pixels, and how it measures distances.
+TranslationAxis: TypeAlias = Literal["vertical", "horizontal"]
+GridInterpolation: TypeAlias = Literal["bilinear", "bicubic", "nearest"]
+Distance: TypeAlias = Literal["relative", "rms", "plain"]
+
 TONES: tuple[Tone, ...] = get_args(Tone)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 POOLS: tuple[Pool, ...] = get_args(Pool)
@@ -44,3 +56,9 @@ LRNS: tuple[LRN, ...] = get_args(LRN)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+FILLS: tuple[FillName, ...] = get_args(FillName)
+BORDERS: tuple[BorderName, ...] = get_args(BorderName)
+STRONGEST_BY: tuple[StrongestBy, ...] = get_args(StrongestBy)
+TRANSLATION_AXES: tuple[TranslationAxis, ...] = get_args(TranslationAxis)
+GRID_INTERPOLATIONS: tuple[GridInterpolation, ...] = get_args(GridInterpolation)
+DISTANCES: tuple[Distance, ...] = get_args(Distance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,17 @@ def recut(values: Any, at: Window, to: Window, fill: float = 0) -> Any:
 def cut_window(values: Any, window: Window, fill: float = 0) -> Any:
     """Cut a window out of a whole frame, an array or a tensor (..., H, W) -> (..., h, w); `fill` stands outside the frame."""
     return recut(values, Window(0, 0, *values.shape[-2:]), window, fill)
+
+
+def shown_window(window: Window, frame: Sequence[int]) -> Window:
+    """Return the part of pixel space that a projection is drawn in.
+
+    Args:
+        window: the projection's window.
+        frame: (height, width) of the image.
+
+    Returns:
+        The window; the whole frame where the window is as high or as wide as that, since it would show mostly what lies beyond.
+    """
+    height, width = frame
+    return Window(0, 0, height, width) if window.height >= height or window.width >= width else window

@@ -2,8 +2,8 @@
 
 python examples/critics_pictures.py [FOLDER]
 
-`filters` is drawn of random AlexNet and ZFNet too: what their strides do, whatever they learn. Half a minute on one core;
-needs the extra `studies`.
+`filters` is also drawn of AlexNet and ZFNet with random weights: what their strides do, whatever they learn. It takes half a
+minute on one core and needs the extra `studies`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import deconvnet
 from deconvnet.drawings import draw
-from deconvnet.results import save_figure
 from deconvnet.studies import ablate, faithful, filters, sanity
 
 
@@ -21,15 +20,14 @@ def main(folder: str = "docs/pictures") -> None:
     """Draw each study of tiny, and the filters of two nets with random weights, whose grids are printed."""
     net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
     for name, study in (("ablate", ablate), ("filters", filters), ("sanity", sanity), ("faithful", faithful)):
-        result = study.run(net)
-        save_figure(study.plot(result), Path(folder, f"{name}.{'jpg' if study is sanity else 'png'}"), settings=result.settings)
+        study.run(net).save(Path(folder, f"{name}.{'jpg' if study is sanity else 'png'}"))
     drawings = [draw(seed=seed, size=256) for seed in range(12)]
     for model in ("torchvision:alexnet", "zfnet"):
         structure = filters.run(deconvnet.DeconvNet(deconvnet.load_model(model, weights="none")), drawings)
         grid, flat = structure.grid.mean(), structure.flat_grid
         print(f"{model}, random weights, stride {structure.stride[0]}: grid {grid:.1%} of the energy, {flat:.1%} in noise")
         if model != "zfnet":
-            save_figure(filters.plot(structure), Path(folder, "filters-alexnet.png"), settings=structure.settings)
+            structure.save(Path(folder, "filters-alexnet.png"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(deconvnet.__file__).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-EXTRAS = {"deconvnet.explorer": "ipywidgets", "deconvnet.atlas": "jinja2", "deconvnet.upsampling.comparison": "skimage"}
+EXTRAS = {
+    "deconvnet.explorer": "ipywidgets",
+    "deconvnet.atlas": "jinja2",
+    "deconvnet.studies.sanity": "skimage",
+    "deconvnet.upsampling.comparison": "skimage",
+}
 
 
 class Checker(doctest.OutputChecker):

@@ -44,8 +44,8 @@ ORDER = [
     "select",
     "projection",
     "models",
-    "net",
     "inputs",
+    "net",
     "scanning",
     "studies",
     "upsampling",
@@ -76,9 +76,6 @@ UPWARD = {
 CIRCLES = [
     {"deconvnet.scanning.plates", "deconvnet.scanning.table"},
     {"deconvnet.scanning.remote", "deconvnet.scanning.source"},
-    {"deconvnet.studies.faithful", "deconvnet.studies.faithful_figure"},
-    {"deconvnet.studies.filters", "deconvnet.studies.filters_figure"},
-    {"deconvnet.studies.sanity", "deconvnet.studies.sanity_figure"},
 ]
 
 #: Commands that still import another command. The list may only become shorter.

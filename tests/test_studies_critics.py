@@ -14,11 +14,19 @@ import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
-from deconvnet.render.save import save_arrays
-from deconvnet.results import to_arrays, to_json
-from deconvnet.studies import ablate, faithful, filters, ground_truth, reinitialise, sanity, selectivity
-from deconvnet.studies import masking as covering
-from deconvnet.studies import similarity as alike
+from deconvnet.studies import (
+    ablate,
+    faithful,
+    filters,
+    ground_truth,
+    masking,
+    reinitialise,
+    sanity,
+    selectivity,
+    similarity,
+    spectrum,
+)
+from deconvnet.studies.layers import last_layer
 from deconvnet.units import Unit, Window
 
 
@@ -101,7 +109,7 @@ def test_ablate_takes_classes_and_refuses_one_signal(small, image):
     """A layer without places works too; fewer than two signals do not."""
     result = ablate.run(small, image, layer="classifier")
     assert result.unit.startswith("classifier:")
-    assert ablate.plot(result).axes
+    assert result.plot().axes
     with pytest.raises(OptionError) as caught:
         ablate.run(small, image, signals=1)
     assert str(caught.value) == "signals cannot be 1: two random ones are compared, at least."
@@ -134,7 +142,7 @@ def test_filters_of_a_net_made_by_hand():
     assert result.over_cap.tolist() == [at for at, one in enumerate(slow) if one > 0.1]
     assert (result.faint.tolist(), result.silent.tolist()) == ([3], [4])
     assert result.shares.argmax(1).tolist() == [0, 1, 2, 2, 0]
-    assert filters.plot(result).axes
+    assert result.plot().axes
 
 
 def test_band_shares_against_a_plain_fourier_sum():
@@ -148,21 +156,21 @@ def test_band_shares_against_a_plain_fourier_sum():
             radius = np.hypot(down, across)
             band = 0 if radius < 0.1 else 1 if radius < 0.3 else 2
             energy[band] += sum(abs((one * wave).sum()) ** 2 for one in weight)
-    np.testing.assert_allclose(filters.band_shares(weight, (0.1, 0.3)), energy / energy.sum(), rtol=1e-9)
+    np.testing.assert_allclose(spectrum.band_shares(weight, (0.1, 0.3)), energy / energy.sum(), rtol=1e-9)
 
 
 def test_grid_measures_what_repeats_with_the_stride():
     """Dots at every fourth pixel are nearly all grid, a smooth blob none, noise the flat share; stride 1 makes no grid."""
     dots = np.zeros((1, 64, 64))
     dots[:, ::4, ::4] = 1
-    assert filters.measure_grid(dots, (4, 4)) > 0.85
-    assert filters.measure_grid(dots, (1, 1)) == 0
+    assert spectrum.measure_grid(dots, (4, 4)) > 0.85
+    assert spectrum.measure_grid(dots, (1, 1)) == 0
     rows, cols = np.mgrid[-32:32, -32:32]
-    assert filters.measure_grid(np.exp(-(rows**2 + cols**2) / 100.0)[None], (4, 4)) < 1e-6
+    assert spectrum.measure_grid(np.exp(-(rows**2 + cols**2) / 100.0)[None], (4, 4)) < 1e-6
     noise = np.random.default_rng(0).standard_normal((64, 64, 64))
     for stride in (2, 4):
-        assert filters.flat_grid((stride, stride)) == pytest.approx((stride**2 - 1) / (16 * stride**2))
-        assert filters.measure_grid(noise, (stride, stride)) == pytest.approx(filters.flat_grid((stride, stride)), rel=0.05)
+        assert spectrum.flat_grid((stride, stride)) == pytest.approx((stride**2 - 1) / (16 * stride**2))
+        assert spectrum.measure_grid(noise, (stride, stride)) == pytest.approx(spectrum.flat_grid((stride, stride)), rel=0.05)
 
 
 def test_second_layer_units_are_the_strongest_over_all_pictures(tiny_net):
@@ -199,7 +207,7 @@ def test_drops_against_the_plain_forward_pass(small, image):
     channel = int(maps[0].amax((1, 2)).argmax())
     row, col = divmod(int(maps[0, channel].argmax()), 7)
     unit = Unit("features.4", channel, row, col, activation=float(maps[0, channel, row, col]))
-    found = covering.measure_drops(small, image[0], masks, unit)
+    found = masking.measure_drops(small, image[0], masks, unit)
     for mask, drop in zip(masks, found, strict=True):
         covered = image.clone()
         covered[:, :, torch.from_numpy(mask)] = 0
@@ -212,18 +220,18 @@ def test_regions_hold_their_share_of_the_window():
     inside = Window(4, 6, 20, 30)
     values = np.zeros((40, 50))
     values[10:14, 20:24] = 1.0
-    region = covering.best_region(values, inside, 0.1)
+    region = masking.strongest_region(values, inside, 0.1)
     assert region.sum() == 60
     assert region[10:14, 20:24].all()
     outside = region.copy()
     outside[4:24, 6:36] = False
     assert not outside.any()
     rng = np.random.default_rng(0)
-    others = [covering.moved(region, inside, rng) for _ in range(6)]
+    others = [masking.randomly_moved(region, inside, rng) for _ in range(6)]
     assert {int(one.sum()) for one in others} == {60}
     assert len({one.tobytes() for one in others}) > 3
     assert not any(one[:4].any() or one[24:].any() or one[:, :6].any() or one[:, 36:].any() for one in others)
-    rows, cols = np.nonzero(covering.middle_region(Window(-4, 6, 28, 30), (40, 50), 0.1))
+    rows, cols = np.nonzero(masking.middle_region(Window(-4, 6, 28, 30), (40, 50), 0.1))
     assert (rows.mean(), cols.mean()) == (pytest.approx(9.5, abs=0.5), pytest.approx(20.5, abs=0.5))
 
 
@@ -239,7 +247,7 @@ def test_blur_against_a_plain_sum():
             for across in taps
             if 0 <= row + down < 6 and 0 <= col + across < 7
         )
-        assert covering.blurred(values, 1.2)[row, col] == pytest.approx(expected)
+        assert masking.blurred(values, 1.2)[row, col] == pytest.approx(expected)
 
 
 def test_faithful_score_of_a_unit_that_hears_one_corner():
@@ -255,7 +263,7 @@ def test_faithful_score_of_a_unit_that_hears_one_corner():
     assert result.drops[0, result.methods.index("centre")] == pytest.approx(0.0)
     assert 0.6 < result.scores[0, first] <= 1.0
     np.testing.assert_allclose(result.scores, result.drops - result.random_drops.mean(2))
-    assert faithful.plot(result).axes
+    assert result.plot().axes
 
 
 def test_faithful_sorts_units_and_knows_the_parts(tiny_net):
@@ -285,7 +293,7 @@ def test_faithful_sorts_units_and_knows_the_parts(tiny_net):
         for row, col in np.argwhere(drawing.parts[part]):
             on[max(row - 2, 0) : row + 3, max(col - 2, 0) : col + 3] = True
         assert result.truth.shares[number, 0] == pytest.approx(weight[on].sum() / weight.sum(), rel=1e-4)
-    rows = to_json(result)
+    rows = result.to_json()
     assert rows["truth"]["parts"] == list(result.truth.parts)
     assert "projections" not in rows
 
@@ -346,7 +354,7 @@ def test_blocks_are_those_below_the_unit(tiny_net):
     assert names == ["classifier.5", "classifier.2", "features.12", "features.10", "features.8", "features.4", "features.0"]
     blocks = reinitialise.weight_blocks(recording, "features.9")
     assert [name for name, _ in blocks] == ["features.8", "features.4", "features.0"]
-    above = reinitialise.blocks_above(recording, "features.9", blocks)
+    above = reinitialise.layers_above(recording, blocks)
     assert above == ["features.10", "features.12", "classifier.2", "classifier.5"]
     other = deconvnet.DeconvNet(reinitialise.reinitialised(tiny_net.model, above, 0), tiny_net.preprocess)
     there = other.project(other.record(recording.images), "features.9").pixels
@@ -358,9 +366,9 @@ def test_blocks_of_a_deep_net_are_taken_together():
     for model, count, first in (("squeezenet1_0", 10, "classifier.1"), ("resnet18", 10, "fc")):
         net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
         recording = net.record_zeros((3, 64, 64))
-        blocks = reinitialise.weight_blocks(recording, sanity.last_layer(recording))
+        blocks = reinitialise.weight_blocks(recording, last_layer(recording))
         assert (len(blocks), blocks[0][0]) == (count, first)
-        assert not reinitialise.blocks_above(recording, sanity.last_layer(recording), blocks)
+        assert not reinitialise.layers_above(recording, blocks)
 
 
 def test_selectivity_against_plain_pairs(tiny_net):
@@ -368,7 +376,7 @@ def test_selectivity_against_plain_pairs(tiny_net):
     recording = tiny_net.record([draw("face", seed=3).picture])
     maps = recording.activations("features.13")
     result = selectivity.measure_selectivity(tiny_net, recording, "features.13", maps, 3)
-    [(row, col)] = result.places
+    [(row, col)] = result.positions
     assert float(maps[0].sum(0)[row, col]) == float(maps[0].sum(0).max())
     strongest = maps[0, :, row, col].argsort(descending=True)[:3].tolist()
     assert result.channels[0].tolist() == strongest
@@ -410,14 +418,14 @@ def test_measures_against_slow_twins(measures):
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal((3, 24, 20)), rng.standard_normal((3, 24, 20))
     other = np.round(other + 0.8 * one, 1)  # with ties
-    found = alike.measure_all(one, other)
+    found = similarity.compare_projections(one, other)
     assert found["signed rank"] == pytest.approx(slow_rank(one, other))
     assert found["rank"] == pytest.approx(slow_rank(np.abs(one).max(0), np.abs(other).max(0)))
     assert found["ssim"] == pytest.approx(slow_ssim(one.mean(0), other.mean(0)))
-    assert alike.hog(one[0], one[0]) == pytest.approx(1.0)
-    assert abs(alike.hog(rng.standard_normal((96, 96)), rng.standard_normal((96, 96)))) < 0.25
-    assert np.isnan(alike.rank(np.zeros(4), np.arange(4)))
-    known = alike.mean_known(np.array([[1.0, np.nan], [3.0, np.nan]]), 0)
+    assert similarity.hog(one[0], one[0]) == pytest.approx(1.0)
+    assert abs(similarity.hog(rng.standard_normal((96, 96)), rng.standard_normal((96, 96)))) < 0.25
+    assert np.isnan(similarity.rank_correlation(np.zeros(4), np.arange(4)))
+    known = similarity.mean_known(np.array([[1.0, np.nan], [3.0, np.nan]]), 0)
     assert known[0] == 2
     assert np.isnan(known[1])
 
@@ -455,7 +463,7 @@ def test_sanity_of_a_unit_inside_tells_what_stands_above(tiny_net, measures):
     dead = ~np.isfinite(result.alike[..., 1])
     assert not dead[:, :, 0].any()  # the deconvnet of a unit that no longer fires is something, its gradient may be nothing
     assert np.isfinite(result.others).all()
-    assert sanity.plot(result).axes
+    assert result.plot().axes
 
 
 def test_sanity_says_what_to_install(tiny_net, monkeypatch):
@@ -520,5 +528,5 @@ def test_on_the_real_squeezenet(study, shared, tmp_path):
     else:
         result = faithful.run(net, photos, layer="features.8", top=1, seeds=2)
         assert result.scores[:, 0].mean() > 0
-    save_arrays(tmp_path / "numbers.npz", **to_arrays(result))
-    assert study.plot(result).axes
+    assert result.save(tmp_path / "numbers.npz") == [tmp_path / "numbers.npz"]
+    assert result.plot().axes

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import deconvnet
 from deconvnet.errors import UnknownLayerError
-from deconvnet.studies import correspond, evolve, invariance, occlude
+from deconvnet.studies import ablate, correspond, evolve, faithful, filters, invariance, occlude
 
 
 class Viewing(nn.Module):
@@ -70,9 +70,12 @@ def test_any_number_of_channels(tmp_path):
         torch.manual_seed(0)
         net, images = deconvnet.DeconvNet(Viewing(channels).eval()), torch.randn(2, channels, 18, 16)
         figures = [
-            occlude.plot(occlude.run(net, images[:1], layer="relu", square=6, stride=6, others=images)),
-            invariance.plot(invariance.run(net, images, layers=["relu"], values={"rotation": [0, 20]})),
-            correspond.plot(correspond.run(net, images, [{"spot": [2, 3, 5, 4]}] * 2, layers=["relu"], trials=1)),
+            occlude.run(net, images[:1], layer="relu", square=6, stride=6, others=images).plot(),
+            invariance.run(net, images, layers=["relu"], values={"rotation": [0, 20]}).plot(),
+            correspond.run(net, images, [{"spot": [2, 3, 5, 4]}] * 2, layers=["relu"], trials=1).plot(),
+            ablate.run(net, images[:1], layer="relu", signals=2).plot(),
+            faithful.run(net, images, layer="relu", top=1, seeds=2).plot(),
+            filters.run(net, images, second="relu", top=2).plot(),
         ]
         for number, figure in enumerate(figures):
             figure.savefig(tmp_path / f"{number}.png", dpi=20)
@@ -82,7 +85,7 @@ def test_any_number_of_channels(tmp_path):
     ("ask", "message"),
     [
         (lambda net, images: occlude.run(net, images[:1], layer="rely"), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
-        (lambda net, images: occlude.run(net, images[:1], layer="relu", batch=-1), "batch cannot be -1: it is squares a forward pass, 1 or more."),
+        (lambda net, images: occlude.run(net, images[:1], layer="relu", batch=-1), "batch cannot be -1: it is squares per forward pass, 1 or more."),
         (lambda net, images: invariance.run(net, images, layers=["relu", "rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
         (lambda net, images: invariance.run(net, []), "the list of pictures is empty. Give one or more."),
         (lambda net, images: correspond.run(net, images, [{"a": [1, 1, 4, 4]}] * 2, layers=["rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),

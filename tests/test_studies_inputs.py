@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -35,10 +37,8 @@ def named(study: Any) -> str:
 
 def numbers(result: Any) -> dict[str, Any]:
     """Return a result's numbers, without what differs between kinds: names, and the truth that drawings alone have."""
-    from deconvnet.results import to_json
-
     unlike = ("settings", "sources", "pictures", "truth")
-    return {name: value for name, value in to_json(result).items() if name not in unlike}
+    return {name: value for name, value in result.to_json().items() if name not in unlike}
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +101,17 @@ def test_correspond_refuses_one_picture(kind, net, kinds):
     with pytest.raises(DeconvnetError) as caught:
         correspond.run(net, kinds[kind], [{"spot": [20, 30, 16, 24]}])
     assert str(caught.value) == "pictures are compared in pairs: give two or more; found 1."
+
+
+def test_studies_are_attributes():
+    """After `import deconvnet` each study is there without an import of its own, and loads torch only when it is used."""
+    code = (
+        "import sys, deconvnet; deconvnet.studies; assert 'torch' not in sys.modules;"
+        "print(sorted(dir(deconvnet.studies)), all(callable(getattr(deconvnet.studies, name).run) for name in dir(deconvnet.studies)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        "['ablate', 'correspond', 'evolve', 'faithful', 'filters', 'invariance', 'occlude', 'sanity'] True"
+    )
+    with pytest.raises(AttributeError, match=r"^module 'deconvnet\.studies' has no attribute 'occlusion'$"):
+        _ = deconvnet.studies.occlusion

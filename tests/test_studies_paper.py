@@ -16,11 +16,13 @@ from torch import nn
 
 import deconvnet
 from deconvnet import cli
+from deconvnet.choices import DISTANCES
 from deconvnet.drawings import draw
 from deconvnet.models.tiny import checkpoints
-from deconvnet.results import save_figure, to_arrays, to_json
 from deconvnet.studies import correspond, evolve, invariance, occlude
-from deconvnet.studies.forward import Forward, fill_colour
+from deconvnet.studies.fill import fill_colour
+from deconvnet.studies.forward import Forward
+from deconvnet.studies.transform import Transform
 from deconvnet.units import Window
 
 LAYER = "features.13"
@@ -90,7 +92,7 @@ def test_occlude_is_the_slow_loop(small):
 )
 def test_squares_cover_the_picture_once(length, square, stride):
     """Positions are all different, lie inside, cover the last pixel and, with a stride up to the square's side, all pixels."""
-    starts = occlude.positions(length, square, stride)
+    starts = occlude.square_starts(length, square, stride)
     assert len(set(starts.tolist())) == len(starts)
     assert starts.min() == 0
     assert starts.max() + square == length
@@ -114,8 +116,8 @@ def test_occlude_computes_each_position_once(net, monkeypatch):
 def test_occlude_has_the_papers_grey_in_proportion(net):
     """At 96 pixels the square is 12 and the stride 3; the mean becomes 0, and other fills are what they say."""
     image = net.preprocess(draw("fish", seed=5).picture)
-    assert occlude._sizes(None, None, 224, 300) == (27, 7)
-    assert occlude._sizes(None, None, 96, 96) == (12, 3)
+    assert occlude._default_sizes(None, None, 224, 300) == (27, 7)
+    assert occlude._default_sizes(None, None, 96, 96) == (12, 3)
     assert fill_colour(net, image, "mean").flatten().tolist() == [0, 0, 0]
     assert fill_colour(net, image, "white").flatten().tolist() == [2, 2, 2]
     assert fill_colour(net, image, "black").flatten().tolist() == [-2, -2, -2]
@@ -142,8 +144,8 @@ def test_occlude_without_classes(small):
     result = occlude.run(bare, torch.randn(1, 3, 18, 25), square=6, stride=6)
     assert result.shares is None
     assert result.answers is None
-    assert to_json(result)["shares"] is None
-    assert len(occlude.plot(result).axes) == 2 * 3  # panels, and below each what its colours mean
+    assert result.to_json()["shares"] is None
+    assert len(result.plot().axes) == 2 * 3  # panels, and below each what its colours mean
 
 
 class Viewing(nn.Module):
@@ -180,7 +182,7 @@ def test_a_net_that_views_its_maps_is_run_again_and_counted_once():
 def test_translation_by_whole_pixels_is_exact(small, axis):
     """A picture moved by whole pixels is that picture's rows or columns elsewhere, and the fill beside them."""
     image = torch.randn(3, 18, 25)
-    moved = invariance.Transform(axis)(small, image, "translation", [4, 0, -7])
+    moved = Transform(axis)(small, image, "translation", [4, 0, -7])
     expected = torch.zeros(3, *image.shape)
     if axis == "vertical":
         expected[0, :, 4:], expected[1], expected[2, :, :-7] = image[:, :-4], image, image[:, 7:]
@@ -192,7 +194,7 @@ def test_translation_by_whole_pixels_is_exact(small, axis):
 def test_rotation_by_a_quarter_is_exact(small):
     """A quarter turn counter-clockwise is `rot90`; so are two and three."""
     image = torch.randn(3, 19, 19)
-    turned = invariance.Transform()(small, image, "rotation", [0, 90, 180, 270])
+    turned = Transform()(small, image, "rotation", [0, 90, 180, 270])
     for quarters, one in enumerate(turned):
         torch.testing.assert_close(one, torch.rot90(image, quarters, (1, 2)), rtol=1e-6, atol=1e-6)
 
@@ -201,7 +203,7 @@ def test_rotation_by_a_quarter_is_exact(small):
 def test_transforms_are_the_slow_loop(small, kind, value):
     """Each pixel is the bilinear mean of the four around the place that it comes from, with the fill beyond the border."""
     image = torch.rand(3, 9, 14, dtype=torch.float64)
-    moved = invariance.Transform()(small, image, kind, [value])[0]
+    moved = Transform()(small, image, kind, [value])[0]
     middle = (4.0, 6.5)
     for row, col in itertools.product(range(9), range(14)):
         down, right = row - middle[0], col - middle[1]
@@ -228,7 +230,7 @@ def test_invariance_is_the_slow_loop(net):
     pictures = [drawing.picture for drawing in drawings]
     results = {
         how: invariance.run(net, pictures, layers=layers, labels=["clock", "car"], values=values, distance=how)
-        for how in invariance.DISTANCES
+        for how in DISTANCES
     }
     assert results["plain"].classes == ("clock", "car")
     for number, drawing in enumerate(drawings):
@@ -236,7 +238,7 @@ def test_invariance_is_the_slow_loop(net):
         for kind, at in itertools.product(values, range(3)):
             if at >= len(values[kind]):
                 continue
-            moved = invariance.Transform()(net, image, kind, values[kind])[at]
+            moved = Transform()(net, image, kind, values[kind])[at]
             for layer in layers:
                 still, _ = plain(net.model, image, layer)
                 features, shares = plain(net.model, moved, layer)
@@ -262,7 +264,7 @@ def test_invariance_has_the_papers_ranges():
 def test_edge_fill_goes_on_with_the_border(small):
     """With fill="edge" what comes in is the border's own pixels."""
     image = torch.randn(3, 8, 9)
-    moved = invariance.Transform(fill="edge")(small, image, "translation", [3])[0]
+    moved = Transform(fill="edge")(small, image, "translation", [3])[0]
     torch.testing.assert_close(moved[:, :3], image[:, :1].expand(3, 3, 9), rtol=1e-6, atol=1e-6)
 
 
@@ -290,7 +292,7 @@ def test_correspond_is_the_slow_loop(net):
             np.testing.assert_allclose(row.distances[layer][0], expected, atol=2e-3)  # a sign may hang on the last bit
             assert row.mean[layer] == pytest.approx(np.mean(expected), abs=2e-3)
             assert row.spread[layer] == pytest.approx(np.std(expected), abs=2e-3)
-            assert f"{row.mean[layer]:.3f} ± {row.spread[layer]:.3f}" in correspond.table(result)
+            assert f"{row.mean[layer]:.3f} ± {row.spread[layer]:.3f}" in result.table()
     assert result.rows[2].distances[LAYER].shape == (2, 3)
 
 
@@ -448,8 +450,8 @@ def test_the_same_study_gives_the_same_bytes(net, tmp_path):
     files = []
     for name in ("a.png", "b.png"):
         result = correspond.run(net, pictures, parts, layers=[LAYER], trials=2)
-        save_figure(correspond.plot(result), tmp_path / name, settings=result.settings)
-        files.append(((tmp_path / name).read_bytes(), {key: value.tobytes() for key, value in to_arrays(result).items()}))
+        [path] = result.save(tmp_path / name)
+        files.append((path.read_bytes(), {key: value.tobytes() for key, value in result.to_arrays().items()}))
     assert files[0] == files[1]
 
 

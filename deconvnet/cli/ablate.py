@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
@@ -16,10 +15,10 @@ from .study import check_results, figure_name, finish, load_net, with_model, wit
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
 @click.option(
-    "--channel", "-c", type=click.IntRange(min=0), help="A channel; its strongest unit is taken. [default: strongest]"
+    "--channel", "-c", type=click.IntRange(min=0), help="A channel, whose strongest unit is drawn. [default: the strongest]"
 )
 @click.option("--signals", type=click.IntRange(min=2), default=4, show_default=True, help="How many random signals.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random signals.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random signals.")
 @with_tone
 @with_results
 def ablate(
@@ -36,8 +35,8 @@ def ablate(
 ) -> None:
     """Draw a unit of PICTURE by the eight settings of three bits: forward mask, switches, rectification.
 
-    Below each stands what a random positive signal at the same place gives: where both look alike, the picture tells of the
-    switches and masks more than of the unit (Mahendran & Vedaldi 2016). Without a picture, a bundled drawing.
+    Below each is what a random positive signal at the same position gives: where both look alike, the picture says more about
+    the switches and masks than about the unit (Mahendran & Vedaldi 2016). Without a picture, a drawing is used.
 
     \b
     deconvnet ablate
@@ -45,7 +44,7 @@ def ablate(
     """
     check_results(out, json_to, npz_to)
 
-    from ..studies import ablate as study
+    from ..studies.ablate import run
 
-    result = study.run(load_net(**model), picture, layer=layer, channel=channel, signals=signals, seed=seed)
-    finish(result, partial(study.plot, tone=tone), out or figure_name("ablate", model["model"]), json_to, npz_to)
+    result = run(load_net(**model), picture, layer=layer, channel=channel, signals=signals, seed=seed)
+    finish(result, result.plot(tone=tone), out or figure_name("ablate", model["model"]), json_to, npz_to)

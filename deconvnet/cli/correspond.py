@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .option_types import FillType
 from .options import say
 from .study import check_results, figure_name, finish, load_net, with_model, with_results
+
+if TYPE_CHECKING:
+    from ..inputs import PictureInputs
+    from ..studies.boxes import Boxes
+    from ..studies.fill import Fill
 
 #: The parts of a drawn face that are masked by default.
 FACE = ("left eye", "right eye", "nose", "mouth")
@@ -25,17 +31,17 @@ FACE = ("left eye", "right eye", "nose", "mouth")
     help="A layer; may be repeated. [default: the last rectified one with maps, and the last below the classifier]",
 )
 @click.option("--drawing", default="face", show_default=True, help="Without BOXES.json: the class of the drawings.")
-@click.option("--part", "parts", multiple=True, help="Their parts; may be repeated. [default: of a face eyes, nose, mouth]")
 @click.option(
-    "--count", type=click.IntRange(min=2), default=5, show_default=True, help="How many drawings; the paper took 5 pictures."
+    "--part", "parts", multiple=True, help="A part of them; may be repeated. [default: of a face its eyes, nose and mouth]"
 )
 @click.option(
-    "--fill", type=FillType(), default="mean", show_default=True, help="What stands in a mask; the mean is nearly grey."
+    "--count", type=click.IntRange(min=2), default=5, show_default=True, help="How many drawings; the paper had 5 pictures."
 )
+@click.option("--fill", type=FillType(), default="mean", show_default=True, help="What fills a mask; the mean is nearly grey.")
 @click.option(
     "--trials", type=click.IntRange(min=1), default=12, show_default=True, help="Random masks of each picture: the control."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Places the random masks.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random masks.")
 @with_results
 def correspond(
     boxes: str | None,
@@ -43,7 +49,7 @@ def correspond(
     drawing: str,
     parts: tuple[str, ...],
     count: int,
-    fill: Any,
+    fill: Fill,
     trials: int,
     seed: int,
     out: str | None,
@@ -53,33 +59,35 @@ def correspond(
 ) -> None:
     """Mask the same part in several pictures: do the features move alike? (Zeiler & Fergus, Table 1)
 
-    Prints the table: of each part and layer the mean Hamming distance of the signs of change, as a share of the features, and
+    Prints the table: for each part and layer the mean Hamming distance of the signs of change, as a share of the features, and
     its standard deviation over pairs; the last row is the control. BOXES.json holds
-    {"picture.jpg": {"part": [top, left, height, width]}}, in pixels; without it drawings are taken, which know their parts.
+    {"picture.jpg": {"part": [top, left, height, width]}}, in pixels; without it drawings are used, whose parts are known.
 
     \b
     deconvnet correspond
     deconvnet correspond dogs.json --model torchvision:alexnet --layer features.11 --layer classifier.5
     deconvnet correspond --drawing cat --part "left ear" --part "right ear" --json
     """
-    from ..studies import correspond as study
-
     check_results(out, json_to, npz_to)
+
+    from ..studies.correspond import read_boxes, run
+
     net = load_net(**model)
-    pictures, found = study.read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
-    result = study.run(net, pictures, found, layers=layers or None, fill=fill, trials=trials, seed=seed)
-    (say if json_to == "-" else click.echo)(study.table(result))
-    finish(result, study.plot, out or figure_name("correspond", model["model"]), json_to, npz_to)
+    pictures: PictureInputs
+    pictures, part_boxes = read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
+    result = run(net, pictures, part_boxes, layers=layers or None, fill=fill, trials=trials, seed=seed)
+    (say if json_to == "-" else click.echo)(result.table())
+    finish(result, result.plot(), out or figure_name("correspond", model["model"]), json_to, npz_to)
 
 
-def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[list[Any], list[Any]]:
+def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[PictureInputs, Sequence[Boxes]]:
     """Draw a class several times, with the boxes of its parts; of other classes than faces the parts that all show."""
     from ..drawings import draw
     from ..inputs import named_picture
     from ..studies.correspond import boxes_of
 
     drawings = [draw(name, seed=seed) for seed in range(count)]
-    shown = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
-    names = parts or (FACE if name == "face" else tuple(shown))
+    common = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
+    names = parts or (FACE if name == "face" else tuple(common))
     pictures = [named_picture(drawing.picture, f"drawing {seed} of a {name}") for seed, drawing in enumerate(drawings)]
     return pictures, [boxes_of(drawing, names) for drawing in drawings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from ..choices import Tone
 from ..errors import OptionError
 from ..units import parse_channels
 from .options import MODEL_HELP, with_device, with_preprocess
-from .study import check_results, draw_several, figure_name, finish, load_net, with_results, with_tone
+from .study import check_results, draw_several, figure_name, find_inputs, finish, load_net, with_results, with_tone
 
 
 @click.command()
@@ -21,7 +20,7 @@ from .study import check_results, draw_several, figure_name, finish, load_net, w
     "--weights",
     multiple=True,
     metavar="FILE|FOLDER",
-    help="A checkpoint, to be repeated, or a folder of them, taken by the numbers in their names. [default: tiny's own]",
+    help="A checkpoint; may be repeated. Or a folder of them, ordered by the numbers in their names. [default: tiny's own]",
 )
 @with_device
 @with_preprocess
@@ -32,7 +31,7 @@ from .study import check_results, draw_several, figure_name, finish, load_net, w
 @click.option(
     "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many random channels of each layer."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Picks the random channels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random channels.")
 @with_tone
 @with_results
 def evolve(
@@ -48,25 +47,31 @@ def evolve(
     npz_to: str | None,
     **model: Any,
 ) -> None:
-    """Follow channels through the checkpoints of a training, a row an epoch (Zeiler & Fergus, Fig. 4).
+    """Follow channels through the checkpoints of a training, a row for each (Zeiler & Fergus, Fig. 4).
 
     At each checkpoint a channel is shown by its strongest unit over PICTUREs (files or folders), projected. Without pictures,
-    200 drawings are taken; tiny brings its checkpoints of epochs 1, 2, 5, 10, 20, 30, 40 and 64.
+    200 drawings are used; tiny brings its checkpoints of epochs 1, 2, 5, 10, 20, 30, 40 and 64.
 
     \b
     deconvnet evolve
     deconvnet evolve photos/ --model torchvision:alexnet --weights run/ --layer features.4 --layer features.11
     deconvnet evolve photos/ --model file:net.py:make --weights epoch1.pt --weights epoch9.pt --channel 3,10-12
     """
-    from ..images import find_pictures
-    from ..studies import evolve as study
-
     check_results(out, json_to, npz_to)
+
+    from ..studies.evolve import list_checkpoints, run
+
     if model["model"] != "tiny" and not weights:
         raise OptionError(f"{model['model']} comes without checkpoints. Give --weights FILE several times, or a folder.")
-    files = study.list_checkpoints(weights) if weights else None
+    files = list_checkpoints(weights) if weights else None
     net = load_net(**model, weights=str(list(files.values())[-1]) if files else "DEFAULT")
-    chosen = [channel for text in channels for channel in parse_channels(text)] or None
-    several: list[Any] = list(find_pictures(pictures)) if pictures else draw_several(200, first=2000)
-    result = study.run(net, several, checkpoints=files, layers=layers, channels=chosen, count=count, seed=seed)
-    finish(result, partial(study.plot, tone=tone), out or figure_name("evolve", model["model"]), json_to, npz_to)
+    result = run(
+        net,
+        find_inputs(pictures) or draw_several(200, first=2000),
+        checkpoints=files,
+        layers=layers,
+        channels=[channel for text in channels for channel in parse_channels(text)] or None,
+        count=count,
+        seed=seed,
+    )
+    finish(result, result.plot(tone=tone), out or figure_name("evolve", model["model"]), json_to, npz_to)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from ..choices import Tone
 from ..units import parse_channels
-from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
+from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results, with_tone
 
 
 @click.command()
@@ -17,10 +16,16 @@ from .study import check_results, figure_name, finish, load_net, with_model, wit
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
 @click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
-@click.option("--top", type=click.IntRange(min=1), default=4, show_default=True, help="The strongest channels of each picture.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many of the strongest channels of each picture.",
+)
 @click.option("--area", type=float, default=0.1, show_default=True, help="Share of the window that is covered.")
 @click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Random regions to compare with.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random regions.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random regions.")
 @with_tone
 @with_results
 def faithful(
@@ -39,9 +44,9 @@ def faithful(
 ) -> None:
     """Score units of PICTUREs by covering what their projections point at: the most faithful first.
 
-    The score is how much more of the activation that takes away than covering equal regions elsewhere in the window: 1 all of
-    it, 0 no more than chance. Without a picture, bundled drawings, whose parts are known: how much of a projection's energy
-    lies on the part that excites the channel?
+    The score is how much more of the activation that takes away than covering equal regions elsewhere in the window: 1 is all
+    of it, 0 is no more than chance. Without a picture, drawings are used, whose parts are known: how much of a projection's
+    energy lies on the part that excites the channel?
 
     \b
     deconvnet faithful
@@ -49,24 +54,18 @@ def faithful(
     """
     check_results(out, json_to, npz_to)
 
-    from ..images import find_pictures
-    from ..studies import faithful as study
+    from ..studies.faithful import run
 
-    numbers = [number for text in channels for number in parse_channels(text)] or None
-    asked: dict[str, Any] = {"layer": layer, "channels": numbers, "top": top, "area": area, "seeds": seeds, "seed": seed}
-    result = study.run(load_net(**model), find_pictures(pictures) if pictures else None, **asked)
+    result = run(
+        load_net(**model),
+        find_inputs(pictures),
+        layer=layer,
+        channels=[channel for text in channels for channel in parse_channels(text)] or None,
+        top=top,
+        area=area,
+        seeds=seeds,
+        seed=seed,
+    )
     if json_to != "-":
-        click.echo(_table(result))
-    finish(result, partial(study.plot, tone=tone), out or figure_name("faithful", model["model"]), json_to, npz_to)
-
-
-def _table(result: Any) -> str:
-    """A row for each unit, the most faithful first; on drawings with the part that excites it and the energy on it."""
-    from ..render.table import table_text
-
-    rows = [("unit", "picture", "score", *result.methods[1:], *(("part", "energy on it") if result.truth else ()))]
-    for number, unit in enumerate(result.units):
-        part, share = ("", 0.0) if not result.truth else (result.truth.parts[number], result.truth.shares[number, 0])
-        known = (part or "-", f"{share:.0%}" if part else "-") if result.truth else ()
-        rows.append((unit, result.pictures[number], *(f"{score:+.2f}" for score in result.scores[number]), *known))
-    return table_text(rows)
+        click.echo(result.table())
+    finish(result, result.plot(tone=tone), out or figure_name("faithful", model["model"]), json_to, npz_to)

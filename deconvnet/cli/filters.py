@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from ..choices import Tone
-from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
+from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results, with_tone
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
-@click.option("--second", "-l", metavar="LAYER", help="The second layer. [default: rectified, on the second convolution]")
+@click.option(
+    "--second", "-l", metavar="LAYER", help="The second layer. [default: the rectified one above the second convolution]"
+)
 @click.option("--top", type=click.IntRange(min=1), default=16, show_default=True, help="How many of its channels to project.")
 @click.option(
-    "--bands", type=(float, float), default=(0.125, 0.25), show_default=True, help="Where low frequencies end and high begin."
+    "--bands",
+    type=(float, float),
+    default=(0.125, 0.25),
+    show_default=True,
+    help="Where low frequencies end and high ones begin.",
 )
 @with_tone
 @with_results
@@ -34,8 +39,9 @@ def filters(
 ) -> None:
     """Draw a model's first-layer filters and second-layer projections: the paper's Figure 6.
 
-    Measured are dominant and dead filters, how each one's energy is shared among frequencies (cycles per pixel), and the grid
-    that the first layer's stride leaves in second-layer projections of the PICTUREs (files or folders).
+    It measures dominant and dead filters, how each filter's energy is shared among frequencies (cycles per pixel), and the grid
+    that the first layer's stride leaves in second-layer projections of the PICTUREs (files or folders). Without a picture,
+    drawings are used.
 
     \b
     deconvnet filters
@@ -43,9 +49,7 @@ def filters(
     """
     check_results(out, json_to, npz_to)
 
-    from ..images import find_pictures
-    from ..studies import filters as study
+    from ..studies.filters import run
 
-    given = find_pictures(pictures) if pictures else None
-    result = study.run(load_net(**model), given, second=second, top=top, bands=bands)
-    finish(result, partial(study.plot, tone=tone), out or figure_name("filters", model["model"]), json_to, npz_to)
+    result = run(load_net(**model), find_inputs(pictures), second=second, top=top, bands=bands)
+    finish(result, result.plot(tone=tone), out or figure_name("filters", model["model"]), json_to, npz_to)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
 from .option_types import FillType
-from .study import check_results, figure_name, finish, load_net, with_model, with_results
+from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results
 
-#: Drawings that are shown where no picture is given: (class, seed); the clock and the flower are nearly symmetric.
+#: Drawings that are used where no picture is given: (class, seed); the clock and the flower are nearly symmetric.
 DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
 
 
@@ -23,21 +25,23 @@ DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
     multiple=True,
     help="A layer to measure in; may be repeated. [default: the first rectified one, and the last below the classifier]",
 )
-@click.option("--label", "labels", multiple=True, help="Each picture's class, by number or name. [default: what the net says]")
 @click.option(
-    "--axis", type=click.Choice(["vertical", "horizontal"]), default="vertical", show_default=True, help="Of the translation."
+    "--label", "labels", multiple=True, help="Each picture's class, by number or name. [default: the most probable one]"
+)
+@click.option(
+    "--axis", type=click.Choice(TRANSLATION_AXES), default="vertical", show_default=True, help="Direction of the translation."
 )
 @click.option(
     "--distance",
-    type=click.Choice(["relative", "rms", "plain"]),
+    type=click.Choice(DISTANCES),
     default="relative",
     show_default=True,
-    help="Over the length of the untransformed features, over the root of their number, or as it is.",
+    help="Relative to the length of the untransformed features, root mean square over features, or plain.",
 )
 @click.option("--fill", type=FillType(), default="mean", show_default=True, help="What comes in at the border; also: edge.")
 @click.option(
     "--interpolation",
-    type=click.Choice(["bilinear", "bicubic", "nearest"]),
+    type=click.Choice(GRID_INTERPOLATIONS),
     default="bilinear",
     show_default=True,
     help="How pixels are taken from between pixels.",
@@ -47,10 +51,10 @@ def invariance(
     pictures: tuple[str, ...],
     layers: tuple[str, ...],
     labels: tuple[str, ...],
-    axis: str,
-    distance: str,
-    fill: Any,
-    interpolation: str,
+    axis: TranslationAxis,
+    distance: Distance,
+    fill: BorderName | Sequence[float],
+    interpolation: GridInterpolation,
     out: str | None,
     json_to: str | None,
     npz_to: str | None,
@@ -59,25 +63,25 @@ def invariance(
     """Translate, scale and rotate PICTUREs (files or folders): how far do features move? (Zeiler & Fergus, Fig. 5)
 
     Translations reach 60 pixels of 224, in proportion for other sizes; scale 1 to 1.8; rotation 0 to 350 degrees. Without a
-    picture, five drawings are taken.
+    picture, five drawings are used.
 
     \b
     deconvnet invariance
     deconvnet invariance a.jpg b.jpg c.jpg --model torchvision:alexnet --layer features.1 --layer classifier.5
     deconvnet invariance photos/ --axis horizontal --fill edge --json
     """
-    from ..images import find_pictures
-    from ..studies import invariance as study
-
     check_results(out, json_to, npz_to)
+
+    from ..drawings import draw
+    from ..studies.invariance import run
+
     net = load_net(**model)
-    several: list[Any] = list(find_pictures(pictures)) if pictures else _drawings()
-    own = [name for name, _ in DRAWINGS]
-    if not pictures and not labels and set(own) <= set(net.loaded.classes):
-        labels = tuple(own)  # what they really are
-    result = study.run(
+    classes = [name for name, _ in DRAWINGS]
+    if not pictures and not labels and set(classes) <= set(net.loaded.classes):
+        labels = tuple(classes)  # what they really are
+    result = run(
         net,
-        several,
+        find_inputs(pictures) or [draw(name, seed=seed) for name, seed in DRAWINGS],
         layers=layers or None,
         labels=labels or None,
         axis=axis,
@@ -85,10 +89,4 @@ def invariance(
         fill=fill,
         interpolation=interpolation,
     )
-    finish(result, study.plot, out or figure_name("invariance", model["model"]), json_to, npz_to)
-
-
-def _drawings() -> list[Any]:
-    from ..drawings import draw
-
-    return [draw(name, seed=seed) for name, seed in DRAWINGS]
+    finish(result, result.plot(), out or figure_name("invariance", model["model"]), json_to, npz_to)

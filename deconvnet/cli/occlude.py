@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import Tone
+from ..choices import STRONGEST_BY, StrongestBy, Tone
 from .option_types import FillType
 from .study import check_results, draw_several, figure_name, finish, load_net, with_model, with_results, with_tone
+
+if TYPE_CHECKING:
+    from ..inputs import PictureInputs
+    from ..studies.fill import Fill
 
 
 @click.command()
 @click.argument("picture", required=False, type=click.Path())
 @with_model
-@click.option("--layer", "-l", help="The layer whose map is watched. [default: the last rectified one]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="Its map. [default: the strongest of the whole picture]")
+@click.option("--layer", "-l", help="The map's layer. [default: the last rectified one]")
+@click.option("--channel", "-c", type=click.IntRange(min=0), help="The map. [default: the strongest of the whole picture]")
 @click.option(
     "--strongest-by",
-    type=click.Choice(["total", "max"]),
+    type=click.Choice(STRONGEST_BY),
     default="total",
     show_default=True,
     help="What makes a map the strongest: its total activation, or its maximum.",
 )
-@click.option("--label", help="The class to watch, by number or name. [default: what the net says of the whole picture]")
+@click.option("--label", help="The class, by number or name. [default: the most probable one for the whole picture]")
 @click.option("--square", type=click.IntRange(min=1), metavar="PIXELS", help="The square's side. [default: 27 at 224]")
-@click.option("--stride", type=click.IntRange(min=1), metavar="PIXELS", help="How far it moves on. [default: 7 at 224]")
 @click.option(
-    "--fill", type=FillType(), default="mean", show_default=True, help="What stands in the square; the mean is nearly grey."
+    "--stride", type=click.IntRange(min=1), metavar="PIXELS", help="From one position to the next. [default: 7 at 224]"
+)
+@click.option(
+    "--fill", type=FillType(), default="mean", show_default=True, help="What fills the square; the mean is nearly grey."
 )
 @click.option(
     "--others",
@@ -41,11 +46,11 @@ def occlude(
     picture: str | None,
     layer: str | None,
     channel: int | None,
-    strongest_by: str,
+    strongest_by: StrongestBy,
     label: str | None,
     square: int | None,
     stride: int | None,
-    fill: Any,
+    fill: Fill,
     others: str | None,
     tone: Tone,
     out: str | None,
@@ -55,25 +60,20 @@ def occlude(
 ) -> None:
     """Slide a square over PICTURE: what becomes of the strongest map, and of the class (Zeiler & Fergus, Fig. 7)?
 
-    Each position is computed once; the last ones are flush with the edge. Without a picture, a drawing is taken.
+    Each position is computed once; the last ones are flush with the edge. Without a picture, a drawing is used.
 
     \b
     deconvnet occlude
     deconvnet occlude dog.jpg --model torchvision:alexnet --others photos/ --out dog.png
     deconvnet occlude dog.jpg --square 40 --stride 4 --fill black --json
     """
-    from ..drawings import draw
-    from ..images import find_pictures
-    from ..studies import occlude as study
-
     check_results(out, json_to, npz_to)
-    net = load_net(**model)
-    if others:
-        beside: list[Any] = list(find_pictures(others))
-    else:
-        beside = [] if picture else draw_several(60, first=1000)
-    result = study.run(
-        net,
+
+    from ..drawings import draw
+    from ..studies.occlude import run
+
+    result = run(
+        load_net(**model),
         picture or draw("fish", seed=5),
         layer=layer,
         channel=channel,
@@ -82,6 +82,15 @@ def occlude(
         square=square,
         stride=stride,
         fill=fill,
-        others=beside,
+        others=_other_pictures(picture, others),
     )
-    finish(result, partial(study.plot, tone=tone), out or figure_name("occlude", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out or figure_name("occlude", model["model"]), json_to, npz_to)
+
+
+def _other_pictures(picture: str | None, others: str | None) -> PictureInputs:
+    """Return the pictures that --others names; drawings where not even a picture is given."""
+    from ..images import find_pictures
+
+    if others:
+        return find_pictures(others)
+    return [] if picture else draw_several(60, first=1000)

@@ -7,13 +7,11 @@ from typing import TypeAlias, get_args
 
 import click
 
-from ..choices import RuleName
+from ..choices import BORDERS, RuleName
 
 #: What click tells a type: the option that it converts for, and the command.
 Option: TypeAlias = "click.Parameter | None"
 Context: TypeAlias = "click.Context | None"
-
-FILLS = ("mean", "picture", "black", "white", "edge")
 
 
 class PositionType(click.ParamType):
@@ -79,7 +77,7 @@ class FillType(click.ParamType):
 
     def convert(self, value: str | tuple[float, ...], param: Option, ctx: Context) -> str | tuple[float, ...]:
         """Return the word, or the colour."""
-        if not isinstance(value, str) or value in FILLS:
+        if not isinstance(value, str) or value in BORDERS:
             return value
         try:
             return tuple(map(float, value.split(",")))

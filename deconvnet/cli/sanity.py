@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from ..choices import Tone
-from .study import check_results, figure_name, finish, load_net, with_model, with_results, with_tone
+from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results, with_tone
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
-@click.option("--layer", "-l", help="Whose unit to follow. [default: the class scores; of others, all layers above do nothing]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="Which channel of it. [default: the strongest]")
-@click.option("--select", metavar="LAYER", help="Whose channels to compare at one place. [default: the last rectified layer]")
-@click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many of them.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often weights are drawn.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first drawing of weights.")
+@click.option("--layer", "-l", help="The layer of the unit to follow. [default: the class scores]")
+@click.option("--channel", "-c", type=click.IntRange(min=0), help="The unit's channel. [default: the strongest]")
+@click.option("--select", metavar="LAYER", help="The layer whose channels to compare. [default: the last rectified one]")
+@click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often the weights are drawn.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first drawing of weights.")
 @with_tone
 @with_results
 def sanity(
@@ -39,7 +38,8 @@ def sanity(
     """Make a copy's weights random, layer by layer, and measure how alike the projections of PICTUREs stay.
 
     A picture of what a net learned must change; one that stays shows the input (Adebayo et al. 2018). The deconvnet, guided
-    backpropagation and the gradient are held against each other, an edge detector and random masks. Needs the extra studies.
+    backpropagation and the gradient are compared with each other, with an edge detector and with random masks. Without a
+    picture, a drawing is used. Needs the extra studies.
 
     \b
     deconvnet sanity
@@ -47,9 +47,16 @@ def sanity(
     """
     check_results(out, json_to, npz_to)
 
-    from ..images import find_pictures
-    from ..studies import sanity as study
+    from ..studies.sanity import run
 
-    asked: dict[str, Any] = {"layer": layer, "channel": channel, "select": select, "top": top, "seeds": seeds, "seed": seed}
-    result = study.run(load_net(**model), find_pictures(pictures) if pictures else None, **asked)
-    finish(result, partial(study.plot, tone=tone), out or figure_name("sanity", model["model"]), json_to, npz_to)
+    result = run(
+        load_net(**model),
+        find_inputs(pictures),
+        layer=layer,
+        channel=channel,
+        select=select,
+        top=top,
+        seeds=seeds,
+        seed=seed,
+    )
+    finish(result, result.plot(tone=tone), out or figure_name("sanity", model["model"]), json_to, npz_to)

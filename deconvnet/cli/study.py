@@ -1,9 +1,9 @@
-"""What every study's command shares: its model, a drawing where no picture is given, where its figure and numbers go."""
+"""What every study's command shares: its model, its pictures, and where its figure and numbers go."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, w
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..inputs import PictureInput
+    from ..inputs import PictureInput, PictureInputs
     from ..net import DeconvNet
+    from ..results import Result
 
 
 def with_model(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,8 +43,15 @@ def load_net(
     return DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
 
 
+def find_inputs(pictures: Sequence[str]) -> PictureInputs | None:
+    """Return the pictures that arguments name, files or folders; None where there are none."""
+    from ..images import find_pictures
+
+    return find_pictures(pictures) if pictures else None
+
+
 def draw_several(count: int, first: int = 0) -> list[PictureInput]:
-    """Return drawings of all kinds, made from the seeds `first` on and named by them."""
+    """Return drawings of the seeds from `first` on, named by their seeds."""
     from tqdm import tqdm
 
     from ..drawings import draw
@@ -77,12 +85,12 @@ def with_tone(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def figure_name(study: str, model: str) -> str:
-    """Return where a study's figure goes where --out is not given: "occlude-torchvision-vgg16.png"."""
+    """Return the file of a study's figure where --out is not given: "occlude-torchvision-vgg16.png"."""
     return f"{study}-{re.sub(r'.*[/]', '', model.replace(chr(92), '/')).replace(':', '-')}.png"
 
 
 def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> None:
-    """Refuse, before any work is done, names that could not be written."""
+    """Raise `OptionError`, before any work is done, for files that could not be written."""
     from ..errors import OptionError
     from ..render.save import check_suffix
 
@@ -95,16 +103,15 @@ def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> N
         raise OptionError(f"cannot save {npz_to!r}: arrays are saved as .npz.")
 
 
-def finish(result: Any, plot: Callable[[Any], Figure], out: str, json_to: str | None, npz_to: str | None) -> None:
-    """Draw the figure, write the numbers, and name each file that was written."""
-    from ..render.save import save_arrays
-    from ..results import save_figure, to_arrays, to_json
+def finish(result: Result, figure: Figure, out: str, json_to: str | None, npz_to: str | None) -> None:
+    """Save a result's figure and its numbers, and name each file that was written."""
+    from ..results import save_figure
 
     tell = say if json_to == "-" else click.echo
-    save_figure(plot(result), out, settings=result.settings)
+    save_figure(figure, out, settings=result.settings)
     tell(out)
     if npz_to:
-        save_arrays(npz_to, **to_arrays(result))
+        result.save(npz_to)
         tell(npz_to)
     if json_to:
-        write_json(to_json(result), json_to)
+        write_json(result.to_json(), json_to)

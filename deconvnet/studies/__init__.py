@@ -1,9 +1,27 @@
-"""The paper's other experiments and its critics' tests, one a file: `run(...)` returns arrays, `plot(result)` a figure.
+"""The paper's other experiments and its critics' tests, one a module: `run` measures and returns a result.
 
-    >>> from deconvnet.studies import occlude
-    >>> result = occlude.run(net, "dog.jpg")
-    >>> occlude.plot(result).savefig("occlude.png")
+    >>> import deconvnet
+    >>> result = deconvnet.studies.occlude.run(net, "dog.jpg")
+    >>> result.save("occlude.png")
 
-Every result is a frozen dataclass that ends in `settings`, a dict of what was asked of what: model, weights, layer, picture.
-`study.py` turns any of them into JSON, arrays or a saved figure.
+Every result is a `deconvnet.results.Result`: `plot()` draws its figure, `save()` writes the figure or the numbers, `to_json()`
+returns the numbers, and `settings` says what was asked of which model with which weights on which pictures.
 """
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+#: The studies, which are attributes of this package without an import of their own.
+STUDIES = ("ablate", "correspond", "evolve", "faithful", "filters", "invariance", "occlude", "sanity")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in STUDIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f".{name}", __name__)
+
+
+def __dir__() -> list[str]:
+    return sorted(STUDIES)

@@ -6,24 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import OptionError, check_option
-from ..images import Preprocess, to_rgb
+from ..images import to_rgb
 from ..net import DeconvNet
 from ..projection import as_maps, default_layer
 from ..recording import Recording, run_model
+from .arrays import Floats, Integers, Pixels
 
 #: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
 BATCH, MOST_BYTES = 64, 32 * 2**20
 
 Reduce = Callable[[str, Tensor], Any]
-Number = np.ndarray[Any, Any]
-
-#: What a pixel that is taken away can become, beside a colour.
-FILLS = ("mean", "picture", "black", "white")
 
 
 class Forward:
@@ -66,86 +61,75 @@ def _fitting(recording: Recording) -> int:
     return max(1, min(BATCH, MOST_BYTES // largest))
 
 
-@dataclass(frozen=True)
-class Features:
-    """What a batch of images made of some layers, and the net's answer."""
+@dataclass(frozen=True, eq=False)
+class BatchFeatures:
+    """What a batch of B images made of some layers, (B, ...) each, and the net's output."""
 
-    layers: dict[str, Tensor]  # (B, ...) each, as they left the layer
+    layers: dict[str, Tensor]
     output: Any
 
 
-def features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[Features]:
-    """Yield the activations of layers, whole, and the answer, batch by batch of images (N, C, H, W)."""
+def iterate_features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[BatchFeatures]:
+    """Yield the whole activations of layers and the output, batch by batch of images (N, C, H, W)."""
     forward = Forward(net, layers)
-    for some in torch.split(images, forward.batch):
-        output, found = forward(some, _whole)
-        yield Features(found, output)
+    for batch in torch.split(images, forward.batch):
+        output, activations = forward(batch, _copied)
+        yield BatchFeatures(activations, output)
 
 
 def check_layers(recording: Recording, layers: Sequence[str]) -> None:
-    """Refuse layers that a recording does not know: a forward pass would hand over nothing of them, and not say so."""
+    """Raise `UnknownLayerError` for layers that a recording does not have: a forward pass would leave them out in silence."""
     for layer in layers:
         recording.value(layer)
 
 
-def seen_pixels(net: DeconvNet, image: Tensor) -> Number:
-    """Return what the net saw as pixels that can be shown: (C, H, W) as the net expects it -> (H, W, 3) uint8."""
+def shown_pixels(net: DeconvNet, image: Tensor) -> Pixels:
+    """Return an image (C, H, W), normalised as the net expects it, as pixels that can be shown: (H, W, 3), 0..255."""
     return to_rgb(net.loaded.denormalise(image, net.preprocess))
 
 
-def net_maps(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
-    """Return a layer's name, by default the last rectified one's, and its activations as maps (N, C', H', W')."""
+def layer_maps(recording: Recording, layer: str) -> Tensor:
+    """Return a layer's activations as maps, (N, C', H', W')."""
+    return as_maps(recording.kept_activations(layer), recording.layout(layer), layer)
+
+
+def choose_layer(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
+    """Return a layer's name, by default that of the last rectified layer with maps, and its maps (N, C', H', W')."""
     layer = layer or default_layer(recording)
-    return layer, as_maps(recording.kept_activations(layer), recording.layout(layer), layer)
+    return layer, layer_maps(recording, layer)
 
 
-def _whole(layer: str, activations: Tensor) -> Tensor:
-    return activations.detach().clone()  # a later call in place may write over them
+def map_maxima(
+    net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]
+) -> dict[str, tuple[Floats, Integers]]:
+    """Return the maximum of every map of layers, and where it is.
 
+    Args:
+        net: the net.
+        images: (N, C, H, W), normalised as the net expects them.
+        recording: of any image of that size: it knows the layers' axes.
+        layers: names of layers with maps.
 
-def strongest(net: DeconvNet, images: Tensor, recording: Recording, layers: Sequence[str]) -> dict[str, tuple[Number, Number]]:
-    """Return for each layer every map's maximum, (N, C), and its place, row * W' + col; the first among equals.
-
-    `recording`: of any image of that size; it tells the layers' axes.
+    Returns:
+        For each layer the maxima (N, C') and their positions (N, C') as row * W' + col, the first among equals.
     """
     forward = Forward(net, layers, recording)
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
+    parts: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
 
     def maxima(layer: str, activations: Tensor) -> tuple[Tensor, Tensor]:
-        values, places = as_maps(activations, recording.layout(layer), layer).flatten(2).max(2)
-        return values.float().cpu(), places.cpu()
+        values, positions = as_maps(activations, recording.layout(layer), layer).flatten(2).max(2)
+        return values.float().cpu(), positions.cpu()
 
-    for some in torch.split(images, forward.batch):
-        for name, pair in forward(some, maxima)[1].items():
-            found[name].append(pair)
-    return {
-        name: (torch.cat([values for values, _ in parts]).numpy(), torch.cat([places for _, places in parts]).numpy())
-        for name, parts in found.items()
-    }
+    for batch in torch.split(images, forward.batch):
+        for layer, pair in forward(batch, maxima)[1].items():
+            parts[layer].append(pair)
+    return {layer: _joined(pairs) for layer, pairs in parts.items()}
 
 
-def fill_colour(net: DeconvNet, image: Tensor, fill: str | Sequence[float]) -> Tensor:
-    """Return the colour (C, 1, 1), in the net's own numbers, that stands where pixels of an image (C, H, W) are taken away.
-
-    `fill`: "mean", the mean that the preprocessing subtracts, so that it becomes 0 (the mean pixel of ImageNet is nearly
-    grey); "picture", this picture's own mean; "black", "white"; or a number for each channel, 0..1. Where the preprocessing
-    is not known, 0 is taken for "mean".
-    """
-    if not isinstance(fill, str):
-        return _normalised(net, image, tuple(map(float, fill)))
-    check_option("fill", fill, FILLS)
-    if fill == "picture":
-        return image.mean((1, 2), keepdim=True)
-    if fill == "mean":
-        return image.new_zeros((len(image), 1, 1))
-    return _normalised(net, image, (float(fill == "white"),) * len(image))
+def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Floats, Integers]:
+    values, positions = zip(*pairs, strict=True)
+    return torch.cat(values).numpy(), torch.cat(positions).numpy()
 
 
-def _normalised(net: DeconvNet, image: Tensor, colour: Sequence[float]) -> Tensor:
-    preprocess = net.preprocess
-    if not isinstance(preprocess, Preprocess) or preprocess.channels != len(image):
-        raise OptionError(f"{net.name} has no preprocessing that tells what a colour becomes. Use fill='mean' or 'picture'.")
-    if len(colour) != len(image) or not all(0 <= part <= 1 for part in colour):
-        raise OptionError(f"fill cannot be {tuple(colour)}: it is {len(image)} numbers, 0..1, one for each channel.")
-    scaled = [(part - mean) / std for part, mean, std in zip(colour, preprocess.mean, preprocess.std, strict=True)]
-    return image.new_tensor(scaled).view(-1, 1, 1)
+def _copied(layer: str, activations: Tensor) -> Tensor:
+    return activations.detach().clone()  # a later call in place may write over them

@@ -4,87 +4,116 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..crops import cut_window, recut
 from ..net import DeconvNet
-from ..projection import as_maps
 from ..units import Unit, Window
-
-Values = npt.NDArray[Any]
+from .arrays import Floats, Mask
+from .forward import layer_maps
 
 BATCH = 64  # covered pictures in a forward pass
+BLUR = 0.05  # of the window's side
 
 
-def energy(pixels: Values) -> Values:
+def energy(pixels: Floats) -> Floats:
     """Return the energy (H, W) of a projection (C, H, W): the sum of squares over channels."""
-    summed: Values = np.square(pixels.astype(float)).sum(0)
+    summed: Floats = np.square(pixels.astype(float)).sum(0)
     return summed
 
 
-def best_region(values: Values, inside: Window, area: float) -> Values:
-    """Return the mask (H, W) of the share `area` of a window that has most energy, once blurred.
+def strongest_region(values: Floats, inside: Window, area: float) -> Mask:
+    """Return the part of a window that has most energy, once blurred.
 
-    Blurred by a twentieth of the window's side, so that the region holds together: covering specks is no occlusion.
+    The blur, by a twentieth of the window's side, holds the region together: covering specks is no occlusion.
+
+    Args:
+        values: (H, W): the energy.
+        inside: the window, which lies inside the frame.
+        area: the share of the window, 0..1.
+
+    Returns:
+        A mask (H, W).
     """
-    part = values[inside.top : inside.bottom, inside.left : inside.right]
-    return _strongest(blurred(part, 0.05 * math.sqrt(part.size)), values.shape, inside, area)
+    part = cut_window(values, inside)
+    return _largest(blurred(part, BLUR * math.sqrt(part.size)), values.shape, inside, area)
 
 
-def middle_region(window: Window, frame: Sequence[int], area: float) -> Values:
-    """Return the mask (H, W) of the share `area` of a window that is nearest to its middle: what knows no picture takes."""
+def middle_region(window: Window, frame: Sequence[int], area: float) -> Mask:
+    """Return the part of a window that is nearest to its middle: what one would cover without knowing the picture.
+
+    Args:
+        window: the unclipped window.
+        frame: (H, W).
+        area: the share of the window's part inside the frame, 0..1.
+
+    Returns:
+        A mask (H, W).
+    """
     inside = window.clip(*frame)
     rows = np.arange(inside.top, inside.bottom) - (window.top + (window.height - 1) / 2)
     cols = np.arange(inside.left, inside.right) - (window.left + (window.width - 1) / 2)
-    return _strongest(-np.hypot(rows[:, None], cols[None, :]), tuple(frame), inside, area)
+    return _largest(-np.hypot(rows[:, None], cols[None, :]), frame, inside, area)
 
 
-def moved(region: Values, inside: Window, rng: np.random.Generator) -> Values:
-    """Return a mask moved by a random number of rows and columns within its window; what leaves comes in opposite."""
-    result = np.zeros_like(region)
-    rows, cols = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
-    steps = (int(rng.integers(inside.height)), int(rng.integers(inside.width)))
-    result[rows, cols] = np.roll(region[rows, cols], steps, axis=(0, 1))
-    return result
+def randomly_moved(region: Mask, inside: Window, rng: np.random.Generator) -> Mask:
+    """Return a mask moved by a random number of rows and columns within its window; what leaves on one side enters opposite."""
+    rows, cols = int(rng.integers(inside.height)), int(rng.integers(inside.width))
+    return _in_frame(np.roll(cut_window(region, inside), (rows, cols), axis=(0, 1)), inside, region.shape)
 
 
 @torch.no_grad()
-def measure_drops(net: DeconvNet, image: Tensor, masks: Values, unit: Unit) -> Values:
-    """Return the share of a unit's activation that covering each mask takes away; image (C, H, W), masks (M, H, W) -> (M,).
+def measure_drops(net: DeconvNet, image: Tensor, masks: Mask, unit: Unit) -> Floats:
+    """Return what covering regions takes away from a unit's activation.
 
-    What is covered becomes zero, the mean of the net's preprocessing. 1: nothing is left; below 0: it grew.
+    Args:
+        net: the net.
+        image: (C, H, W), normalised as the net expects it. What is covered becomes zero, the mean of its preprocessing.
+        masks: (M, H, W): the regions.
+        unit: the unit, with its activation.
+
+    Returns:
+        (M,): shares of the activation. 1: nothing is left; below 0: it grew.
     """
-    left = []
+    remaining = []
     for first in range(0, len(masks), BATCH):
         hidden = torch.from_numpy(masks[first : first + BATCH]).to(image.device)[:, None]
         recording = net.record(torch.where(hidden, torch.zeros_like(image), image[None]), layers=[unit.layer])
-        maps = as_maps(recording.kept_activations(unit.layer), recording.layout(unit.layer), unit.layer)
-        left.append(maps[:, unit.channel, unit.row or 0, unit.col or 0].double().cpu().numpy())
-    dropped: Values = 1 - np.concatenate(left) / float(unit.activation or 1)
-    return dropped
+        maps = layer_maps(recording, unit.layer)
+        remaining.append(maps[:, unit.channel, unit.row or 0, unit.col or 0].double().cpu().numpy())
+    drops: Floats = 1 - np.concatenate(remaining) / float(unit.activation or 1)
+    return drops
 
 
-def blurred(values: Values, sigma: float) -> Values:
+def blurred(values: Floats, sigma: float) -> Floats:
     """Return (H, W) blurred by a Gaussian of `sigma` pixels, zero beyond the edge."""
     reach = max(1, math.ceil(3 * sigma))
-    taps = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / max(sigma, 1e-6)))
-    taps /= taps.sum()
+    weights = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / max(sigma, 1e-6)))
+    weights /= weights.sum()
     for axis in (0, 1):
-        padded = np.pad(values, [(reach, reach) if one == axis else (0, 0) for one in (0, 1)])
-        length = values.shape[axis]
-        values = sum(tap * np.take(padded, range(first, first + length), axis) for first, tap in enumerate(taps))
+        margins = [(0, 0), (0, 0)]
+        margins[axis] = (reach, reach)
+        padded, length = np.pad(values, margins), values.shape[axis]
+        values = sum(weight * np.take(padded, range(step, step + length), axis) for step, weight in enumerate(weights))
     return values
 
 
-def _strongest(values: Values, frame: Sequence[int], inside: Window, area: float) -> Values:
-    """Mark the largest values of a window; of equals the first."""
-    count = max(1, round(area * values.size))
+def window_mask(inside: Window, frame: Sequence[int]) -> Mask:
+    """Return the mask (H, W) of a window that lies inside the frame."""
+    return _in_frame(np.ones((inside.height, inside.width), bool), inside, frame)
+
+
+def _largest(values: Floats, frame: Sequence[int], inside: Window, area: float) -> Mask:
+    """Mark the largest values of a window, (h, w), in the frame; of equals the first."""
     chosen = np.zeros(values.size, bool)
-    chosen[np.argsort(-values.ravel(), kind="stable")[:count]] = True
-    mask = np.zeros(tuple(frame), bool)
-    mask[inside.top : inside.bottom, inside.left : inside.right] = chosen.reshape(values.shape)
-    return mask
+    chosen[np.argsort(-values.ravel(), kind="stable")[: max(1, round(area * values.size))]] = True
+    return _in_frame(chosen.reshape(values.shape), inside, frame)
+
+
+def _in_frame(mask: Mask, inside: Window, frame: Sequence[int]) -> Mask:
+    """Return a window's mask (h, w) in the whole frame (H, W)."""
+    whole: Mask = recut(mask, inside, Window(0, 0, frame[0], frame[1]))
+    return whole

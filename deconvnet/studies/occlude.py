@@ -1,76 +1,42 @@
 """Occlusion (Zeiler & Fergus 2014, 4.2, Fig. 7): a square slides over the picture; what becomes of a map, and of the class?
 
-The paper does not tell the square's size, stride or grey. Here: 27 pixels in steps of 7 at 224 (a reproduction's choice), in
-proportion for other sizes, filled with the mean that the preprocessing subtracts. Squares lie wholly inside the picture; the
-last of a row and of a column is flush with the edge, so that all pixels are covered, and each position is computed once.
+The paper does not give the square's size, stride or grey. Here they are 27 pixels in steps of 7 where the short side is 224 (a
+reproduction's choice), in proportion for other sizes, filled with the mean that the preprocessing subtracts. Squares lie wholly
+inside the picture; the last of a row and of a column is flush with the edge, so that every pixel is covered, and each position
+is computed once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..choices import Tone
+from ..choices import STRONGEST_BY, StrongestBy
+from ..crops import cut_window, shown_window
 from ..errors import OptionError, check_option
 from ..inputs import PictureInput, PictureInputs, as_batch, as_list, only_picture, source_names
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY, as_maps, check_unit, default_layer
+from ..projection import PROGRESS_DELAY, as_maps, check_unit
 from ..recording import Recording
-from ..render.tone import apply_tone
 from ..units import Unit
-from .forward import Forward, fill_colour, seen_pixels, strongest
-from .result import (
-    PIXELS,
-    add_footer,
-    class_shares,
-    cut_window,
-    new_figure,
-    read_label,
-    settings_of,
-    shown_window,
-)
+from .arrays import Floats, Integers
+from .classes import class_number, class_probabilities
+from .fill import Fill, fill_colour
+from .forward import Forward, choose_layer, layer_maps, map_maxima, shown_pixels
+from .occlude_result import Occlusion, OtherPicture
+from .settings import study_settings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["Occlusion", "OtherPicture", "run", "square_starts"]
 
-#: The square and the stride in a picture whose short side is 224 pixels.
-SQUARE, STRIDE, AT = 27, 7, 224
-
-
-@dataclass(frozen=True)
-class OtherPicture:
-    """The strongest unit of the same map in another picture."""
-
-    source: str
-    activation: float
-    pixels: np.ndarray[Any, Any] = field(metadata=PIXELS)  # (h, w, 3) uint8: the patch in the unit's window
-    projection: np.ndarray[Any, Any] = field(metadata=PIXELS)  # (C, h, w) in the same window
-
-
-@dataclass(frozen=True)
-class Occlusion:
-    """What occluding each place does. P rows and Q columns of positions; `tops` and `lefts` are the squares' corners."""
-
-    picture: np.ndarray[Any, Any] = field(metadata=PIXELS)  # (H, W, 3) uint8: what the net saw
-    tops: np.ndarray[Any, Any]  # (P,) pixels
-    lefts: np.ndarray[Any, Any]  # (Q,) pixels
-    totals: np.ndarray[Any, Any]  # (P, Q): the map's total activation with the square there
-    shares: np.ndarray[Any, Any] | None  # (P, Q): P(class); None where the net is no classifier
-    answers: np.ndarray[Any, Any] | None  # (P, Q): the likeliest class
-    total: float  # of the whole picture
-    share: float | None
-    projection: np.ndarray[Any, Any] = field(metadata=PIXELS)  # (C, H, W): the map of the whole picture, signed
-    window: np.ndarray[Any, Any]  # top, left, height, width of the pixels that the map's strongest unit sees
-    others: tuple[OtherPicture, ...]
-    names: dict[str, str]  # of the classes in `answers` and of the label, by number
-    settings: dict[str, Any]
+#: The square and the stride, in pixels, of a picture whose short side is `SHORT_SIDE` pixels.
+SQUARE, STRIDE, SHORT_SIDE = 27, 7, 224
+OTHERS_SHOWN = 3
 
 
 def run(
@@ -79,73 +45,115 @@ def run(
     *,
     layer: str | None = None,
     channel: int | None = None,
-    strongest_by: str = "total",
+    strongest_by: StrongestBy = "total",
     label: int | str | None = None,
     square: int | None = None,
     stride: int | None = None,
-    fill: str | Sequence[float] = "mean",
+    fill: Fill = "mean",
     others: PictureInputs = (),
     batch: int | None = None,
 ) -> Occlusion:
-    """Slide a square over a picture, and watch one map and one class.
+    """Slide a square over a picture, and measure one map and one class at each position (Zeiler & Fergus 2014, 4.2).
 
-    `layer`: by default the last rectified one with maps; `channel`: by default the strongest of the whole picture, by its
-    "total" activation or its "max". `label`: a class's number or name, by default what the net says. `square`, `stride`:
-    pixels. `fill`: "mean", "picture", "black", "white", or a colour, 0..1. `others`: pictures in which the same map's
-    strongest units are looked for, to be shown beside it; the picture itself is passed over. `batch`: squares a forward pass.
+    Args:
+        net: the net to study.
+        picture: a path, a PIL picture, a drawing, or an image (1, C, H, W) as the net expects it.
+        layer: the map's layer; by default the last rectified one with maps.
+        channel: the map; by default the strongest of the whole picture.
+        strongest_by: what makes a map the strongest: its "total" activation, or its "max".
+        label: the class, by number or name; by default the one that is the most probable to the net.
+        square: the square's side in pixels; by default 27 where the short side is 224, in proportion for other sizes.
+        stride: how many pixels lie between positions; by default 7 where the short side is 224, in proportion.
+        fill: what stands in the square: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
+        others: pictures whose strongest units in the same map are shown beside it; the picture itself is passed over.
+        batch: squares per forward pass; by default as many as the size of the maps allows.
+
+    Returns:
+        The map's total activation and the class's probability for each position, P rows and Q columns of them.
+
+    Raises:
+        PictureError: there is not exactly one picture, or it cannot be opened.
+        UnknownLayerError: the net has no such layer.
+        UnitError: the layer has no such channel.
+        OptionError: another option's value is not possible.
 
         >>> occlude.run(net, "dog.jpg", square=27, stride=7).shares.shape
         (11, 11)
     """
-    check_option("strongest_by", strongest_by, ("total", "max"))
+    check_option("strongest_by", strongest_by, STRONGEST_BY)
     if batch is not None and batch < 1:
-        raise OptionError(f"batch cannot be {batch}: it is squares a forward pass, 1 or more.")
+        raise OptionError(f"batch cannot be {batch}: it is squares per forward pass, 1 or more.")
     picture = only_picture(picture)
     recording = net.record(as_batch(net, picture), stop=False)
-    layer = layer or default_layer(recording)
-    maps = as_maps(recording.kept_activations(layer), recording.layout(layer), layer)[0].float().cpu()
-    channel = int(_strength(maps, strongest_by).argmax()) if channel is None else channel
-    check_unit(Unit(layer, channel), maps.shape)
-    height, width = recording.images.shape[2:]
-    square, stride = _sizes(square, stride, height, width)
-    tops, lefts = positions(height, square, stride), positions(width, square, stride)
-    before = class_shares(recording.output)
-    number = None if before is None else _label(net, before, label)
-    colour = fill_colour(net, recording.images[0], fill)
-    totals, shares, answers = _slide(net, recording, layer, channel, number, (tops, lefts, square, colour), batch)
-    seen = set() if answers is None or number is None else {number, *np.unique(answers).tolist()}
-    projection = net.project(recording, layer, channels=[channel])
-    settings = settings_of(net, "occlude", picture=source_names(picture)[0], layer=layer, channel=channel, label=number)
+    layer, maps = choose_layer(recording, layer)
+    values = maps[0].float().cpu()
+    channel = int(_strengths(values, strongest_by).argmax()) if channel is None else channel
+    check_unit(Unit(layer, channel), values.shape)
+    squares = _place_squares(net, recording.images[0], square, stride, fill)
+    probabilities = class_probabilities(recording.output)
+    number = None if probabilities is None else _label_number(net, probabilities, label)
+    totals, shares, answers = _slide(net, recording, Unit(layer, channel), number, squares, batch)
+    numbers = set() if answers is None or number is None else {number, *np.unique(answers).tolist()}
     return Occlusion(
-        picture=seen_pixels(net, recording.images[0]),
-        tops=tops,
-        lefts=lefts,
+        picture=shown_pixels(net, recording.images[0]),
+        tops=squares.tops,
+        lefts=squares.lefts,
         totals=totals,
         shares=shares,
         answers=answers,
-        total=float(maps[channel].sum()),
-        share=None if before is None or number is None else float(before[0, number]),
+        total=float(values[channel].sum()),
+        share=None if probabilities is None or number is None else float(probabilities[0, number]),
         projection=net.project(recording, layer, channels=[channel], unit="map").pixels[0].numpy(),
-        window=np.array(projection.windows[0].to_list()),
-        others=_others(net, recording, layer, channel, others),
-        names={str(one): net.loaded.class_name(one) for one in sorted(seen)},
-        settings=settings | {"square": square, "stride": stride, "fill": fill, "strongest_by": strongest_by},
+        window=np.array(net.project(recording, layer, channels=[channel]).windows[0].to_list()),
+        others=_other_pictures(net, recording, Unit(layer, channel), others),
+        names={str(class_): net.loaded.class_name(class_) for class_ in sorted(numbers)},
+        settings=study_settings(
+            net,
+            "occlude",
+            picture=source_names(picture)[0],
+            layer=layer,
+            channel=channel,
+            label=number,
+            square=squares.side,
+            stride=squares.stride,
+            fill=fill,
+            strongest_by=strongest_by,
+        ),
     )
 
 
-def positions(length: int, square: int, stride: int) -> np.ndarray[Any, Any]:
+def square_starts(length: int, square: int, stride: int) -> Integers:
     """Return where squares begin along a side of `length` pixels: every `stride`, and once flush with its end.
 
-    >>> positions(10, square=4, stride=4)
+    >>> square_starts(10, square=4, stride=4)
     array([0, 4, 6])
     """
     return np.unique([*range(0, length - square, stride), length - square])
 
 
-def _sizes(square: int | None, stride: int | None, height: int, width: int) -> tuple[int, int]:
+@dataclass(frozen=True, eq=False)
+class _Squares:
+    """The squares that cover a picture: where they begin, P rows and Q columns of them, and what stands in them."""
+
+    tops: Integers  # (P,)
+    lefts: Integers  # (Q,)
+    side: int
+    stride: int
+    colour: Tensor  # (C, 1, 1)
+
+
+def _place_squares(net: DeconvNet, image: Tensor, square: int | None, stride: int | None, fill: Fill) -> _Squares:
+    height, width = image.shape[1:]
+    side, stride = _default_sizes(square, stride, height, width)
+    colour = fill_colour(net, image, fill)
+    return _Squares(square_starts(height, side, stride), square_starts(width, side, stride), side, stride, colour)
+
+
+def _default_sizes(square: int | None, stride: int | None, height: int, width: int) -> tuple[int, int]:
+    """Return the square's side and the stride, those that are not given in proportion to the short side."""
     short = min(height, width)
-    square = max(1, round(SQUARE * short / AT)) if square is None else square
-    stride = max(1, round(STRIDE * short / AT)) if stride is None else stride
+    square = max(1, round(SQUARE * short / SHORT_SIDE)) if square is None else square
+    stride = max(1, round(STRIDE * short / SHORT_SIDE)) if stride is None else stride
     if not 1 <= square <= short:
         raise OptionError(f"square cannot be {square}: it is pixels, 1 to {short}, the picture's short side.")
     if stride < 1:
@@ -153,175 +161,83 @@ def _sizes(square: int | None, stride: int | None, height: int, width: int) -> t
     return square, stride
 
 
-def _strength(maps: Tensor, by: str) -> Tensor:
+def _strengths(maps: Tensor, by: StrongestBy) -> Tensor:
     return maps.sum((1, 2)) if by == "total" else maps.amax((1, 2))
 
 
-def _label(net: DeconvNet, shares: Tensor, label: int | str | None) -> int:
-    return int(shares[0].argmax()) if label is None else read_label(net, label, shares.shape[1])
+def _label_number(net: DeconvNet, probabilities: Tensor, label: int | str | None) -> int:
+    return int(probabilities[0].argmax()) if label is None else class_number(net, label, probabilities.shape[1])
 
 
 def _slide(
-    net: DeconvNet, recording: Recording, layer: str, channel: int, label: int | None, squares: Any, batch: int | None
-) -> tuple[np.ndarray[Any, Any], Any, Any]:
-    """Run every position through the net, and keep three numbers of each."""
-    tops, lefts, square, colour = squares
-    layout, forward = recording.layout(layer), Forward(net, [layer], recording)
+    net: DeconvNet, recording: Recording, unit: Unit, label: int | None, squares: _Squares, batch: int | None
+) -> tuple[Floats, Floats | None, Integers | None]:
+    """Run every position through the net: the totals, the label's probabilities, the most probable classes, (P, Q) each."""
+    layout, forward = recording.layout(unit.layer), Forward(net, [unit.layer], recording)
     size = batch or forward.batch
-    places = [(int(top), int(left)) for top in tops for left in lefts]
+    corners = [(int(top), int(left)) for top in squares.tops for left in squares.lefts]
     totals: list[Tensor] = []
     shares: list[Tensor] = []
-    answers: list[Tensor] = []
+    classes: list[Tensor] = []
 
-    def total(name: str, activations: Tensor) -> Tensor:
-        return as_maps(activations, layout, name)[:, channel].sum((1, 2), dtype=torch.float32).cpu()
+    def total(layer: str, activations: Tensor) -> Tensor:
+        return as_maps(activations, layout, layer)[:, unit.channel].sum((1, 2), dtype=torch.float32).cpu()
 
     image = recording.images.contiguous(memory_format=forward.order)
-    with tqdm(total=len(places), desc="occluding", unit="square", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
-        for first in range(0, len(places), size):
-            some = places[first : first + size]
-            images = image.repeat(len(some), 1, 1, 1)
-            for number, (top, left) in enumerate(some):
-                images[number, :, top : top + square, left : left + square] = colour
-            output, found = forward(images, total)
-            totals.append(found[layer])
-            likely = class_shares(output)
-            if likely is not None and label is not None:
-                shares.append(likely[:, label])
-                answers.append(likely.argmax(1))
-            bar.update(len(some))
-    shape = (len(tops), len(lefts))
-    if not shares:
-        return torch.cat(totals).view(shape).numpy(), None, None
-    return tuple(torch.cat(part).view(shape).numpy() for part in (totals, shares, answers))  # type: ignore[return-value]
+    with tqdm(total=len(corners), desc="occluding", unit="square", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
+        for first in range(0, len(corners), size):
+            images = _covered(image, squares, corners[first : first + size])
+            output, sums = forward(images, total)
+            totals.append(sums[unit.layer])
+            probabilities = class_probabilities(output)
+            if probabilities is not None and label is not None:
+                shares.append(probabilities[:, label])
+                classes.append(probabilities.argmax(1))
+            bar.update(len(images))
+    shape = len(squares.tops), len(squares.lefts)
+    grids: list[Any] = [torch.cat(parts).view(shape).numpy() if parts else None for parts in (totals, shares, classes)]
+    return grids[0], grids[1], grids[2]
 
 
-def _others(
-    net: DeconvNet, recording: Recording, layer: str, channel: int, others: PictureInputs, count: int = 3
-) -> tuple[OtherPicture, ...]:
+def _covered(image: Tensor, squares: _Squares, corners: Sequence[tuple[int, int]]) -> Tensor:
+    """Return copies of an image (1, C, H, W), each with a square at one of the corners."""
+    images = image.repeat(len(corners), 1, 1, 1)
+    for number, (top, left) in enumerate(corners):
+        images[number, :, top : top + squares.side, left : left + squares.side] = squares.colour
+    return images
+
+
+def _other_pictures(net: DeconvNet, recording: Recording, unit: Unit, others: PictureInputs) -> tuple[OtherPicture, ...]:
     """Find the map's strongest units in other pictures, and project them; the occluded one itself is left out."""
     if isinstance(others, Sequence) and not others:
         return ()
     pictures = as_list(others)
     images, sources = as_batch(net, pictures), source_names(pictures)
-    values, places = strongest(net, images, recording, [layer])[layer]
-    values[(images == recording.images.to(images)).flatten(1).all(1).numpy(force=True)] = 0
-    best = [int(number) for number in np.argsort(-values[:, channel], kind="stable")[:count]]
-    width = as_maps(recording.kept_activations(layer), recording.layout(layer), layer).shape[3]
-    found = []
-    for number in (number for number in best if values[number, channel] > 0):
-        one = net.record(images[number : number + 1], layers=[layer])
-        unit = (channel, *divmod(int(places[number, channel]), width))
-        projection = net.project(one, layer, units=[unit])
-        window = shown_window(projection.windows[0], projection.frame)
-        seen = np.moveaxis(seen_pixels(net, one.images[0]), 2, 0)
-        found.append(
-            OtherPicture(
-                sources[number],
-                float(values[number, channel]),
-                pixels=np.moveaxis(cut_window(seen, window, beyond=255), 0, 2),
-                projection=cut_window(projection.pixels[0].numpy(), window),
-            )
+    maxima, positions = map_maxima(net, images, recording, [unit.layer])[unit.layer]
+    maxima[(images == recording.images.to(images)).flatten(1).all(1).numpy(force=True)] = 0
+    strongest = [int(number) for number in np.argsort(-maxima[:, unit.channel], kind="stable")[:OTHERS_SHOWN]]
+    width = layer_maps(recording, unit.layer).shape[3]
+    return tuple(
+        _other_picture(
+            net,
+            images[number : number + 1],
+            Unit(unit.layer, unit.channel, *divmod(int(positions[number, unit.channel]), width)),
+            sources[number],
+            float(maxima[number, unit.channel]),
         )
-    return tuple(found)
-
-
-def plot(result: Occlusion, *, tone: Tone = "symmetric") -> Figure:
-    """Draw the paper's row: the picture, the map's total activation, its projection, P(class), and the likeliest class."""
-    panels, settings = 3 if result.shares is None else 5, result.settings
-    heights = [3.1, 0.42, 1.9] if result.others else [3.1, 0.42]
-    figure = new_figure(3.1 * panels, sum(heights) + 1.1)
-    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    axes: Any = grid[0].subgridspec(1, panels).subplots()
-    keys: Any = grid[1].subgridspec(1, panels).subplots()  # below each panel: what its colours mean
-    for one, key in zip(axes, keys, strict=True):
-        one.set(xticks=[], yticks=[])
-        key.set_axis_off()
-    _draw_picture(axes[0], result)
-    map_name = f"{settings['layer']}, channel {settings['channel']}"
-    _draw_map(axes[1], keys[1], result, result.totals, f"total activation of\n{map_name} (whole: {result.total:.4g})")
-    axes[2].imshow(apply_tone([result.projection], tone)[0])
-    axes[2].set_title(f"projection of\n{map_name}", fontsize=9)
-    axes[2].add_patch(_square(result))
-    if result.shares is not None:
-        name = result.names[str(settings["label"])]
-        _draw_map(axes[3], keys[3], result, result.shares, f"P({name})\n(whole: {result.share:.1%})", most=1)
-        _draw_answers(axes[4], keys[4], result)
-    if result.others:
-        _draw_others(grid[2].subgridspec(1, 2 * len(result.others)).subplots(), result, tone)
-    step = f"square {settings['square']} px, stride {settings['stride']} px, fill {_fill_text(settings['fill'])}"
-    add_footer(figure, settings, step)
-    return figure
-
-
-def _fill_text(fill: Any) -> str:
-    return fill if isinstance(fill, str) else ",".join(f"{part:g}" for part in fill)
-
-
-def _square(result: Occlusion) -> Any:
-    """Return the square where it took most of the map away."""
-    from matplotlib.patches import Rectangle
-
-    row, col = np.unravel_index(result.totals.argmin(), result.totals.shape)
-    side = result.settings["square"]
-    return Rectangle(
-        (result.lefts[col] - 0.5, result.tops[row] - 0.5), side, side, fill=False, edgecolor="black", linewidth=1.5
+        for number in strongest
+        if maxima[number, unit.channel] > 0
     )
 
 
-def _draw_picture(axes: Any, result: Occlusion) -> None:
-    axes.imshow(result.picture)
-    square = _square(result)
-    square.set(fill=True, facecolor="0.5")
-    axes.add_patch(square)
-    axes.set_title("picture, with the square where\nit takes most from the map", fontsize=9)
-
-
-def _edges(starts: np.ndarray[Any, Any], square: int, length: int) -> np.ndarray[Any, Any]:
-    """Return where one position's cell ends and the next begins: half-way between centres; the outer ones reach the edge."""
-    centres = starts + square / 2 - 0.5
-    return np.concatenate([[-0.5], (centres[1:] + centres[:-1]) / 2, [length - 0.5]])
-
-
-def _cells(axes: Any, result: Occlusion, values: Any, **how: Any) -> Any:
-    height, width = result.picture.shape[:2]
-    side = result.settings["square"]
-    mesh = axes.pcolormesh(_edges(result.lefts, side, width), _edges(result.tops, side, height), values, **how)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
-    return mesh
-
-
-def _draw_map(axes: Any, key: Any, result: Occlusion, values: Any, title: str, most: float | None = None) -> None:
-    mesh = _cells(axes, result, values, cmap="viridis", vmin=0 if most else None, vmax=most)
-    axes.set_title(title, fontsize=9)
-    inner = key.inset_axes((0.1, 0.6, 0.8, 0.35))
-    axes.figure.colorbar(mesh, cax=inner, orientation="horizontal").ax.tick_params(labelsize=7)
-
-
-def _draw_answers(axes: Any, key: Any, result: Occlusion, most: int = 6) -> None:
-    """Draw the likeliest class of each position; the rarest share one grey."""
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    answers: Any = result.answers
-    order = [number for number, _ in Counter(answers.ravel().tolist()).most_common()]
-    named = order[:most] if len(order) <= most else order[: most - 1]
-    colours = [*(f"C{at}" for at in range(len(named))), "0.7"]
-    places = {number: at for at, number in enumerate(named)}
-    indices = [[places.get(number, len(named)) for number in row] for row in answers.tolist()]
-    _cells(axes, result, indices, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
-    axes.set_title("likeliest class\n", fontsize=9)
-    keys = [Patch(color=colour, label=result.names[str(number)]) for number, colour in zip(named, colours, strict=False)]
-    keys += [Patch(color="0.7", label=f"{len(order) - len(named)} others")] if len(order) > len(named) else []
-    key.legend(handles=keys, fontsize=7, loc="upper center", ncols=3, frameon=False, borderpad=0)
-
-
-def _draw_others(axes: Any, result: Occlusion, tone: Tone) -> None:
-    """Draw the map's strongest units in other pictures: patch and projection, side by side."""
-    tones = apply_tone([other.projection for other in result.others], tone)
-    for number, (other, toned) in enumerate(zip(result.others, tones, strict=True)):
-        for one, shown in zip(axes[2 * number : 2 * number + 2], (other.pixels, toned), strict=True):
-            one.imshow(shown)
-            one.set(xticks=[], yticks=[])
-        axes[2 * number].set_title(f"same map in {other.source[-22:]}", fontsize=7)
-        axes[2 * number + 1].set_title(f"activation {other.activation:.4g}", fontsize=7)
+def _other_picture(net: DeconvNet, image: Tensor, unit: Unit, source: str, activation: float) -> OtherPicture:
+    recording = net.record(image, layers=[unit.layer])
+    projection = net.project(recording, unit.layer, units=[unit])
+    window = shown_window(projection.windows[0], projection.frame[1:])
+    pixels = np.moveaxis(shown_pixels(net, recording.images[0]), 2, 0)
+    return OtherPicture(
+        source,
+        activation,
+        pixels=np.moveaxis(cut_window(pixels, window, fill=255), 0, 2),
+        projection=cut_window(projection.pixels[0].numpy(), window),
+    )

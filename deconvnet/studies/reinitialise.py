@@ -1,8 +1,8 @@
 """A copy of a model with some of its weights made random, block by block.
 
-Every parameter gets normal numbers of its own mean absolute size: mean 0, the deviation of the trained values, cut off at two
-deviations (Adebayo et al. 2018 take truncated normals of one fixed deviation; with each layer's own, signals neither die nor
-explode). Norms keep their values, in random order: their variances must stay positive. The model passed in stays as it is.
+Every parameter gets normal numbers with mean 0 and the standard deviation of its trained values, cut off at two deviations
+(Adebayo et al. 2018 take truncated normals of one fixed deviation; with each layer's own, signals neither die nor explode).
+Norms keep their values, in random order: their variances must stay positive. The model passed in stays as it is.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ from torch import Tensor, nn
 
 from ..models.seeding import seeded
 from ..recording import Recording
-from .result import FILTERS
+from .layers import FILTERS
 
-MANY = 12  # layers with filters: from more than that on, they are taken together by block
-LIMIT = 2.0  # deviations
+MOST_SINGLE_LAYERS = 12  # layers with filters: where there are more, they are taken together by block
+LIMIT = 2.0  # standard deviations
 
 
 def weight_blocks(recording: Recording, layer: str) -> list[tuple[str, list[str]]]:
-    """Return the blocks of layers with weights that a signal from `layer` meets, top first: (name, module paths).
+    """Return the blocks of layers with weights that a signal from a layer meets.
 
     A block is a layer with filters and the norms behind it; in nets of more than twelve such layers, all that share the first
     two parts of their path: `layer3.1`, `features.5`. Blocks above `layer` are left out: nothing of them enters its projection.
+
+    Args:
+        recording: of the whole net.
+        layer: where the signal starts.
+
+    Returns:
+        The blocks from the top down: (name, module paths).
     """
     tape, places = recording.tape, recording.places()
     met = {call.layer for call in tape.down_from(recording.value(layer))}
@@ -36,38 +43,41 @@ def weight_blocks(recording: Recording, layer: str) -> list[tuple[str, list[str]
     name = ""
     for path in paths:
         if path in filters or not name:
-            name = path if len(filters) <= MANY else ".".join(path.split(".")[:2])
+            name = path if len(filters) <= MOST_SINGLE_LAYERS else ".".join(path.split(".")[:2])
         blocks.setdefault(name, []).append(path)
     return list(blocks.items())[::-1]
 
 
-def blocks_above(recording: Recording, layer: str, blocks: Sequence[tuple[str, list[str]]]) -> list[str]:
-    """Return the layers with filters that stand above `layer`: making them random changes nothing of its projections."""
+def layers_above(recording: Recording, blocks: Sequence[tuple[str, list[str]]]) -> list[str]:
+    """Return the layers with filters that are in none of the blocks: making them random changes no projection from below."""
     inside = {path for _, paths in blocks for path in paths}
     modules = dict(recording.model.named_modules())
     return [path for path in recording.places() if isinstance(modules.get(path), FILTERS) and path not in inside]
 
 
 def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Module:
-    """Return a copy of a model in which the weights and biases of these modules are random."""
-    made = copy.deepcopy(model)
-    modules = dict(made.named_modules())
+    """Return a copy of a model in which the weights and biases of some modules are random.
+
+    Args:
+        model: the model, which stays as it is.
+        paths: the modules, by their paths in the model.
+        seed: of the random numbers; the same seed gives the same weights.
+    """
+    changed = copy.deepcopy(model)
+    modules = dict(changed.named_modules())
     with seeded(seed), torch.no_grad():
         for path in paths:
             module = modules[path]
-            own = [
-                *module.parameters(recurse=False),
-                *(one for one in module.buffers(recurse=False) if one.is_floating_point()),
-            ]
-            for tensor in own:
+            buffers = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
+            for tensor in (*module.parameters(recurse=False), *buffers):
                 tensor.copy_(_random(tensor) if isinstance(module, FILTERS) else _shuffled(tensor))
-    return made
+    return changed
 
 
 def _random(tensor: Tensor) -> Tensor:
     deviation = float(tensor.float().std()) if tensor.numel() > 1 else float(tensor.abs())
-    drawn = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT)
-    return (deviation * drawn).to(tensor)
+    numbers = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT)
+    return (deviation * numbers).to(tensor)
 
 
 def _shuffled(tensor: Tensor) -> Tensor:

@@ -1,84 +1,118 @@
-"""How alike are projections of different channels at one place? If a projection told of its channel, hardly.
+"""How alike are the projections of different channels at one position? If a projection told of its channel, hardly.
 
-Mahendran & Vedaldi 2016 found the pictures to depend little on the unit that they start from. Here the strongest channels at
-one place of a layer are projected, and each pair is compared, by each rule. Beside it stands the same for the filters alone
-(`FFF`), the mirrored net without anything of this picture.
+Mahendran & Vedaldi 2016 found that the pictures depend little on the unit that they start from. Here the strongest channels at
+one position of a layer are projected, and each pair is compared, by each rule. The filters alone (`FFF`), the mirrored net
+without anything of this picture, are measured for comparison.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..choices import RuleName
 from ..net import DeconvNet
 from ..projection import choose_units
 from ..recording import Recording
-from .result import PIXELS
-from .similarity import correlation, cosine, magnitude, pair_mean, table
+from ..results import PIXELS, json_key
+from ..units import Unit
+from .arrays import Floats, Integers
+from .similarity import compare_pairs, correlation, cosine, magnitude, pair_mean
 
-Values = npt.NDArray[Any]
-
-RULES = ("deconvnet", "guided", "gradient", "FFF")
+RULES: tuple[RuleName, ...] = ("deconvnet", "guided", "gradient", "FFF")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selectivity:
-    """K channels at the busiest place of a layer in each of N pictures; the mean over pairs of channels."""
+    """How alike the projections of K channels at the busiest position of a layer are, in each of N pictures.
+
+    Attributes:
+        layer: the layer.
+        rules: (R,): the rules, the filters alone last.
+        positions: (N,): row and column of the position in each picture (in files: places).
+        channels: (N, K): the strongest channels there; -1 where fewer fire.
+        cosine: (N, R): the cosine of signed values, the mean over pairs of channels.
+        correlation: (N, R): the correlation of magnitudes, the mean over pairs of channels.
+        pairs: (K, K): the correlation of magnitudes of each pair, by the deconvnet in the first picture.
+        pixels: (K, C, h, w), signed: the deconvnet's projections in the first picture.
+    """
 
     layer: str
     rules: tuple[str, ...]
-    places: tuple[tuple[int, int], ...]  # (N): row and column
-    channels: Values  # (N, K)
-    cosine: Values  # (N, rules): of signed values
-    correlation: Values  # (N, rules): of magnitudes
-    pairs: Values  # (K, K): the correlation of magnitudes of each pair, deconvnet, first picture
-    pixels: Values = field(metadata=PIXELS)  # (K, C, h, w): the deconvnet's projections, first picture
+    positions: tuple[tuple[int, int], ...] = field(metadata=json_key("places"))
+    channels: Integers
+    cosine: Floats
+    correlation: Floats
+    pairs: Floats
+    pixels: Floats = field(metadata=PIXELS)
 
 
 def measure_selectivity(net: DeconvNet, recording: Recording, layer: str, maps: Tensor, top: int) -> Selectivity:
-    """Compare the projections of the `top` strongest channels at one place, in each picture; maps: (N, C', H', W').
+    """Compare the projections of the strongest channels at one position, in each picture.
 
-    The place is the busiest: where the activations of all channels add up to most.
+    Args:
+        net: the net.
+        recording: of N pictures.
+        layer: the layer.
+        maps: its maps, (N, C', H', W').
+        top: how many channels to compare, 2 or more.
+
+    Returns:
+        The means over pairs of channels. The position is the busiest: where the activations of all channels add up to most.
     """
-    places, channels, cosines, correlations = [], [], [], []
-    first: tuple[Values, Values] | None = None
-    for image, own in enumerate(maps):
-        row, col = busiest(own)
-        firing = int((own[:, row, col] > 0).sum())
-        units = choose_units(own, layer, top=max(2, min(top, firing)), unit=(row, col), image=image)
-        made = [np.stack([crop.float().numpy() for crop in _crops(net, recording, layer, units, rule)]) for rule in RULES]
-        tables = [table(list(magnitude(one)), correlation) for one in made]
-        cosines.append([pair_mean(table(list(one), cosine)) for one in made])
-        correlations.append([pair_mean(one) for one in tables])
-        places.append((row, col))
-        channels.append([unit.channel for unit in units] + [-1] * (top - len(units)))
-        first = first or (tables[0], made[0])
-    assert first is not None  # a recording has an image, at least
+    pictures = [_compare_channels(net, recording, layer, maps, image, top) for image in range(len(maps))]
     return Selectivity(
         layer=layer,
         rules=RULES,
-        places=tuple(places),
-        channels=np.array(channels),
-        cosine=np.array(cosines),
-        correlation=np.array(correlations),
-        pairs=first[0],
-        pixels=first[1],
+        positions=tuple(picture.position for picture in pictures),
+        channels=np.array([picture.channels + [-1] * (top - len(picture.channels)) for picture in pictures]),
+        cosine=np.array([picture.cosines for picture in pictures]),
+        correlation=np.array([picture.correlations for picture in pictures]),
+        pairs=pictures[0].pairs,
+        pixels=pictures[0].pixels,
     )
 
 
-def busiest(maps: Tensor) -> tuple[int, int]:
+def busiest_position(maps: Tensor) -> tuple[int, int]:
     """Return the row and column where a layer's positive activations, (C', H', W'), add up to most."""
     total = maps.clamp(min=0).sum(0)
     row, col = divmod(int(torch.argmax(total)), total.shape[1])
     return row, col
 
 
-def _crops(net: DeconvNet, recording: Recording, layer: str, units: Sequence[Any], rule: str) -> list[Tensor]:
-    """Project units, each started by 1: their size is of no interest, their sign neither."""
-    return net.project(recording, layer, units=units, rule=rule, start="one").crops()
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """What is measured in one picture."""
+
+    position: tuple[int, int]
+    channels: list[int]
+    cosines: list[float]  # by each rule
+    correlations: list[float]
+    pairs: Floats  # of the deconvnet
+    pixels: Floats
+
+
+def _compare_channels(net: DeconvNet, recording: Recording, layer: str, maps: Tensor, image: int, top: int) -> _Comparison:
+    row, col = busiest_position(maps[image])
+    firing = int((maps[image, :, row, col] > 0).sum())
+    units = choose_units(maps[image], layer, top=max(2, min(top, firing)), unit=(row, col), image=image)
+    crops = [_project(net, recording, layer, units, rule) for rule in RULES]
+    pairs = [compare_pairs(list(magnitude(pixels)), correlation) for pixels in crops]
+    return _Comparison(
+        position=(row, col),
+        channels=[unit.channel for unit in units],
+        cosines=[pair_mean(compare_pairs(list(pixels), cosine)) for pixels in crops],
+        correlations=[pair_mean(values) for values in pairs],
+        pairs=pairs[0],
+        pixels=crops[0],
+    )
+
+
+def _project(net: DeconvNet, recording: Recording, layer: str, units: Sequence[Unit], rule: RuleName) -> Floats:
+    """Project units, (K, C, h, w), each started by 1: their sizes do not matter, nor do their signs."""
+    crops = net.project(recording, layer, units=units, rule=rule, start="one").crops()
+    return np.stack([crop.float().numpy() for crop in crops])

@@ -1,4 +1,4 @@
-"""How alike two projections are: cosine and correlation here, rank correlation, SSIM and HOG by scipy and scikit-image.
+"""How alike two projections are: cosine and correlation here, rank correlation, SSIM and HOG by SciPy and scikit-image.
 
 Signed measures take all values (C, H, W) as they are. Unsigned ones take the `magnitude`, (H, W): the largest |x| over
 channels, as Simonyan et al. 2014 draw it.
@@ -6,100 +6,102 @@ channels, as Simonyan et al. 2014 draw it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ..optional import require
-
-Values = npt.NDArray[Any]
+from .arrays import Floats
 
 MEASURES = ("rank", "signed rank", "ssim", "hog")
+SSIM_WINDOW = 5  # pixels, as in Adebayo et al. 2018
+HOG_CELL = 16  # pixels, as in Adebayo et al. 2018; smaller in small maps
 
 
-def magnitude(pixels: Values) -> Values:
+def magnitude(pixels: Floats) -> Floats:
     """Return the largest |x| over channels: (..., C, H, W) -> (..., H, W)."""
-    return np.abs(pixels).max(axis=-3)
+    largest: Floats = np.abs(pixels).max(axis=-3)
+    return largest
 
 
-def cosine(one: Values, other: Values) -> float:
-    """Return the cosine between two arrays of one shape, -1..1; NaN where one holds nothing but zeros."""
-    one, other = one.ravel().astype(float), other.ravel().astype(float)
-    size = np.linalg.norm(one) * np.linalg.norm(other)
-    return float(one @ other / size) if size else float("nan")
+def cosine(first: Floats, second: Floats) -> float:
+    """Return the cosine between two arrays of one shape, -1..1; NaN where one of them is zero everywhere."""
+    first, second = first.ravel().astype(float), second.ravel().astype(float)
+    lengths = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / lengths) if lengths else float("nan")
 
 
-def correlation(one: Values, other: Values) -> float:
-    """Return the (Pearson) correlation of two arrays of one shape, -1..1; NaN where one is the same all over."""
-    return cosine(one - one.mean(dtype=float), other - other.mean(dtype=float))
+def correlation(first: Floats, second: Floats) -> float:
+    """Return the (Pearson) correlation of two arrays of one shape, -1..1; NaN where one of them is constant."""
+    return cosine(first - first.mean(dtype=float), second - second.mean(dtype=float))
 
 
-def table(parts: Sequence[Values], measure: Any) -> Values:
-    """Return a measure of every pair, (K, K); it must be symmetric."""
-    made = np.ones((len(parts), len(parts)))
-    for row, one in enumerate(parts):
-        for col in range(row + 1):
-            made[row, col] = made[col, row] = measure(one, parts[col])
-    return made
+def compare_pairs(arrays: Sequence[Floats], measure: Callable[[Floats, Floats], float]) -> Floats:
+    """Return a symmetric measure of each pair of K arrays, (K, K), each with itself included."""
+    values = np.ones((len(arrays), len(arrays)))
+    for row, first in enumerate(arrays):
+        for col, second in enumerate(arrays[: row + 1]):
+            values[row, col] = values[col, row] = measure(first, second)
+    return values
 
 
-def pair_mean(table: Values) -> float:
-    """Return the mean over pairs of different ones, of a symmetric table (K, K)."""
-    return float(mean_known(table[np.triu_indices(len(table), 1)], 0))
+def pair_mean(values: Floats) -> float:
+    """Return the mean over pairs of different arrays, of what `compare_pairs` returns, NaN left out."""
+    return float(mean_known(values[np.triu_indices(len(values), 1)], 0))
 
 
-def mean_known(values: Values, axis: int) -> Values:
-    """Return the mean along an axis, NaN left out; NaN where nothing else is there."""
+def mean_known(values: Floats, axis: int) -> Floats:
+    """Return the mean along an axis, NaN left out; NaN where there is nothing else."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(axis)
-    mean: Values = np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
+    mean: Floats = np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
     return mean
 
 
-def rank(one: Values, other: Values) -> float:
-    """Return Spearman's rank correlation, -1..1; NaN where one is the same all over."""
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Return Spearman's rank correlation, -1..1; NaN where one of the arrays is constant."""
     stats = require("scipy.stats", needed_by="the rank correlation", extra="studies")
-    one, other = one.ravel(), other.ravel()
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    first, second = first.ravel(), second.ravel()
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(stats.spearmanr(one, other).statistic)
+    return float(stats.spearmanr(first, second).statistic)
 
 
-def ssim(one: Values, other: Values, window: int = 5) -> float:
-    """Return the mean structural similarity of two signed maps (H, W), each scaled to -1..1 by its largest |x|.
-
-    The window is Adebayo et al.'s: 5 pixels.
-    """
+def ssim(first: Floats, second: Floats) -> float:
+    """Return the mean structural similarity of two signed maps (H, W), each scaled to -1..1 by its largest |x|."""
     metrics = require("skimage.metrics", needed_by="SSIM", extra="studies")
-    return float(metrics.structural_similarity(_scaled(one), _scaled(other), data_range=2.0, win_size=window))
+    return float(metrics.structural_similarity(_scaled(first), _scaled(second), data_range=2.0, win_size=SSIM_WINDOW))
 
 
-def hog(one: Values, other: Values) -> float:
-    """Return the correlation of two signed maps' histograms of oriented gradients, in cells of 16 pixels (Adebayo et al.)."""
+def hog(first: Floats, second: Floats) -> float:
+    """Return the correlation of the histograms of oriented gradients of two signed maps (H, W)."""
     feature = require("skimage.feature", needed_by="HOG", extra="studies")
-    side = max(2, min(16, min(one.shape) // 4))
-    described = [feature.hog(_scaled(map_), pixels_per_cell=(side, side)) for map_ in (one, other)]
-    return correlation(*described)
+    side = max(2, min(HOG_CELL, min(first.shape) // 4))
+    histograms = [feature.hog(_scaled(values), pixels_per_cell=(side, side)) for values in (first, second)]
+    return correlation(*histograms)
 
 
-def measure_all(one: Values, other: Values) -> dict[str, float]:
-    """Compare two projections (C, H, W) by each of `MEASURES`; SSIM and HOG see the mean over channels."""
-    plain = one.mean(axis=0), other.mean(axis=0)
+def compare_projections(first: Floats, second: Floats) -> dict[str, float]:
+    """Compare two projections (C, H, W) by each of `MEASURES`; SSIM and HOG take the mean over channels."""
+    means = first.mean(axis=0), second.mean(axis=0)
     return {
-        "rank": rank(magnitude(one), magnitude(other)),
-        "signed rank": rank(one, other),
-        "ssim": ssim(*plain),
-        "hog": hog(*plain),
+        "rank": rank_correlation(magnitude(first), magnitude(second)),
+        "signed rank": rank_correlation(first, second),
+        "ssim": ssim(*means),
+        "hog": hog(*means),
     }
 
 
-def measure_maps(one: Values, other: Values) -> dict[str, float]:
-    """Compare two unsigned maps (H, W), such as a magnitude and an edge map; they have no signs to compare."""
-    return {"rank": rank(one, other), "signed rank": float("nan"), "ssim": ssim(one, other), "hog": hog(one, other)}
+def compare_maps(first: Floats, second: Floats) -> dict[str, float]:
+    """Compare two unsigned maps (H, W), such as a magnitude and an edge map, which have no signs to compare."""
+    return {
+        "rank": rank_correlation(first, second),
+        "signed rank": float("nan"),
+        "ssim": ssim(first, second),
+        "hog": hog(first, second),
+    }
 
 
-def _scaled(values: Values) -> Values:
+def _scaled(values: Floats) -> Floats:
     largest = float(np.abs(values).max())
     return values.astype(float) / largest if largest else values.astype(float)

@@ -1,0 +1,162 @@
+"""What `faithful` measures, and its figure: the best and the worst units, all scores, and the ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..choices import Tone
+from ..crops import cut_window, shown_window
+from ..render import apply_tone
+from ..render.table import table_text
+from ..results import PIXELS, Result, json_key
+from ..units import Window
+from .arrays import Floats, Integers, Mask, Pixels
+from .figure import add_footer, new_figure, open_axes, show_pixels
+from .ground_truth import PartTruth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"deconvnet": "#1f4e79", "guided": "#6f9bc4", "gradient": "#b9c9da", "centre": "#e8743b", "window": "#e8743b"}
+OUTLINE = "#ff3df2"
+UNITS_DRAWN = 5  # at each end
+MID_GREY = 127  # what stands beyond the picture's edge
+
+
+@dataclass(frozen=True, eq=False)
+class Faithful(Result):
+    """K units with a score each, the most faithful first.
+
+    Attributes:
+        units: (K,): the units.
+        pictures: (K,): the name of each unit's picture.
+        images: (K,): its number.
+        activations: (K,): the units' activations.
+        windows: (K, 4): top, left, height, width.
+        methods: what chooses the region that is covered: a rule, or "centre", the window's middle.
+        scores: (K, methods): the drop less the mean drop by random regions; units are sorted by the first method's.
+        drops: (K, methods): the share of the activation that covering the region takes away.
+        random_drops: (K, methods, seeds): that by regions of the same shape, elsewhere.
+        area: the share of the window that is covered.
+        truth: on drawings, the part that excites each channel and the energy on it; None where a picture is no drawing.
+        regions: (K, H, W): what the first method covers.
+        projections: (K, C, H, W), signed: the projections by the first method.
+        shown: (N, H, W, C), 0..255: what the net saw (in files: seen).
+        settings: what was asked of which net.
+    """
+
+    units: tuple[str, ...]
+    pictures: tuple[str, ...]
+    images: Integers
+    activations: Floats
+    windows: Integers
+    methods: tuple[str, ...]
+    scores: Floats
+    drops: Floats
+    random_drops: Floats
+    area: float
+    truth: PartTruth | None
+    regions: Mask = field(metadata=PIXELS)
+    projections: Floats = field(metadata=PIXELS)
+    shown: Pixels = field(metadata={**PIXELS, **json_key("seen")})
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Return a row for each unit as text; on drawings with the part that excites it and the energy on it."""
+        rows = [("unit", "picture", "score", *self.methods[1:], *(("part", "energy on it") if self.truth else ()))]
+        for number, unit in enumerate(self.units):
+            scores = (f"{score:+.2f}" for score in self.scores[number])
+            rows.append((unit, self.pictures[number], *scores, *_truth_cells(self.truth, number)))
+        return table_text(rows)
+
+    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+        """Draw the most and the least faithful units with what was covered, and all scores; on drawings, the ground truth too.
+
+        Args:
+            tone: how the signed values of projections become pixels.
+        """
+        figure = new_figure(11.4, 5.9)
+        above, below = figure.subfigures(2, 1, height_ratios=[1, 1])  # type: ignore[misc]
+        _draw_units(above, self, tone)
+        if self.truth:
+            scores, truth = below.subplots(1, 2, width_ratios=[3, 2])
+            _draw_truth(truth, self.truth)
+        else:
+            scores = below.subplots()
+        _draw_scores(scores, self)
+        units = f"{self.settings['layer']}, {len(self.units)} units"
+        add_footer(figure, self.settings, units, f"covered: {self.area:.0%} of the window, in grey")
+        return figure
+
+
+def _truth_cells(truth: PartTruth | None, number: int) -> tuple[str, ...]:
+    """Return the part that excites a unit and the energy on it, as words."""
+    if truth is None:
+        return ()
+    return (truth.parts[number], f"{truth.shares[number, 0]:.0%}") if truth.parts[number] else ("-", "-")
+
+
+def _draw_units(figure: Any, result: Faithful, tone: Tone) -> None:
+    """Draw the units at both ends."""
+    count = len(result.units)
+    numbers = [*range(min(UNITS_DRAWN, count)), *range(max(UNITS_DRAWN, count - UNITS_DRAWN), count)]
+    grid = figure.subplots(2, max(len(numbers), 2), squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[], frame_on=False)
+    for column, number in zip(grid.T, numbers, strict=False):
+        _draw_unit(column, result, number, tone)
+    figure.suptitle(
+        f"the {min(UNITS_DRAWN, count)} most faithful units, and the least: outlined is what is covered", fontsize=9
+    )
+
+
+def _draw_unit(column: Sequence[Axes], result: Faithful, number: int, tone: Tone) -> None:
+    """Draw a unit's patch and its projection, with the region that was covered outlined."""
+    window = shown_window(Window(*map(int, result.windows[number])), result.projections.shape[2:])
+    pixels = np.moveaxis(result.shown[result.images[number]], -1, 0)
+    show_pixels(column[0], np.moveaxis(cut_window(pixels, window, MID_GREY), 0, -1))
+    column[1].imshow(apply_tone([cut_window(result.projections[number], window)], tone)[0])
+    region = cut_window(result.regions[number].astype(float), window)
+    for axes in column:
+        axes.contour(region, levels=[0.5], colors=[OUTLINE], linewidths=1.1)
+    name = result.units[number].rpartition(":")[2]
+    column[0].set_title(f"{name}\nscore {result.scores[number, 0]:+.2f}", fontsize=7)
+
+
+def _draw_scores(axes: Axes, result: Faithful) -> None:
+    """Draw a dot for each unit and method, sorted by the first method's score, with the spread of its random regions."""
+    x = np.arange(len(result.units))
+    spread = result.random_drops[:, 0].std(1)
+    axes.bar(x, 2 * spread, 0.8, bottom=result.scores[:, 0] - spread, color="#dde6ee", label="spread of random regions")
+    for number, method in enumerate(result.methods):
+        scores, marker = result.scores[:, number], "o" if number == 0 else "."
+        axes.plot(x, scores, marker, color=COLOURS[method], markersize=5, label=f"{method}: mean {scores.mean():+.2f}")
+    axes.axhline(0, color="0.5", linewidth=0.8)
+    axes.set_title("score: drop by covering, less the mean drop by random regions", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    axes.set_xlabel("unit, the most faithful first", fontsize=7, labelpad=1)
+    axes.tick_params(labelsize=7)
+    open_axes(axes)
+
+
+def _draw_truth(axes: Axes, truth: PartTruth) -> None:
+    """Draw a dot for each unit whose part is known, and the mean."""
+    known = [number for number, part in enumerate(truth.parts) if part]
+    jitter = np.linspace(-0.25, 0.25, max(len(known), 1))
+    for number, method in enumerate(truth.methods):
+        shares = truth.shares[known, number]
+        axes.plot(number + jitter, shares, ".", color=COLOURS[method], markersize=4)
+        if known:
+            axes.plot([number - 0.35, number + 0.35], [shares.mean()] * 2, color="black", linewidth=1.2)
+            axes.text(number + 0.38, shares.mean(), f"{shares.mean():.0%}", fontsize=7, va="center")
+    names = ["bare window" if method == "window" else method for method in truth.methods]
+    axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set(ylim=(0, 1.02), xlim=(-0.6, len(truth.methods) - 0.2))
+    axes.set_title(f"energy on the part that excites the channel ({len(known)} of {len(truth.parts)} units)", fontsize=8)
+    axes.tick_params(labelsize=7)
+    open_axes(axes)

@@ -1,0 +1,63 @@
+"""What the figures of all studies share: their paper, their footer, blocks of small pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..images import to_rgb
+from ..provenance import weights_text
+from ..render.text import printable
+from .arrays import Pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FAINT = "0.45"  # the ink of notes
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of width x height inches, which needs neither a display nor pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def add_footer(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None:
+    """Write under a figure how it was made: the notes, the model, its weights, the version."""
+    parts = [*notes, str(settings["model"]), weights_text(str(settings["weights"])), f"deconvnet {settings['version']}"]
+    figure.supxlabel(printable(" · ".join(parts)), fontsize=7, color=FAINT, x=0.01, ha="left")
+    figure.draw_without_rendering()  # axes of a fixed shape settle only when their layout starts from one that is nearly right
+
+
+def fill_text(fill: str | Sequence[float]) -> str:
+    """Return a fill as a footer says it: its word, or the numbers of its colour."""
+    return fill if isinstance(fill, str) else ",".join(f"{number:g}" for number in fill)
+
+
+def show_pixels(axes: Axes, pixels: Pixels, **options: Any) -> None:
+    """Show pixels (h, w, C) without ticks, any number of channels but three as grey."""
+    axes.imshow(to_rgb(pixels), **options)
+    axes.set(xticks=[], yticks=[])
+
+
+def open_axes(axes: Axes) -> None:
+    """Leave out the frame above and to the right of a plot."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_tiles(axes: Axes, tiles: Sequence[Pixels], colours: Sequence[str], *, linewidth: float = 2.0) -> None:
+    """Draw small pictures (h, w, 3) of one size in a block that is nearly square, each framed in its colour."""
+    from matplotlib.patches import Rectangle
+
+    columns = math.ceil(math.sqrt(len(tiles)))
+    ratio = tiles[0].shape[0] / tiles[0].shape[1]
+    axes.set(xticks=[], yticks=[], frame_on=False)
+    for number, (tile, colour) in enumerate(zip(tiles, colours, strict=True)):
+        row, col = divmod(number, columns)
+        left, right, bottom, top = col + 0.03, col + 0.97, (row + 0.97) * ratio, (row + 0.03) * ratio
+        axes.imshow(tile, extent=(left, right, bottom, top), interpolation="nearest")
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=linewidth))
+    axes.set(xlim=(0, columns), ylim=(-(-len(tiles) // columns) * ratio, 0), aspect="equal")

@@ -1,0 +1,173 @@
+"""What `sanity` measures, and its figure: projections as the weights become random, and how alike they stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..choices import Tone
+from ..render import apply_tone
+from ..results import PIXELS, Result
+from .arrays import Floats, Pixels
+from .figure import add_footer, draw_tiles, new_figure, open_axes, show_pixels
+from .selectivity import Selectivity
+from .similarity import mean_known
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"deconvnet": "#1f4e79", "guided": "#7b4fa3", "gradient": "#e8743b"}
+MEASURE_NAMES = {
+    "rank": "rank correlation of |x|",
+    "signed rank": "rank correlation, signed",
+    "ssim": "SSIM",
+    "hog": "HOG",
+}
+STEPS_DRAWN = 8  # of a cascade, the last one among them
+
+
+@dataclass(frozen=True, eq=False)
+class Sanity(Result):
+    """How alike the projections of N pictures stay while B blocks of weights become random.
+
+    There are three rules R and four measures M; numbers are means over seeds, NaN where there is nothing to compare.
+
+    Attributes:
+        layer: the layer of the units that are followed.
+        units: (N,): the unit in each picture.
+        blocks: (B,): the blocks of weights, from the top down.
+        above: the layers above the units, which are no part of their projections.
+        rules: (R,): the rules.
+        ways: "cascading", from the top down, and "independent", one block alone.
+        measures: (M,): the measures of how alike two projections are.
+        alike: (ways, B, R, N, M): the projections of the trained net and of the random one.
+        spread: (ways, B, R, N, M): the standard deviation over seeds.
+        edges: (R, N, M): the projection of the trained net and the picture's edges.
+        edges_random: (R, N, M): the projection of a net all of whose weights are random, and the edges.
+        noise: (R, N, M): the projection and a mask of normal numbers.
+        others: (R, N, M): the projection and that of the next picture; NaN where there is one picture only.
+        selectivity: how alike the projections of different channels at one position are.
+        picture: (H, W, C), 0..255: what the net saw of the first picture.
+        edge_map: (H, W): the first picture's Sobel edges.
+        pixels: (R, 1 + B, C, H, W), signed: the first picture's projections, trained, then cascading.
+        settings: what was asked of which net.
+    """
+
+    layer: str
+    units: tuple[str, ...]
+    blocks: tuple[str, ...]
+    above: tuple[str, ...]
+    rules: tuple[str, ...]
+    ways: tuple[str, ...]
+    measures: tuple[str, ...]
+    alike: Floats
+    spread: Floats
+    edges: Floats
+    edges_random: Floats
+    noise: Floats
+    others: Floats
+    selectivity: Selectivity
+    picture: Pixels = field(metadata=PIXELS)
+    edge_map: Floats = field(metadata=PIXELS)
+    pixels: Floats = field(metadata=PIXELS)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+        """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are.
+
+        Args:
+            tone: how the signed values of projections become pixels.
+        """
+        figure = new_figure(11.4, 9.8)
+        above, middle, below = figure.subfigures(3, 1, height_ratios=[4.1, 3.1, 2.6])  # type: ignore[misc]
+        _draw_cascade(above, self, tone)
+        panels = middle.subplots(1, len(self.measures))
+        for number, axes in enumerate(panels):
+            _draw_curves(axes, self, number)
+        handles, labels = panels[0].get_legend_handles_labels()
+        middle.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7, frameon=False)
+        left, right = below.subplots(1, 2, width_ratios=[2.2, 3])
+        _draw_channels(left, self.selectivity, tone)
+        _draw_selectivity(right, self.selectivity)
+        add_footer(figure, self.settings, *_notes(self.units, self.settings["pictures"]))
+        return figure
+
+
+def _notes(units: Sequence[str], sources: Sequence[str]) -> tuple[str, str]:
+    """Return which units of which pictures were followed."""
+    if len(units) > 1:
+        return f"followed: {units[0]}, and the like", f"{len(sources)} pictures"
+    return f"followed: {units[0]}", os.path.basename(sources[0])
+
+
+def _draw_cascade(figure: Any, result: Sanity, tone: Tone) -> None:
+    """Draw the picture, its edges, and a row of projections for each rule."""
+    steps = np.unique(np.linspace(0, len(result.blocks), min(STEPS_DRAWN, 1 + len(result.blocks))).round().astype(int))
+    grid = figure.subplots(len(result.rules), 1 + len(steps))
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    show_pixels(grid[0, 0], result.picture)
+    grid[0, 0].set_title("picture", fontsize=8)
+    grid[1, 0].imshow(result.edge_map, cmap="Greys_r")
+    grid[1, 0].set_title("its edges (Sobel)", fontsize=8)
+    grid[2, 0].set_visible(False)
+    for column, step in zip(grid.T[1:], steps, strict=True):
+        column[0].set_title("trained" if step == 0 else f"random from\n{result.blocks[step - 1]} up", fontsize=8)
+        for axes, projection in zip(column, result.pixels[:, step], strict=True):
+            axes.imshow(apply_tone([projection], tone)[0])
+    for axes, rule in zip(grid[:, 1], result.rules, strict=True):
+        axes.set_ylabel(rule, fontsize=8)
+
+
+def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
+    """Draw the mean over pictures at each step; a cascade begins at 1, the trained net against itself."""
+    steps = range(len(result.blocks) + 1)
+    for rule, name in enumerate(result.rules):
+        cascade, single = mean_known(result.alike[:, :, rule, :, number], 2)
+        axes.plot(steps, [1.0, *cascade], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
+        axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label="one block alone" if rule == 0 else None)
+        noise = result.noise[rule, :, number].mean()
+        axes.axhline(noise, color="0.6", linewidth=0.8, linestyle="--", label="random mask" if rule == 0 else None)
+        edges = result.edges_random[rule, :, number].mean()
+        if name == "deconvnet" and np.isfinite(edges):
+            axes.axhline(edges, color="#2f8f5b", linewidth=0.8, label="edges, to deconvnet of a random net")
+    axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
+    axes.set_xticks(steps, ["trained", *result.blocks], fontsize=6, rotation=90)
+    axes.set_ylim(min(-0.1, float(np.nanmin(result.alike[..., number])) - 0.05), 1.03)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(MEASURE_NAMES[result.measures[number]], fontsize=8)
+    open_axes(axes)
+
+
+def _draw_channels(axes: Axes, selectivity: Selectivity, tone: Tone) -> None:
+    """Draw the projections of different channels at one position."""
+    tiles = apply_tone(list(selectivity.pixels), tone)
+    draw_tiles(axes, tiles, ["white"] * len(tiles), linewidth=0.5)
+    row, col = selectivity.positions[0]
+    axes.set_title(f"{len(tiles)} channels of {selectivity.layer} at {row},{col}", fontsize=8)
+
+
+def _draw_selectivity(axes: Axes, selectivity: Selectivity) -> None:
+    """Draw how alike they are, by each rule."""
+    x = np.arange(len(selectivity.rules))
+    bars = (
+        (selectivity.correlation, "correlation of |x|", "#3b6ea5"),
+        (selectivity.cosine, "cosine of signed values", "#b9c9da"),
+    )
+    for number, (values, name, colour) in enumerate(bars):
+        means, centres = values.mean(0), x + 0.38 * number - 0.19
+        axes.bar(centres, means, 0.36, color=colour, label=name)
+        for centre, mean in zip(centres, means, strict=True):
+            axes.text(centre, max(mean, 0) + 0.02, f"{mean:.2f}", ha="center", fontsize=7)
+    axes.axhline(0, color="0.6", linewidth=0.6)
+    axes.set_xticks(x, ["filters alone" if rule == "FFF" else rule for rule in selectivity.rules], fontsize=8)
+    axes.set_ylim(min(0.0, float(selectivity.cosine.mean(0).min()) - 0.05), 1.1)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper right")
+    axes.set_title("how alike the projections of two channels at one place are (mean over pairs)", fontsize=8)
+    open_axes(axes)

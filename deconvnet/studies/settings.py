@@ -1,0 +1,30 @@
+"""The settings that a study's result carries, so that it can be made again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..images import Preprocess
+from ..net import DeconvNet
+from ..provenance import output_settings
+
+
+def study_settings(net: DeconvNet, study: str, **details: Any) -> dict[str, Any]:
+    """Return the settings of a result.
+
+    Args:
+        net: the net that was studied.
+        study: the study's name, as its command is called.
+        details: what the study was asked for, by name.
+    """
+    preprocess = dataclasses.asdict(net.preprocess) if isinstance(net.preprocess, Preprocess) else None
+    return output_settings(
+        model=net.name,
+        weights=net.loaded.weights_hash(),
+        preprocess=preprocess,
+        study=study,
+        **details,
+        overlap=net.overlap,
+        lrn=net.lrn,
+    )
