@@ -90,9 +90,9 @@ def test_help_groups_commands_by_what_people_do(run):
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_option_has_help(name):
     """Each command and each of its options says what it does."""
-    found = cli.deconvnet.get_command(None, name)
-    assert found.help
-    assert all(option.help for option in found.params if isinstance(option, click.Option))
+    command = cli.deconvnet.get_command(None, name)
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
 def test_options_offer_the_words_that_python_takes():

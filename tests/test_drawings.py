@@ -58,8 +58,8 @@ def test_masks_lie_on_their_parts():
 def test_a_later_part_hides_an_earlier_one():
     """The eyes lie on the head: where an eye fills a pixel, the head does not."""
     parts = draw("face", seed=1).parts
-    both = parts["left eye"] & parts["head"]
-    assert both.sum() < 0.5 * parts["left eye"].sum()
+    overlap = parts["left eye"] & parts["head"]
+    assert overlap.sum() < 0.5 * parts["left eye"].sum()
 
 
 @pytest.mark.parametrize("size", [64, 96, 150, 224])

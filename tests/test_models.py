@@ -1,4 +1,4 @@
-"""Models: where they come from, what their weights may be, and what is said of files that do not fit."""
+"""Models: where they come from, which weights they take, and the errors for files that do not fit."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wide_zfnet_has_the_papers_maps():
 
 
 def test_filters_are_renormalised():
-    """Filters whose RMS exceeds 0.1 are brought back to it, the others stay (paper, section 3)."""
+    """Filters whose RMS exceeds 0.1 are scaled back to it, the others stay (paper, section 3)."""
     model = nn.Sequential(nn.Conv2d(3, 2, 5))
     with torch.no_grad():
         model[0].weight[0].fill_(0.05)
@@ -84,7 +84,7 @@ def test_filters_are_renormalised():
 @pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0", "efficientnet_b0", "efficientnet_v2_s", "regnet_y_400mf"])
 @pytest.mark.parametrize("size", [(500, 375), (97, 301), (224, 224)])
 def test_preprocessing_is_torchvisions_own(name, size):
-    """A picture becomes, bit for bit, what torchvision's own transform makes of it."""
+    """A picture becomes, bit for bit, the output of torchvision's own transform."""
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     weights = torchvision.models.get_model_weights(name).DEFAULT
@@ -98,7 +98,7 @@ def small_state():
 
 @pytest.mark.parametrize("wrap", ["plain", "safetensors", "state_dict", "module.", "both"])
 def test_weights_files_of_many_forms(tmp_path, wrap):
-    """State dicts load from .safetensors and pickles, also out of "state_dict" and from under "module."."""
+    """State dicts load from .safetensors and pickles, also from inside "state_dict" and with the prefix "module."."""
     state = small_state()
     content = {f"module.{key}": value for key, value in state.items()} if wrap in ("module.", "both") else state
     path = tmp_path / ("w.safetensors" if wrap == "safetensors" else "w.pth")
@@ -111,8 +111,8 @@ def test_weights_files_of_many_forms(tmp_path, wrap):
     assert loaded.weights == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
-def test_fine_tuned_nets_bring_their_own_number_of_classes(tmp_path):
-    """A file with ten classes makes a net with ten, whose classes have numbers."""
+def test_fine_tuned_nets_have_their_own_number_of_classes(tmp_path):
+    """A file with ten classes makes a net with ten, whose classes are numbered."""
     path = tmp_path / "ten.pth"
     torch.save(torchvision.models.resnet18(weights=None, num_classes=10).state_dict(), path)
     loaded = deconvnet.load_model("torchvision:resnet18", weights=str(path))
@@ -144,7 +144,7 @@ class _Evil:
 
 
 def test_pickles_are_never_run(tmp_path, monkeypatch):
-    """A pickle that needs more than tensors is refused with its reason, and nothing in it runs."""
+    """A pickle that holds more than tensors is refused, and nothing in it runs."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": _Evil()}, path)
@@ -155,7 +155,7 @@ def test_pickles_are_never_run(tmp_path, monkeypatch):
 
 
 def test_weights_files_that_cannot_be_read(tmp_path):
-    """Missing, damaged and foreign files each get one line."""
+    """Missing and damaged files, and files of something else, each get one line."""
     missing = tmp_path / "none.pth"
     assert refused(lambda: read_state(missing)) == (
         f"no weights file at {str(missing)!r}. Give DEFAULT, none, or a .safetensors or state-dict file."
@@ -195,18 +195,18 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_unknown_models_have_hints(name):
-    """A bad name gets one line with close matches."""
+    """A wrong name gets one line with close matches."""
     assert refused(lambda: deconvnet.load_model(name), UnknownModelError) == MODELS[name]
 
 
-def test_zfnet_asks_for_weights():
-    """The paper's net has no published weights: it says so."""
+def test_zfnet_needs_weights():
+    """The paper's net has no published weights, and the error says so."""
     text = refused(lambda: deconvnet.load_model("zfnet"))
     assert text == "zfnet has no weights of its own. Give --weights FILE, or --weights none for random ones."
 
 
 def test_a_download_that_fails_says_where_to_put_the_file(monkeypatch, tmp_path):
-    """Offline, one line names the file's address, its place, and the ways without a download."""
+    """Offline, one line names the file's address, where to put it, and what works without a download."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def offline(*_, **__):
@@ -237,7 +237,7 @@ def test_a_damaged_download_says_which_file_to_delete(monkeypatch, tmp_path):
 
 
 def test_devices_that_are_not_available():
-    """A device that torch does not see, or does not know, gets one line."""
+    """A device that torch does not see, and one that does not exist, get one line."""
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     text = refused(lambda: deconvnet.load_model("tiny", device="cuda"), OptionError)
@@ -247,7 +247,7 @@ def test_devices_that_are_not_available():
 
 
 def test_wrapped_models_are_unwrapped():
-    """DataParallel and compiled models are taken by what they wrap."""
+    """The module inside DataParallel and compiled models is used."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
     assert deconvnet.DeconvNet(nn.DataParallel(model)).model is model
     assert deconvnet.DeconvNet(torch.compile(model)).model is model
@@ -255,7 +255,7 @@ def test_wrapped_models_are_unwrapped():
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_scripted_models_are_refused():
-    """A scripted model, whose calls cannot be seen, gets one line; so does what is no module."""
+    """A scripted model, whose calls cannot be seen, and an object that is no module are refused."""
     script = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
     text = refused(lambda: deconvnet.DeconvNet(script), UnknownModelError)
     assert text == "the model is scripted: its calls cannot be seen. Give the Python model that was scripted."
@@ -264,7 +264,7 @@ def test_scripted_models_are_refused():
 
 
 def test_the_hash_of_a_plain_module_follows_its_weights():
-    """A module without a file is named by its tensors, and by others once they change."""
+    """A module without a file is identified by a hash of its tensors, which changes with them."""
     loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(3, 4, 3), Preprocess(32, 32, (0.5,) * 3, (0.5,) * 3))
     first = loaded.weights_hash()
     assert first == loaded.weights_hash()
@@ -274,8 +274,8 @@ def test_the_hash_of_a_plain_module_follows_its_weights():
     assert loaded.input_size == (3, 32, 32)
 
 
-def test_answers_of_a_classifier():
-    """(N, K) scores become probabilities; what already sums to one is taken as it is; maps are no answer."""
+def test_top_classes_of_a_classifier():
+    """(N, K) scores become probabilities; outputs that sum to one are probabilities already; maps have no classes."""
     loaded = deconvnet.LoadedModel.from_module(nn.Identity())
     scores = torch.tensor([[0.0, 2.0, 1.0]])
     shares = scores.double().softmax(1)[0]
@@ -288,7 +288,7 @@ def test_answers_of_a_classifier():
 
 
 def test_real_weights_recognise_real_photographs(shared):
-    """The real SqueezeNet names at least half of fifty photographs rightly (its published top-1 is 58 to 61 %)."""
+    """The real SqueezeNet classifies at least half of fifty photographs correctly (its published top-1 is 58 to 61 %)."""
     loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights=str(shared / "weights/squeezenet1_0.safetensors"))
     net = deconvnet.DeconvNet(loaded)
     paths = sorted((shared / "images/imagenet-sample").glob("*.jpg"))[::10]

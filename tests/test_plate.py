@@ -1,4 +1,4 @@
-"""Plates that show each example in its place, honest about what is missing, and written page by page."""
+"""Plates show each example in its place and say what is missing; they are written page by page."""
 
 from __future__ import annotations
 
@@ -74,22 +74,22 @@ def tile_at(block: Drawing, place: int, side: int, across: int = 3) -> np.ndarra
 
 def test_tiles_equal_their_slow_twin() -> None:
     """Small windows are enlarged pixel by pixel: zero mid-grey, the largest |x| black or white; the patch as it is."""
-    one = example(7)
-    (drawn,) = draw_examples([one], 35, percentile=100)
-    limit = max(abs(float(value)) for value in one.projection.flat)
+    sample = example(7)
+    (drawn,) = draw_examples([sample], 35, percentile=100)
+    limit = max(abs(float(value)) for value in sample.projection.flat)
     for row in range(35):
         for col in range(35):
-            value = one.projection[:, row // 5, col // 5]
-            assert drawn.projection[row, col].tolist() == [round(127.5 + 127.5 * float(part) / limit) for part in value]
-            assert drawn.patch[row, col].tolist() == one.patch[row // 5, col // 5].tolist()
+            values = sample.projection[:, row // 5, col // 5]
+            assert drawn.projection[row, col].tolist() == [round(127.5 + 127.5 * float(part) / limit) for part in values]
+            assert drawn.patch[row, col].tolist() == sample.patch[row // 5, col // 5].tolist()
 
 
 def test_large_windows_are_reduced_with_their_mean() -> None:
     """A chessboard of single pixels is drawn as even grey, not as the pixels that happen to be hit."""
     board = np.indices((200, 200)).sum(axis=0) % 2
     patch = np.repeat((255 * board).astype(np.uint8)[:, :, None], 3, axis=2)
-    one = Example((2.0 * board - 1)[None], patch, Window(0, 0, 200, 200), 1.0)
-    (drawn,) = draw_examples([one], 50)
+    sample = Example((2.0 * board - 1)[None], patch, Window(0, 0, 200, 200), 1.0)
+    (drawn,) = draw_examples([sample], 50)
     for shown in (drawn.projection, drawn.patch):
         assert shown.shape == (50, 50, 3)
         assert abs(float(shown.mean()) - 127.5) < 1
@@ -113,11 +113,11 @@ def test_padding_is_hatched_and_takes_no_part() -> None:
 
 def test_an_example_all_of_padding_can_be_drawn() -> None:
     """A window wholly outside the frame is hatched all over, as is one of no pixels."""
-    for one in (
+    for sample in (
         example(9, inside=Window(9, 9, 0, 0)),
         Example(np.zeros((3, 0, 0)), np.zeros((0, 0, 3), np.uint8), Window(0, 0, 0, 0), 0.0),
     ):
-        (drawn,) = draw_examples([one], 40)
+        (drawn,) = draw_examples([sample], 40)
         assert drawn.patch.shape == drawn.projection.shape == (40, 40, 3)
         assert set(np.unique(drawn.patch)) | set(np.unique(drawn.projection)) == {160, 176}
 
@@ -126,7 +126,7 @@ def test_an_example_all_of_padding_can_be_drawn() -> None:
 def test_tones_are_those_of_all_figures(tone: str) -> None:
     """Every tone can be had, and a channel's examples are toned together."""
     examples = [example(6, seed=1), replace(example(6, seed=2), projection=example(6, seed=2).projection / 2)]
-    toned = apply_tone([one.projection for one in examples], tone)
+    toned = apply_tone([sample.projection for sample in examples], tone)
     for drawn, shown in zip(draw_examples(examples, 24, tone=tone), toned, strict=True):
         assert np.array_equal(drawn.projection, shown.repeat(4, axis=0).repeat(4, axis=1))
 
@@ -144,11 +144,11 @@ def test_shared_scale_is_shared_within_a_panel_alone() -> None:
 
 def test_examples_stand_in_reading_order() -> None:
     """Projections on the left, patches on the right, each block three by three, strongest first."""
-    one = panel(9, 7)
-    left, right = drawings(lay_out_plate([one], tile=28))
+    single = panel(9, 7)
+    left, right = drawings(lay_out_plate([single], tile=28))
     assert left.image.size == right.image.size == (3 * 28 + 2 * TILE_GAP,) * 2
     assert (right.left - left.left - left.width, right.top - left.top) == (SQUARE_GAP, 0)
-    for place, drawn in enumerate(draw_examples(one.examples, 28)):
+    for place, drawn in enumerate(draw_examples(single.examples, 28)):
         assert np.array_equal(tile_at(left, place, 28), drawn.projection)
         assert np.array_equal(tile_at(right, place, 28), drawn.patch)
 
@@ -157,8 +157,8 @@ def test_examples_drawn_early_give_the_same_page() -> None:
     """Drawing the examples first, the floats let go, changes no pixel of the page."""
     panels = [panel(9, 19), panel(4, 19, edge=True), panel(0, 19)]
     columns, side = plate_shape(3)
-    early = [replace(one, examples=draw_examples(one.examples, side, tone="shared")) for one in panels]
-    assert all(isinstance(drawn, DrawnExample) for one in early for drawn in one.examples)
+    early = [replace(panel, examples=draw_examples(panel.examples, side, tone="shared")) for panel in panels]
+    assert all(isinstance(drawn, DrawnExample) for panel in early for drawn in panel.examples)
     page, same = draw_plate(panels, tone="shared", columns=columns), draw_plate(early)
     assert page.mode == "RGB"
     assert page.tobytes() == same.tobytes() == draw_plate(panels, tone="shared").tobytes()
@@ -312,8 +312,8 @@ def test_options_that_cannot_be() -> None:
     assert str(caught.value) == "tiles of 40 and 50 pixels cannot stand on one page. Draw all examples with one size."
     with pytest.raises(OptionError) as caught:
         draw_examples([replace(example(7), patch=np.zeros((7, 8, 3), np.uint8))], 40)
-    found = "a projection of shape (3, 7, 7) and a patch of shape (7, 8, 3) do not fit each other."
-    assert str(caught.value) == f"{found} Give (C, h, w) and (h, w, 3)."
+    shapes = "a projection of shape (3, 7, 7) and a patch of shape (7, 8, 3) do not fit each other."
+    assert str(caught.value) == f"{shapes} Give (C, h, w) and (h, w, 3)."
 
 
 # Files
@@ -396,8 +396,8 @@ def test_the_same_pages_give_the_same_bytes(tmp_path: Path, suffix: str) -> None
         (tmp_path / name).mkdir()
         pages = (draw_plate([panel(9, 7, channel=number)], tile=24) for number in range(2))
         files.append(save_plates(pages, tmp_path / name / f"plate-{name}{suffix}", settings=SETTINGS))
-    for one, two in zip(*files, strict=True):
-        assert one.read_bytes() == two.read_bytes()
+    for first, second in zip(*files, strict=True):
+        assert first.read_bytes() == second.read_bytes()
 
 
 def broken(count: int) -> Iterator[Image.Image]:
@@ -428,17 +428,17 @@ def test_interrupted_numbered_pages_are_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])
-def test_pages_are_let_go_once_written(tmp_path: Path, suffix: str) -> None:
+def test_pages_are_released_once_written(tmp_path: Path, suffix: str) -> None:
     """Of thirty pages from a generator no more than two are ever held."""
-    seen: list[weakref.ref[Image.Image]] = []
+    references: list[weakref.ref[Image.Image]] = []
     most = 0
 
     def pages() -> Iterator[Image.Image]:
         nonlocal most
         for number in range(30):
             page = page_of(number)
-            seen.append(weakref.ref(page))
-            most = max(most, sum(one() is not None for one in seen))
+            references.append(weakref.ref(page))
+            most = max(most, sum(reference() is not None for reference in references))
             yield page
             del page
 

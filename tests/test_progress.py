@@ -1,4 +1,4 @@
-"""Progress bars: seen where somebody looks, and nowhere else."""
+"""Progress bars are shown on a terminal and in Jupyter, and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from support.scans import drawings
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody watches."""
+    """A stream that is a terminal."""
 
     def isatty(self):
         return True
 
 
-#: What a Jupyter kernel has for stderr: no terminal by its own word, but what is written there is seen.
+#: Like stderr in a Jupyter kernel: it says that it is no terminal, but shows what is written to it.
 OutStream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
 
 
 @pytest.mark.parametrize(
-    ("stream", "wanted", "shown"),
+    ("stream", "progress", "visible"),
     [
         (Terminal, True, True),
         (OutStream, True, True),
@@ -32,18 +32,18 @@ OutStream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream
         (OutStream, False, False),
     ],
 )
-def test_a_bar_is_shown_where_it_is_seen(tiny, tmp_path, monkeypatch, stream, wanted, shown):
+def test_a_bar_is_shown_on_terminals_and_in_jupyter(tiny, tmp_path, monkeypatch, stream, progress, visible):
     """A scan with `progress` shows one bar on a terminal and in Jupyter; without it, or into a log, it is silent."""
     drawings(tmp_path / "in", 3)
-    seen = stream()
-    monkeypatch.setattr(sys, "stderr", seen)
-    deconvnet.scan(deconvnet.DeconvNet(tiny), tmp_path / "in", tmp_path / "a.scan", layers=["features.1"], progress=wanted)
-    assert ("3/3" in seen.getvalue()) == shown
-    assert bool(seen.getvalue()) == shown
+    stderr = stream()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    deconvnet.scan(deconvnet.DeconvNet(tiny), tmp_path / "in", tmp_path / "a.scan", layers=["features.1"], progress=progress)
+    assert ("3/3" in stderr.getvalue()) == visible
+    assert bool(stderr.getvalue()) == visible
 
 
 def test_no_bar_without_a_console(tiny, tmp_path, monkeypatch):
-    """Where a program has no stderr at all, a scan runs as ever."""
+    """Where a program has no stderr at all, a scan runs as usual."""
     drawings(tmp_path / "in", 2)
     monkeypatch.setattr(sys, "stderr", None)
     net = deconvnet.DeconvNet(tiny)

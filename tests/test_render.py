@@ -1,4 +1,4 @@
-"""Tones with known values, sheets on which nothing overlaps or is cut, files that are whole and the same every time."""
+"""Tones with known values, sheets on which nothing overlaps or is cut, files that are complete and the same every time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_symmetric_equals_its_slow_twin(channels: int, percentile: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("tone", "shown"),
+    ("tone", "greys"),
     [
         ("symmetric", [0, 64, 128, 191, 255]),
         ("shared", [0, 64, 128, 191, 255]),
@@ -81,11 +81,11 @@ def test_symmetric_equals_its_slow_twin(channels: int, percentile: float) -> Non
         ("sigmoid", [3, 23, 128, 232, 252]),
     ],
 )
-def test_tones_of_a_ramp(tone: str, shown: list[int]) -> None:
+def test_tones_of_a_ramp(tone: str, greys: list[int]) -> None:
     """Each tone maps -2..2 to these greys."""
     pixels = apply_tone([np.array([[[-2.0, -1.0, 0.0, 1.0, 2.0]]])], tone, percentile=100)[0]
     assert pixels.shape == (1, 5, 3)
-    assert pixels[0].tolist() == [[grey] * 3 for grey in shown]
+    assert pixels[0].tolist() == [[grey] * 3 for grey in greys]
 
 
 def test_every_tone_is_in_the_ramp_test() -> None:
@@ -96,7 +96,7 @@ def test_every_tone_is_in_the_ramp_test() -> None:
 
 @pytest.mark.parametrize("tone", TONES)
 def test_nothing_is_shown_as_nothing(tone: str) -> None:
-    """An all-zero projection is uniform, mid-grey or black, without a division by zero; an empty one or none is let through."""
+    """A projection of zeros is uniform, mid-grey or black, without a division by zero; an empty one, or none, is no error."""
     grey = 0 if tone in ("positive", "magnitude") else 128
     assert np.unique(apply_tone([np.zeros((3, 4, 5))], tone)[0]).tolist() == [grey]
     assert apply_tone([np.zeros((3, 0, 5))], tone)[0].shape == (0, 5, 3)
@@ -104,7 +104,7 @@ def test_nothing_is_shown_as_nothing(tone: str) -> None:
 
 
 @pytest.mark.parametrize("tone", TONES)
-def test_bad_numbers_are_seen_and_do_not_spread(tone: str) -> None:
+def test_bad_numbers_are_visible_and_do_not_spread(tone: str) -> None:
     """A NaN is magenta, an infinity is the end of the scale, all other pixels stay as they were."""
     crop = signal(3, 4, 5)
     bad = crop.copy()
@@ -122,7 +122,7 @@ def test_the_scale_is_taken_inside_the_frame() -> None:
     assert apply_tone([crop], percentile=100, inside=[Window(-3, 2, 9, 9)])[0][0, :, 0].tolist() == [255, 255, 255, 64]
 
 
-def test_a_few_bright_pixels_on_nothing_are_still_seen() -> None:
+def test_a_few_bright_pixels_on_nothing_are_visible() -> None:
     """Where the percentile is zero, the largest value is the scale."""
     crop = np.zeros((1, 100, 100))
     crop[0, 3, 4] = 0.001
@@ -249,12 +249,12 @@ def test_windows_at_the_edge_are_clipped_to_the_picture() -> None:
     assert image.getpixel((40, 40)) == (0, 0, 0)
 
 
-def test_windows_in_one_place_share_their_rectangle() -> None:
+def test_coinciding_windows_share_their_rectangle() -> None:
     """The colours of coinciding windows alternate, so none is hidden; the first window lies over later ones."""
     picture = np.zeros((30, 30, 3), np.uint8)
     image = draw_windows(picture, [Window(5, 5, 20, 20)] * 3 + [Window(5, 9, 20, 12)], list(COLOURS[:4]), 4)
-    seen = {colour for _, colour in image.getcolors(1 << 16) or []}
-    assert set(COLOURS[:4]) <= seen
+    colours = {colour for _, colour in image.getcolors(1 << 16) or []}
+    assert set(COLOURS[:4]) <= colours
     assert image.getpixel((60, 21)) in COLOURS[:3]
 
 
@@ -268,7 +268,7 @@ def test_each_window_needs_a_colour() -> None:
 def test_colours_differ() -> None:
     """Nine colours, no two of them near each other."""
     assert len(COLOURS) == 9
-    assert min(math.dist(one, other) for one, other in combinations(COLOURS, 2)) > 60
+    assert min(math.dist(first, other) for first, other in combinations(COLOURS, 2)) > 60
 
 
 def test_few_pixels_stay_crisp_and_many_turn_smooth() -> None:
@@ -285,10 +285,10 @@ def test_few_pixels_stay_crisp_and_many_turn_smooth() -> None:
 # Tiles
 
 
-def test_padding_is_told_from_signal() -> None:
+def test_padding_cannot_be_mistaken_for_signal() -> None:
     """What lies outside the frame is hatched paper; what lies inside is the tile's own pixels."""
-    shown = np.full((10, 10, 3), 128, np.uint8)
-    image = np.asarray(draw_tile(shown, Window(4, 0, 6, 10), 100, COLOURS[0]))
+    toned = np.full((10, 10, 3), 128, np.uint8)
+    image = np.asarray(draw_tile(toned, Window(4, 0, 6, 10), 100, COLOURS[0]))
     assert image.shape == (104, 104, 3)
     assert (image[42:102, 2:102] == 128).all()
     assert image[2:42, 2:102].min() > 150
@@ -299,8 +299,8 @@ def test_padding_is_told_from_signal() -> None:
 
 def test_a_tile_that_no_pixel_reaches_is_all_padding() -> None:
     """A projection of no pixels, or wholly outside the frame, is drawn as padding."""
-    for shown, inside in ((np.zeros((0, 0, 3), np.uint8), None), (np.zeros((5, 5, 3), np.uint8), Window(9, 9, 3, 3))):
-        assert np.asarray(draw_tile(shown, inside, 50, None)).min() > 150
+    for toned, inside in ((np.zeros((0, 0, 3), np.uint8), None), (np.zeros((5, 5, 3), np.uint8), Window(9, 9, 3, 3))):
+        assert np.asarray(draw_tile(toned, inside, 50, None)).min() > 150
 
 
 def test_tiles_without_a_window_of_their_own_get_no_colour() -> None:
@@ -426,8 +426,8 @@ def test_tile_and_window_carry_one_colour() -> None:
     picture, *tiles = [item.image for item in page.items if isinstance(item, Drawing)]
     frames = [tile.getpixel((0, 0)) for tile in tiles]
     assert frames == list(COLOURS)
-    seen = {colour for _, colour in picture.getcolors(1 << 20) or []}
-    assert set(frames) <= seen
+    colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
+    assert set(frames) <= colours
     sheet = SHEETS["whole maps"]
     whole = next(item.image for item in lay_out_sheet(sheet).items if isinstance(item, Drawing))
     assert np.array_equal(np.asarray(whole), np.asarray(enlarge(sheet.picture, 2)))
@@ -478,11 +478,11 @@ def test_sheet_options_that_cannot_be() -> None:
 
 
 def test_boxes_stand_beside_and_below() -> None:
-    """Boxes are moved by the sizes before them and the gaps; none at all is an empty box."""
-    one, two = line("a", 12, 30), line("b", 12, 40)
-    assert [(item.left, item.top) for item in beside([one, two], 5).items] == [(0, 0), (35, 0)]
-    assert [(item.left, item.top) for item in below([one, two], 5).items] == [(0, 0), (0, one.height + 5)]
-    assert (beside([one, two], 5).width, below([one, two], 5).width) == (75, 40)
+    """Boxes are moved by the sizes of those before them and the gaps; no boxes are an empty box."""
+    first, second = line("a", 12, 30), line("b", 12, 40)
+    assert [(item.left, item.top) for item in beside([first, second], 5).items] == [(0, 0), (35, 0)]
+    assert [(item.left, item.top) for item in below([first, second], 5).items] == [(0, 0), (0, first.height + 5)]
+    assert (beside([first, second], 5).width, below([first, second], 5).width) == (75, 40)
     assert beside([]) == below([]) == Box(0, 0)
 
 
@@ -572,7 +572,7 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         fail(OSError(28, "No space left on device"))
     assert str(caught.value) == f"cannot write {str(path)!r}: No space left on device. Choose another place."
-    assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [("a.bin", b"old")]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.bin", b"old")]
 
 
 def test_a_write_goes_through_a_link_and_keeps_plain_permissions(tmp_path: Path) -> None:

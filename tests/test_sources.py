@@ -1,4 +1,4 @@
-"""Models from timm, pytorchcv and files of one's own, and a preprocessing of one's own: offline, with random weights."""
+"""Models from timm, pytorchcv and the user's own files, and other preprocessing: offline, with random weights."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ def test_other_crop_modes_of_timm(timm, case, size):
 
 
 def test_timms_random_interpolation_is_bilinear(timm):
-    """The filter that timm draws by lot in training is bilinear here."""
+    """The filter that timm chooses at random in training is bilinear here."""
     from deconvnet.models.from_timm import _preprocess
 
     config = {"input_size": (3, 48, 48), "interpolation": "random", "crop_pct": 0.9, "crop_mode": "center"}
-    made = _preprocess(timm, {**config, "mean": IMAGENET[0], "std": IMAGENET[1]})
-    assert made == Preprocess(53, (48, 48), *IMAGENET, "bilinear")
+    changed = _preprocess(timm, {**config, "mean": IMAGENET[0], "std": IMAGENET[1]})
+    assert changed == Preprocess(53, (48, 48), *IMAGENET, "bilinear")
 
 
 def test_a_long_picture_is_refused_before_it_fills_the_memory(timm):
@@ -158,7 +158,7 @@ def test_a_long_picture_is_refused_before_it_fills_the_memory(timm):
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
 def test_timms_nets_record_and_project(timm, name, picture):
-    """A timm net with random weights takes a picture and projects; its classes have ImageNet's names; seeds hold."""
+    """A timm net with seeded random weights projects a picture; its classes have ImageNet's names."""
     loaded = load_model(f"timm:{name}", weights="none")
     assert (loaded.name, loaded.weights, loaded.model.training) == (f"timm:{name}", "random", False)
     assert loaded.input_size == loaded.model.pretrained_cfg["input_size"]
@@ -186,7 +186,7 @@ def timm_state(timm, **options):
 
 @pytest.mark.parametrize("classes", [1000, 7])
 def test_timms_weights_from_a_file(timm, tmp_path, classes):
-    """A file brings its number of classes; only ImageNet's thousand have names."""
+    """The net gets as many classes as the file has; only ImageNet's thousand classes have names."""
     path = tmp_path / "w.safetensors"
     save_file(state := timm_state(timm, num_classes=classes), path)
     loaded = load_model("timm:resnet10t", weights=str(path))
@@ -196,16 +196,16 @@ def test_timms_weights_from_a_file(timm, tmp_path, classes):
 
 
 def test_timms_weights_as_first_published(timm, tmp_path):
-    """Facebook's own names for ConvNeXt's tensors are renamed as timm does it."""
+    """The names of ConvNeXt's tensors in their first publication are renamed as timm does."""
     model = timm.create_model("convnext_atto")
     theirs = {}
     for key, value in model.state_dict().items():
-        for own, first in (("stem.", "downsample_layers.0."), ("head.norm.", "norm."), ("head.fc.", "head.")):
-            key = key.replace(own, first) if key.startswith(own) else key
+        for ours, first in (("stem.", "downsample_layers.0."), ("head.norm.", "norm."), ("head.fc.", "head.")):
+            key = key.replace(ours, first) if key.startswith(ours) else key
         key = re.sub(r"stages\.(\d)\.blocks\.(\d+)", r"stages.\1.\2", key)
         key = re.sub(r"stages\.(\d)\.downsample", r"downsample_layers.\1", key)
-        for own, first in (("conv_dw", "dwconv"), ("mlp.fc1", "pwconv1"), ("mlp.fc2", "pwconv2")):
-            key = key.replace(own, first)
+        for ours, first in (("conv_dw", "dwconv"), ("mlp.fc1", "pwconv1"), ("mlp.fc2", "pwconv2")):
+            key = key.replace(ours, first)
         theirs[key] = value
     torch.save(theirs, tmp_path / "w.pth")
     loaded = load_model("timm:convnext_atto", weights=str(tmp_path / "w.pth"))
@@ -213,7 +213,7 @@ def test_timms_weights_as_first_published(timm, tmp_path):
 
 
 def test_timms_weights_that_do_not_fit(timm, tmp_path):
-    """A file for another net names what does not fit, also where timm's own renaming trips over it."""
+    """A file for another net names what does not fit, also where timm's own renaming fails."""
     path = tmp_path / "w.pth"
     torch.save({"stem.weight": torch.zeros(2)}, path)
     for name in ("resnet10t", "convnext_atto", "resnet18"):
@@ -222,7 +222,7 @@ def test_timms_weights_that_do_not_fit(timm, tmp_path):
 
 
 def test_timms_download(timm, monkeypatch, tmp_path):
-    """DEFAULT loads what timm fetches."""
+    """DEFAULT loads the file that timm downloads."""
     path = tmp_path / "model.safetensors"
     save_file(timm_state(timm), path)
     monkeypatch.setattr("timm.models._hub.hf_hub_download", lambda *_, **__: str(path))
@@ -232,7 +232,7 @@ def test_timms_download(timm, monkeypatch, tmp_path):
 
 
 def test_timms_download_that_fails(timm, monkeypatch):
-    """Offline, one line names the file, where it is published, and the ways without a download."""
+    """Offline, one line names the file, where it is published, and what works without a download."""
 
     def offline(*_, **__):
         raise ConnectionError("no network\nlong explanations")
@@ -253,7 +253,7 @@ def test_timms_download_that_fails(timm, monkeypatch):
 
 
 def test_timms_nets_without_published_weights(timm):
-    """A net for which timm has no weights says so at once."""
+    """A net without published weights is refused in one line."""
     name = next(name for name in timm.list_models("*net*") if not timm.models.is_model_pretrained(name))
     text = refused(lambda: load_model(f"timm:{name}"), WeightsError)
     assert text == f"timm has no weights for {name}. Give --weights FILE, or --weights none for random ones."
@@ -263,7 +263,7 @@ def test_timms_nets_without_published_weights(timm):
 
 
 def test_pytorchcvs_zfnet_records_and_projects(store, picture):
-    """pytorchcv's ZFNet has the paper's sizes, and projects from conv5, whose units see 139 pixels."""
+    """pytorchcv's ZFNet has the paper's sizes, and projects from conv5, whose windows are 139 pixels wide."""
     loaded = load_model("pytorchcv:zfnet", weights="none")
     assert sum(parameter.numel() for parameter in loaded.model.parameters()) == 62_357_608
     assert loaded.preprocess == Preprocess(256, (224, 224), *IMAGENET)
@@ -293,7 +293,7 @@ def test_pytorchcvs_sizes(store, name):
 
 
 def test_pytorchcvs_names_have_hints(store):
-    """A bad name gets close matches; nets that take no picture, or miss a package of their own, say so."""
+    """A wrong name gets close matches; a net that does not take pictures is refused."""
     text = refused(lambda: load_model("pytorchcv:zfnett"))
     assert text == "'pytorchcv:zfnett' is not a model of pytorchcv. Did you mean 'zfnet' or 'zfnetb' or 'pfpcnet'?"
     text = refused(lambda: load_model("pytorchcv:raft_things", weights="none"))
@@ -301,7 +301,7 @@ def test_pytorchcvs_names_have_hints(store):
 
 
 def test_pytorchcvs_nets_may_need_packages(store, monkeypatch):
-    """A net that misses a package of its own says which."""
+    """If a net needs another package that is missing, the error names it."""
     package = ModuleType("librosa")
     package.__path__ = []
     monkeypatch.setitem(sys.modules, "librosa", package)
@@ -318,7 +318,7 @@ def pytorchcv_state(**options):
 
 @pytest.mark.parametrize("classes", [1000, 7])
 def test_pytorchcvs_weights_from_a_file(store, tmp_path, classes):
-    """A file brings its number of classes, and must fit in all its names."""
+    """The net gets as many classes as the file has, and all other names must fit."""
     path = tmp_path / "w.safetensors"
     save_file(state := pytorchcv_state(num_classes=classes), path)
     loaded = load_model("pytorchcv:resnet10", weights=str(path))
@@ -331,7 +331,7 @@ def test_pytorchcvs_weights_from_a_file(store, tmp_path, classes):
 
 
 def test_pytorchcvs_download(store, monkeypatch, tmp_path, capsys):
-    """DEFAULT reads the file that pytorchcv fetches, without running its pickle; progress goes to stderr."""
+    """DEFAULT reads the file that pytorchcv downloads, without running its pickle; progress goes to stderr."""
     path = tmp_path / "resnet10.pth"
     torch.save({**(state := pytorchcv_state()), "left over": torch.zeros(1)}, path)
 
@@ -347,7 +347,7 @@ def test_pytorchcvs_download(store, monkeypatch, tmp_path, capsys):
 
 
 def test_pytorchcvs_download_that_fails(store, monkeypatch, tmp_path):
-    """Offline, one line names the archive, where its file belongs, and the ways without a download; that file is then taken."""
+    """Offline, one line names the archive and where its file belongs; once there, the file is read."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
 
@@ -370,7 +370,7 @@ def test_pytorchcvs_download_that_fails(store, monkeypatch, tmp_path):
 
 
 def test_pytorchcvs_nets_without_published_weights(store):
-    """A net for which pytorchcv has no weights says so at once."""
+    """A net without published weights is refused in one line."""
     from pytorchcv.model_provider import _models
 
     name = next(name for name in _models if name not in store.get_model_metainfo_dict())
@@ -378,13 +378,13 @@ def test_pytorchcvs_nets_without_published_weights(store):
     assert text == f"pytorchcv has no weights for {name}. Give --weights FILE, or --weights none for random ones."
 
 
-# --- a file of one's own --------------------------------------------------------------------------------------------
+# --- the user's own file --------------------------------------------------------------------------------------------
 
 NET = "def make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU())"
 
 
-def test_a_net_of_ones_own(write):
-    """The function's net is taken in eval mode, under the name it was asked by, with no preprocessing; seeds hold."""
+def test_a_net_from_a_file(write):
+    """The function's net is in eval mode, has the name that was asked for and no preprocessing, and is seeded."""
     write(NET)
     loaded, again = load_model("file:net.py:make"), load_model("file:net.py:make")
     assert (loaded.name, loaded.preprocess, loaded.input_size) == ("file:net.py:make", None, (3, 224, 224))
@@ -395,7 +395,7 @@ def test_a_net_of_ones_own(write):
 
 
 def test_a_class_and_an_absolute_path(write):
-    """A class without arguments is as good as a function, dataclasses work in the file, and paths may be absolute."""
+    """A class without arguments works like a function, dataclasses work in the file, and paths may be absolute."""
     text = "from __future__ import annotations\nimport dataclasses\nfrom torch import nn\n"
     text += "@dataclasses.dataclass\nclass Sizes:\n    maps: int = 7\n"
     text += "class Net(nn.Sequential):\n    def __init__(self):\n        super().__init__(nn.Conv2d(1, Sizes().maps, 3))"
@@ -407,7 +407,7 @@ def test_a_class_and_an_absolute_path(write):
 
 
 def test_a_net_with_its_preprocessing(write):
-    """A pair brings the preprocessing, ours or any function; a LoadedModel brings all."""
+    """A pair has the preprocessing, ours or any function; a LoadedModel has everything."""
     write(
         "import deconvnet\nfrom deconvnet.images import Preprocess\n"
         "NET = nn.Sequential(nn.Conv2d(1, 4, 3))\n"
@@ -427,8 +427,8 @@ def test_a_net_with_its_preprocessing(write):
     )
 
 
-def test_weights_for_a_net_of_ones_own(write, tmp_path):
-    """A file's weights are filled in; "none" draws all anew, and is called random only where that was possible."""
+def test_weights_for_a_net_from_a_file(write, tmp_path):
+    """A file's weights are loaded; "none" draws new ones, which are called random only if all could be drawn."""
     write(NET + "\ndef scaled():\n    net = make()\n    net[0].scale = nn.Parameter(torch.ones(1))\n    return net")
     state = {key: torch.ones_like(value) for key, value in load_model("file:net.py:make").model.state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")
@@ -441,7 +441,7 @@ def test_weights_for_a_net_of_ones_own(write, tmp_path):
 
 
 def test_none_draws_trained_weights_anew(write):
-    """With "none", weights that the function brings are replaced; what cannot be drawn keeps the weights' hash."""
+    """With "none", the function's weights are replaced; a model with others keeps a hash of its tensors."""
     text = "    for p in net.parameters(): nn.init.ones_(p)\n    return net"
     write(f"def make():\n    net = nn.Sequential(nn.Conv2d(3, 4, 3))\n{text}")
     trained, random, again = (load_model("file:net.py:make", weights=kind) for kind in ("DEFAULT", "none", "none"))
@@ -455,7 +455,7 @@ def test_none_draws_trained_weights_anew(write):
 
 
 def test_a_files_neighbours_can_be_imported(write, monkeypatch):
-    """The file's folder is importable at the top of the file and in the function; sys.path is as before, errors or not."""
+    """Modules beside the file can be imported in the file and in the function; afterwards sys.path is as before."""
     write("def conv():\n    return nn.Conv2d(3, 4, 3)", "nets/neighbour_one.py")
     write("def relu():\n    return nn.ReLU()", "nets/neighbour_two.py")
     text = "import neighbour_one\ndef make():\n    import neighbour_two\n    print('built')\n"
@@ -504,7 +504,7 @@ BAD = {
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_wrong_with_a_file_gets_one_line(write, name):
-    """Each fault is said in one line with the file, the line in it, and what to do; the traceback stays as the cause."""
+    """Each error is one line with the file, the line in it, and what to do; the traceback stays as the cause."""
     write(BAD_FILE)
     write("", "empty.py")
     write("make(", "syntax.py")
@@ -519,18 +519,18 @@ def test_a_drive_letter_is_part_of_the_path(write):
     assert load_model("file:C:net.py:make").name == "file:C:net.py:make"
 
 
-def test_a_forgotten_source_is_offered(write):
-    """net.py:make without "file:" is not run, but offered."""
+def test_a_forgotten_source_is_suggested(write):
+    """ "net.py:make" without "file:" is not run, but suggested."""
     assert refused(lambda: load_model("net.py:make")) == (
         f"'net.py:make' is not a model. Did you mean 'file:net.py:make'? Models: {FORMS}."
     )
 
 
-# --- a preprocessing of one's own -----------------------------------------------------------------------------------
+# --- another preprocessing -----------------------------------------------------------------------------------
 
 
 def test_what_is_not_given_stays(tiny):
-    """Mean, std and size each replace their part alone; the model is the same, the original stays as it was."""
+    """Mean, std and size each replace one part; the model is the same, and the original stays as it was."""
     assert tiny.with_preprocess().preprocess == tiny.preprocess
     changed = tiny.with_preprocess(mean=(0.1, 0.2, 0.3))
     assert changed.preprocess == Preprocess(96, 96, (0.1, 0.2, 0.3), tiny.preprocess.std)
@@ -548,8 +548,8 @@ def test_the_filter_stays():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_without_a_preprocessing_the_usual_one_is_taken(channels):
-    """A bare net gets ImageNet's normalisation for 3 channels, 0.5 for others; what is given replaces its part."""
+def test_without_a_preprocessing_a_default_is_used(channels):
+    """A plain module gets ImageNet's normalisation for 3 channels, 0.5 for others; arguments replace a part of it."""
     loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(channels, 4, 3))
     usual = IMAGENET if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
     assert loaded.preprocess is None
@@ -560,19 +560,19 @@ def test_without_a_preprocessing_the_usual_one_is_taken(channels):
 
 def test_one_channel_takes_one_number():
     """A net for grey pictures takes a single number each."""
-    made = deconvnet.LoadedModel.from_module(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
-    assert made.preprocess == Preprocess(28, 28, (0.1,), (0.3,))
-    assert made.preprocess(noise(40, 30)).shape == (1, 28, 28)
+    changed = deconvnet.LoadedModel.from_module(nn.Conv2d(1, 4, 3)).with_preprocess(mean=[0.1], std=[0.3], size=28)
+    assert changed.preprocess == Preprocess(28, 28, (0.1,), (0.3,))
+    assert changed.preprocess(noise(40, 30)).shape == (1, 28, 28)
 
 
-def test_a_foreign_preprocessing_is_replaced_as_a_whole_or_not():
-    """A preprocessing that is any function stays, or gives way to all three of mean, std and size."""
+def test_a_preprocessing_function_is_replaced_as_a_whole():
+    """A preprocessing that is any function is only replaced by mean, std and size together."""
     loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(3, 4, 3), lambda picture: torch.zeros(3, 9, 9))
     assert loaded.with_preprocess() is loaded
     text = refused(lambda: loaded.with_preprocess(size=9), OptionError)
     assert text == "Conv2d has a preprocessing of its own kind. To replace it, give mean, std and size."
-    made = loaded.with_preprocess(mean=(0.1, 0.2, 0.3), std=(1, 1, 1), size=9)
-    assert made.preprocess == Preprocess(9, 9, (0.1, 0.2, 0.3), (1, 1, 1))
+    changed = loaded.with_preprocess(mean=(0.1, 0.2, 0.3), std=(1, 1, 1), size=9)
+    assert changed.preprocess == Preprocess(9, 9, (0.1, 0.2, 0.3), (1, 1, 1))
 
 
 SCALE = "it is on the scale 0..1"
@@ -588,14 +588,14 @@ BAD_NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "text"), BAD_NUMBERS, ids=[str(given) for given, _ in BAD_NUMBERS])
-def test_numbers_that_do_not_fit_get_one_line(tiny, given, text):
-    """Too few, too many, on the scale 0..255, not above zero: one line each."""
-    assert refused(lambda: tiny.with_preprocess(**given), OptionError) == text
+@pytest.mark.parametrize(("options", "text"), BAD_NUMBERS, ids=[str(options) for options, _ in BAD_NUMBERS])
+def test_numbers_that_do_not_fit_get_one_line(tiny, options, text):
+    """Too few or too many numbers, on the scale 0..255, or not above zero: one line each."""
+    assert refused(lambda: tiny.with_preprocess(**options), OptionError) == text
 
 
 def test_a_grey_net_refuses_three_numbers():
-    """The count that is wanted is said for one channel too."""
+    """The error for a net with one channel asks for one number."""
     loaded = deconvnet.LoadedModel.from_module(nn.Conv2d(1, 4, 3))
     text = refused(lambda: loaded.with_preprocess(mean=(0.5, 0.5, 0.5)), OptionError)
     assert text == "Conv2d takes a mean of one number, for its one channel; found 3: 0.5,0.5,0.5."
@@ -611,8 +611,8 @@ def test_the_command_takes_mean_std_and_size(run, write, picture):
     assert np.load("a.npz")["pixels"].shape == (2, 3, 40, 40)
 
 
-def test_the_command_says_which_preprocessing_it_took(run, write, picture):
-    """For a bare net, one line on stderr says what was taken for what nobody gave."""
+def test_the_command_says_which_preprocessing_it_assumes(run, write, picture):
+    """For a net without preprocessing, one line on stderr says what is assumed."""
     write(NET)
     code, _, err = run("project", picture, "--model", "file:net.py:make", "--top", "1", "--size", "32", "--device", "cpu")
     assert (code, err) == (
@@ -623,7 +623,7 @@ def test_the_command_says_which_preprocessing_it_took(run, write, picture):
 
 
 def test_the_command_refuses_what_does_not_fit(run, picture, tmp_path, monkeypatch):
-    """What does not fit the net exits 1 with one line; what is no list of numbers exits 2."""
+    """Numbers that do not fit the net exit 1 with one line; text that is not numbers exits 2."""
     monkeypatch.chdir(tmp_path)
     code, out, err = run("project", picture, "--mean", "0.5")
     assert (code, out) == (1, "")
@@ -634,7 +634,7 @@ def test_the_command_refuses_what_does_not_fit(run, picture, tmp_path, monkeypat
     assert run("project", picture, "--size", "0")[0] == 2
 
 
-def test_layers_of_a_net_of_ones_own(run, write):
+def test_layers_of_a_net_from_a_file(run, write):
     """`deconvnet layers file:net.py:make` lists its layers."""
     write(NET)
     code, out, _ = run("layers", "file:net.py:make", "--size", "20")

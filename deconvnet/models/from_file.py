@@ -72,7 +72,7 @@ def _run_file(path: Path, file: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _one_line_errors(what: str, path: Path) -> Iterator[None]:
+def _one_line_errors(prefix: str, path: Path) -> Iterator[None]:
     """Turn whatever the user's code raises into one line that names its position; the traceback stays as the cause."""
     try:
         yield
@@ -83,7 +83,7 @@ def _one_line_errors(what: str, path: Path) -> Iterator[None]:
             lines, text = [error.lineno] if error.filename == str(path) else lines, error.msg
         position = f"line {lines[-1]}: " if lines else ""
         kind = type(error).__name__
-        raise UnknownModelError(f"{what} ({position}{kind if text == kind else f'{kind}: {text}'}).") from error
+        raise UnknownModelError(f"{prefix} ({position}{kind if text == kind else f'{kind}: {text}'}).") from error
 
 
 def _find_function(module: ModuleType, function: str, file: str) -> Callable[[], object]:
@@ -125,9 +125,9 @@ def _wrap(model: nn.Module, preprocess: Preprocessing | None, where: str) -> Loa
 
 def _randomise(model: nn.Module) -> bool:
     """Draw new weights in each module that can; return whether those were all of the model's weights."""
-    drawn: set[int] = set()
+    randomised: set[int] = set()
     for module in model.modules():
         if callable(reset := getattr(module, "reset_parameters", None)):
             reset()
-            drawn |= {id(parameter) for parameter in module.parameters(recurse=False)}
-    return all(id(parameter) in drawn for parameter in model.parameters())
+            randomised |= {id(parameter) for parameter in module.parameters(recurse=False)}
+    return all(id(parameter) in randomised for parameter in model.parameters())

@@ -130,9 +130,9 @@ class LoadedModel:
     def _per_channel(self, name: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
         """Check the numbers of a mean or a std."""
         if len(numbers) != channels:
-            wanted = "one number, for its one channel" if channels == 1 else f"{channels} numbers, one for each channel"
+            expected = "one number, for its one channel" if channels == 1 else f"{channels} numbers, one for each channel"
             listed = ",".join(f"{number:g}" for number in numbers)
-            raise OptionError(f"{self.name} takes a {name} of {wanted}; found {len(numbers)}: {listed}.")
+            raise OptionError(f"{self.name} takes a {name} of {expected}; found {len(numbers)}: {listed}.")
         for number in numbers:
             if not (0 <= number <= 1 and (number or name == "mean")):  # also refuses NaN
                 above = "" if name == "mean" else ", above 0"

@@ -47,11 +47,11 @@ def save_plates(
     return _save_pdf(every, path, settings) if path.suffix.lower() == ".pdf" else _save_numbered(every, path, settings)
 
 
-def _all_pages(first: list[Image.Image], others: Iterator[Image.Image]) -> Iterator[Image.Image]:
+def _all_pages(first: list[Image.Image], remaining: Iterator[Image.Image]) -> Iterator[Image.Image]:
     """Yield all pages and release each."""
     while first:
         yield first.pop(0)
-    yield from others
+    yield from remaining
 
 
 def _save_pdf(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, Any] | None) -> list[Path]:

@@ -184,8 +184,8 @@ def _heading_line(heading: str, note: str, width: int) -> Box:
 
 def _window_note(tiles: Sequence[Tile], colours: Sequence[Colour | None]) -> str:
     """Return how many windows are drawn, where some are not."""
-    drawn = sum(colour is not None for colour in colours)
-    return f"windows of the first {drawn} of {len(tiles)}" if drawn == len(COLOURS) < len(tiles) else ""
+    count = sum(colour is not None for colour in colours)
+    return f"windows of the first {count} of {len(tiles)}" if count == len(COLOURS) < len(tiles) else ""
 
 
 def _joined(*notes: str) -> str:

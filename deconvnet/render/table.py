@@ -20,8 +20,8 @@ def table_text(rows: Sequence[Sequence[str]]) -> str:
 
 def table_html(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of words as an HTML table, every word escaped; the first row is the heading."""
-    heading, *others = rows
-    body = "".join(_row_html(row, "td") for row in others)
+    heading, *body_rows = rows
+    body = "".join(_row_html(row, "td") for row in body_rows)
     return f"<table><thead>{_row_html(heading, 'th')}</thead><tbody>{body}</tbody></table>"
 
 

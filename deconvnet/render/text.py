@@ -100,11 +100,11 @@ def fit(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
         return text
     fits, fails = 0, len(text)  # numbers of letters: halve the gap between one that fits and one that does not
     while fails - fits > 1:
-        kept = (fits + fails) // 2
-        if text_width(_shortened(text, kept, keep_end), size) <= width:
-            fits = kept
+        length = (fits + fails) // 2
+        if text_width(_shortened(text, length, keep_end), size) <= width:
+            fits = length
         else:
-            fails = kept
+            fails = length
     shortest = _shortened(text, fits, keep_end)
     return shortest if text_width(shortest, size) <= width else ""
 
@@ -121,24 +121,26 @@ def wrap(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
-def _shortened(text: str, kept: int, keep_end: bool) -> str:
-    """Return `kept` letters of the text, and an ellipsis for the others."""
-    tail = kept // 2 if keep_end else 0
-    return text[: kept - tail].rstrip() + _ELLIPSIS + text[len(text) - tail :].lstrip()
+def _shortened(text: str, length: int, keep_end: bool) -> str:
+    """Return `length` letters of the text, and an ellipsis for the others."""
+    tail = length // 2 if keep_end else 0
+    return text[: length - tail].rstrip() + _ELLIPSIS + text[len(text) - tail :].lstrip()
 
 
 @lru_cache(maxsize=4096)
 def _printable_letter(letter: str) -> str:
+    """Return the letter, or what stands in for it where the font lacks it."""
     if _has_glyph(letter):
         return letter
     plain = _RELATIVES.get(letter) or unicodedata.normalize("NFKD", letter)
-    kept = "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part))
-    return kept or ("" if unicodedata.combining(letter) else "?")
+    letters = "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part))
+    return letters or ("" if unicodedata.combining(letter) else "?")
 
 
 def _has_glyph(letter: str) -> bool:
+    """Return whether the font draws the letter as something else than the empty box."""
     if letter == " ":
         return True
     large = font(32)  # large enough for two glyphs to differ
-    drawn, box = large.getmask(letter), large.getmask(_MISSING)
-    return drawn.size != (0, 0) and (drawn.size, bytes(drawn)) != (box.size, bytes(box))
+    glyph, box = large.getmask(letter), large.getmask(_MISSING)
+    return glyph.size != (0, 0) and (glyph.size, bytes(glyph)) != (box.size, bytes(box))
