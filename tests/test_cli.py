@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import deconvnet.cli as cli
+from deconvnet import cli
 from deconvnet.choices import DEVICES, LRNS, OVERLAPS, TONES
 from deconvnet.cli import option_types
 from deconvnet.drawings import draw

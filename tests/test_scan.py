@@ -419,7 +419,6 @@ def test_a_net_without_windows_is_refused_before_the_work(tmp_path):
 
 def test_nan_and_nothing_never_enter(tmp_path):
     """A map with a NaN is no entry, nor is one that is -inf everywhere; infinity is the strongest of all."""
-
     model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU())
     nn.init.ones_(model[0].weight)
     images = torch.full((6, 1, 3, 4), 2.0)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import deconvnet
-import deconvnet.cli as cli
+from deconvnet import cli
 from deconvnet.errors import DeconvnetError, MissingPackageError, OptionError, PictureError, UnknownModelError, WeightsError
 from deconvnet.images import Preprocess
 from deconvnet.models import FORMS, SOURCES, load_model

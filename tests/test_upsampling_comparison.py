@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import deconvnet
-import deconvnet.cli as cli
+from deconvnet import cli
 from deconvnet.drawings import draw
 from deconvnet.render import read_settings
 from deconvnet.upsampling import UPSAMPLERS, interpolation, unpooling
@@ -140,7 +140,7 @@ def test_switches_keep_the_structure_of_real_maps(shared):
     """On maps of the real SqueezeNet, switched unpooling is nearer than fixed by decibels, and far nearer in structure."""
     pytest.importorskip("skimage")
     loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights=str(shared / "weights/squeezenet1_0.safetensors"))
-    picture = sorted((shared / "images/imagenet-sample").iterdir())[0]
+    picture = min((shared / "images/imagenet-sample").iterdir())
     net = deconvnet.DeconvNet(loaded)
     for layer in ("features.1", "features.7"):
         large, _, _ = map_of(net, picture, layer)

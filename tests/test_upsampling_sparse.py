@@ -262,7 +262,7 @@ def test_codes_come_nearer_than_a_forward_pass(tiny):
 def test_squeezenet_as_dictionary(shared):
     """The first layer of a real SqueezeNet codes a photograph: the objective falls far, most codes are zero."""
     loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights=str(shared / "weights" / "squeezenet1_0.safetensors"))
-    photograph = sorted((shared / "images" / "imagenet-sample").rglob("*.*"))[0]
+    photograph = min((shared / "images" / "imagenet-sample").rglob("*.*"))
     picture = loaded.preprocess(photograph)[None, :, 80:160, 80:160]
     dictionary = from_layer(loaded.model.features[0])
     assert (dictionary.stride, dictionary.padding, dictionary.atoms.shape[1:]) == (2, 0, (3, 7, 7))

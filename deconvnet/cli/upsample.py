@@ -68,7 +68,8 @@ def upsample(
     deconvnet upsample cat.jpg --model torchvision:alexnet --layer features.1 --factor 4 --out map.png
     """
     if ways == "list":
-        return _list_methods()
+        _list_methods()
+        return
     if model is None and (layer or channel is not None):
         model = "tiny"
     if model is None and (mean or std):
