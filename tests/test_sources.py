@@ -520,7 +520,7 @@ def test_a_drive_letter_is_part_of_the_path(write):
 
 
 def test_a_forgotten_source_is_suggested(write):
-    """ "net.py:make" without "file:" is not run, but suggested."""
+    """A path such as net.py:make, without `file:`, is not run, but suggested."""
     assert refused(lambda: load_model("net.py:make")) == (
         f"'net.py:make' is not a model. Did you mean 'file:net.py:make'? Models: {FORMS}."
     )
