@@ -55,5 +55,4 @@ def test_pages_exist():
 
 
 def command(name: str):
-    file, function = COMMANDS[name][0], name
-    return getattr(import_module(f"deconvnet.cli.{file}"), function)
+    return getattr(import_module(f"deconvnet.cli.{name}"), name)

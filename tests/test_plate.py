@@ -26,7 +26,7 @@ from deconvnet.render import (
     read_settings,
     save_plates,
 )
-from deconvnet.render.page import Box, Drawing, Words
+from deconvnet.render.page import Box, ImageItem, TextItem
 from deconvnet.render.plate import LEGEND, MARGIN, NO_EXAMPLE, PADDING, SQUARE_GAP, TILE_GAP, lay_out_plate
 from deconvnet.units import Window
 
@@ -56,14 +56,14 @@ def panel(
 
 
 def words(page: Box) -> list[str]:
-    return [item.text for item in page.items if isinstance(item, Words)]
+    return [item.text for item in page.items if isinstance(item, TextItem)]
 
 
-def drawings(page: Box) -> list[Drawing]:
-    return [item for item in page.items if isinstance(item, Drawing)]
+def drawings(page: Box) -> list[ImageItem]:
+    return [item for item in page.items if isinstance(item, ImageItem)]
 
 
-def tile_at(block: Drawing, place: int, side: int, across: int = 3) -> np.ndarray:
+def tile_at(block: ImageItem, place: int, side: int, across: int = 3) -> np.ndarray:
     """Cut one tile out of a block, by its place in reading order."""
     top, left = (place // across) * (side + TILE_GAP), (place % across) * (side + TILE_GAP)
     return np.asarray(block.image)[top : top + side, left : left + side]
@@ -271,7 +271,7 @@ def test_a_note_without_room_gets_its_own_line() -> None:
     note = "fires on 3 % of the pictures"
     page = lay_out_plate([panel(9, 7, note=note), panel(9, 7, channel=3)], tile=44)
     assert note in words(page)
-    names = [item for item in page.items if isinstance(item, Words)]
+    names = [item for item in page.items if isinstance(item, TextItem)]
     places = {item.text: item for item in names}
     assert places[note].top >= places["features.10 · 151"].top + places["features.10 · 151"].height
     assert len({item.top for item in drawings(page)}) == 1
@@ -286,7 +286,7 @@ def test_hatching_is_explained_where_there_is_any() -> None:
 def test_the_page_of_one_channel_names_its_pictures() -> None:
     """Activation and file stand in three columns, in the order of the tiles; on pages of several there is no room."""
     page = lay_out_plate([panel(9, 7)])
-    listed = [item for item in page.items if isinstance(item, Words)][-18:]
+    listed = [item for item in page.items if isinstance(item, TextItem)][-18:]
     assert [item.text for item in listed[1::2]] == [f"n{number:08d}.jpg" for number in range(9)]
     assert [item.text for item in listed[::2]][:2] == ["21.4", "20.9"]
     assert len({item.top for item in listed}) == len({item.left for item in listed[1::2]}) == 3

@@ -30,7 +30,7 @@ from deconvnet.render import (
     write_atomic,
 )
 from deconvnet.render.overlay import enlarge
-from deconvnet.render.page import Box, Drawing, Words, below, beside, line, paint
+from deconvnet.render.page import Box, ImageItem, TextItem, hstack, paint, text_line, vstack
 from deconvnet.render.sheet import MARGIN, lay_out_sheet
 from deconvnet.render.table import table_html, table_text
 from deconvnet.render.text import activation_text, fit, percent, printable, size_text, text_width, wrap
@@ -388,7 +388,7 @@ def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int])
 def test_drawn_ink_stays_in_its_box() -> None:
     """What a line of text paints lies inside the box that the layout gave it, tails and all."""
     for size in (11, 12, 14, 16):
-        box = line("Éjpqgy_|()Ăß§,; 61.2 % #9", size, 400)
+        box = text_line("Éjpqgy_|()Ăß§,; 61.2 % #9", size, 400)
         ink = np.argwhere((np.asarray(paint(Box(420, box.height + 20, box.moved(10, 10)))) < 250).any(axis=2))
         (words,) = box.items
         assert ink[:, 0].min() >= 10
@@ -397,7 +397,7 @@ def test_drawn_ink_stays_in_its_box() -> None:
 
 
 def texts(sheet: Sheet, **options: int) -> list[str]:
-    return [item.text for item in lay_out_sheet(sheet, **options).items if isinstance(item, Words)]
+    return [item.text for item in lay_out_sheet(sheet, **options).items if isinstance(item, TextItem)]
 
 
 def test_a_sheet_says_what_it_shows() -> None:
@@ -423,21 +423,21 @@ def test_a_sheet_says_when_windows_are_left_out() -> None:
 def test_tile_and_window_carry_one_colour() -> None:
     """Each coloured tile's frame colour is found on the picture's copy, and a whole map draws no rectangle."""
     page = lay_out_sheet(SHEETS["9 small tiles"])
-    picture, *tiles = [item.image for item in page.items if isinstance(item, Drawing)]
+    picture, *tiles = [item.image for item in page.items if isinstance(item, ImageItem)]
     frames = [tile.getpixel((0, 0)) for tile in tiles]
     assert frames == list(COLOURS)
     colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
     assert set(frames) <= colours
     sheet = SHEETS["whole maps"]
-    whole = next(item.image for item in lay_out_sheet(sheet).items if isinstance(item, Drawing))
+    whole = next(item.image for item in lay_out_sheet(sheet).items if isinstance(item, ImageItem))
     assert np.array_equal(np.asarray(whole), np.asarray(enlarge(sheet.picture, 2)))
 
 
 def test_columns_and_tile_size_are_obeyed() -> None:
     """`columns` tiles stand in a row, each with its longer side `tile_size` pixels inside its frame."""
-    drawings = [item for item in lay_out_sheet(SHEETS["9 tiles"], columns=4, tile_size=50).items if isinstance(item, Drawing)][
-        1:
-    ]
+    drawings = [
+        item for item in lay_out_sheet(SHEETS["9 tiles"], columns=4, tile_size=50).items if isinstance(item, ImageItem)
+    ][1:]
     assert [sum(item.top == top for item in drawings) for top in sorted({item.top for item in drawings})] == [4, 4, 1]
     assert {item.image.size for item in drawings} == {(54, 54)}
 
@@ -458,7 +458,7 @@ def test_shared_tone_is_shared_by_all_blocks() -> None:
     strong, faint = (Tile(np.full((3, 8, 8), value)) for value in (4.0, 1.0))
     sheet = sheet_of(LayerTiles("a", tiles=[strong]), LayerTiles("b", tiles=[faint]))
     for tone, greys in (("shared", [255, 159]), ("symmetric", [255, 255])):
-        drawings = [item.image for item in lay_out_sheet(sheet, tone=tone).items if isinstance(item, Drawing)]
+        drawings = [item.image for item in lay_out_sheet(sheet, tone=tone).items if isinstance(item, ImageItem)]
         assert [drawings[place].getpixel((40, 40))[0] for place in (1, 3)] == greys
 
 
@@ -479,11 +479,11 @@ def test_sheet_options_that_cannot_be() -> None:
 
 def test_boxes_stand_beside_and_below() -> None:
     """Boxes are moved by the sizes of those before them and the gaps; no boxes are an empty box."""
-    first, second = line("a", 12, 30), line("b", 12, 40)
-    assert [(item.left, item.top) for item in beside([first, second], 5).items] == [(0, 0), (35, 0)]
-    assert [(item.left, item.top) for item in below([first, second], 5).items] == [(0, 0), (0, first.height + 5)]
-    assert (beside([first, second], 5).width, below([first, second], 5).width) == (75, 40)
-    assert beside([]) == below([]) == Box(0, 0)
+    first, second = text_line("a", 12, 30), text_line("b", 12, 40)
+    assert [(item.left, item.top) for item in hstack([first, second], 5).items] == [(0, 0), (35, 0)]
+    assert [(item.left, item.top) for item in vstack([first, second], 5).items] == [(0, 0), (0, first.height + 5)]
+    assert (hstack([first, second], 5).width, vstack([first, second], 5).width) == (75, 40)
+    assert hstack([]) == vstack([]) == Box(0, 0)
 
 
 # Files

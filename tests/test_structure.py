@@ -100,7 +100,7 @@ def upward(module: str, source: str | None = None) -> set[str]:
 
 
 def commands_shared() -> set[str]:
-    files = {f"deconvnet.cli.{file}" for file, _ in COMMANDS.values()}
+    files = {f"deconvnet.cli.{name}" for name in COMMANDS}
     return {f"{file} -> {other}" for file in files for other in imports_of(file) & files}
 
 

@@ -10,39 +10,39 @@ import click
 from ..errors import DeconvnetError, did_you_mean
 from ..version import __version__
 
-#: What people do -> command -> (its file in this folder, one line of help).
+#: What people do -> command, which is also the name of its file in this folder -> one line of help.
 GROUPS = {
     "See what a network sees": {
-        "project": ("project", "Project a picture's strongest channels back to pixels."),
-        "scan": ("scan", "Find the pictures of a data set that excite each channel most."),
-        "plate": ("plate", "Draw a scan's channels as the paper's Figure 2."),
-        "atlas": ("atlas", "Write a scan as HTML pages that open from disk."),
-        "top": ("top", "Print the pictures that excite a channel most."),
-        "report": ("report", "List dead and rare channels, and how strong the others are."),
+        "project": "Project a picture's strongest channels back to pixels.",
+        "scan": "Find the pictures of a data set that excite each channel most.",
+        "plate": "Draw a scan's channels as the paper's Figure 2.",
+        "atlas": "Write a scan as HTML pages that open from disk.",
+        "top": "Print the pictures that excite a channel most.",
+        "report": "List dead and rare channels, and how strong the others are.",
     },
     "The paper's experiments": {
-        "occlude": ("occlude", "Slide a square over a picture: how do a map and the class change? (Fig. 7)"),
-        "invariance": ("invariance", "Translate, scale and rotate pictures: how far do features move? (Fig. 5)"),
-        "correspond": ("correspond", "Mask the same part in several pictures: do features change alike? (Table 1)"),
-        "evolve": ("evolve", "Follow channels through the checkpoints of a training. (Fig. 4)"),
+        "occlude": "Slide a square over a picture: how do a map and the class change? (Fig. 7)",
+        "invariance": "Translate, scale and rotate pictures: how far do features move? (Fig. 5)",
+        "correspond": "Mask the same part in several pictures: do features change alike? (Table 1)",
+        "evolve": "Follow channels through the checkpoints of a training. (Fig. 4)",
     },
     "Check what a projection shows": {
-        "filters": ("filters", "Look for dead, dominant and aliased filters: the paper's Figure 6."),
-        "ablate": ("ablate", "Project a unit with all eight settings of mask, switches and rectification."),
-        "sanity": ("sanity", "Randomise the weights: do the projections change?"),
-        "faithful": ("faithful", "Score units: does a projection point at what excites its unit?"),
+        "filters": "Look for dead, dominant and aliased filters: the paper's Figure 6.",
+        "ablate": "Project a unit with all eight settings of mask, switches and rectification.",
+        "sanity": "Randomise the weights: do the projections change?",
+        "faithful": "Score units: does a projection point at what excites its unit?",
     },
     "Upsampling": {
-        "upsample": ("upsample", "Pool a picture or a map, and upsample it by each method, side by side."),
-        "segment": ("segment", "Train small nets that label parts: does it matter how they unpool?"),
+        "upsample": "Pool a picture or a map, and upsample it by each method, side by side.",
+        "segment": "Train small nets that label parts: does it matter how they unpool?",
     },
     "Look around": {
-        "explore": ("explore", "Explore a picture in a browser: click a layer's maps and units."),
-        "layers": ("layers", "List a model's layers: size, receptive field, stride, rule status."),
+        "explore": "Explore a picture in a browser: click a layer's maps and units.",
+        "layers": "List a model's layers: size, receptive field, stride, rule status.",
     },
 }
 
-COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 
 
 class _Commands(click.Group):
@@ -54,7 +54,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        module = importlib.import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -66,7 +66,7 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import OptionError
 from ..units import Window
-
-Colour: TypeAlias = tuple[int, int, int]
+from .text import Colour
 
 #: Okabe & Ito's palette (2008) without its yellow, which is too faint on white paper, and three of Paul Tol's muted colours.
 COLOURS: tuple[Colour, ...] = (

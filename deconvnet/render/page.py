@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw
 
-from .text import INK, fit, font, line_height, text_width
+from .text import INK, Colour, fit, font, line_height, text_width
 
 PAPER = (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Words:
-    """One line of text; `left` and `top` are those of its box, `size` is the type's, all in pixels."""
+class TextItem:
+    """One line of text.
+
+    Attributes:
+        text: printable text.
+        size: the type size.
+        ink: the text's colour.
+        left, top: the corner of the text's box.
+    """
 
     text: str
     size: int
-    ink: tuple[int, int, int] = INK
+    ink: Colour = INK
     left: int = 0
     top: int = 0
 
@@ -34,13 +41,13 @@ class Words:
 
     @property
     def height(self) -> int:
-        """The height of the text's box, with room for the letters' tails."""
+        """The height of the text's box, with room for descenders."""
         return line_height(self.size)
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A picture at its place."""
+class ImageItem:
+    """A picture and its top left corner."""
 
     image: Image.Image
     left: int = 0
@@ -57,38 +64,44 @@ class Drawing:
         return self.image.height
 
 
-Item: TypeAlias = "Words | Drawing"
+Item: TypeAlias = "TextItem | ImageItem"
 
 
 @dataclass(frozen=True)
 class Box:
-    """Items in a rectangle of width x height pixels, their places counted from its top left corner."""
+    """A rectangle with items in it; their corners are counted from its top left corner."""
 
     width: int
     height: int
     items: tuple[Item, ...] = ()
 
     def moved(self, left: int, top: int) -> tuple[Item, ...]:
-        """Return the items as they stand when the box stands at (left, top)."""
+        """Return the items as they lie when the box lies at (left, top)."""
         return tuple(replace(item, left=item.left + left, top=item.top + top) for item in self.items)
 
 
-def line(
-    text: str, size: int, width: int, *, ink: tuple[int, int, int] = INK, align: str = "left", keep_end: bool = False
+def text_line(
+    text: str,
+    size: int,
+    width: int,
+    *,
+    ink: Colour = INK,
+    align: Literal["left", "right"] = "left",
+    keep_end: bool = False,
 ) -> Box:
-    """Set one line of text in a box of `width` pixels; what does not fit is cut with an ellipsis."""
-    words = Words(fit(text, size, width, keep_end=keep_end), size, ink)
-    left = {"left": 0, "right": width - words.width}[align]
-    return Box(width, words.height, (replace(words, left=left),) if words.text else ())
+    """Return a box `width` pixels wide with one line of text, cut as by `fit`."""
+    item = TextItem(fit(text, size, width, keep_end=keep_end), size, ink)
+    left = {"left": 0, "right": width - item.width}[align]
+    return Box(width, item.height, (replace(item, left=left),) if item.text else ())
 
 
-def drawing(image: Image.Image) -> Box:
-    """Put a picture in a box of its own size."""
-    return Box(image.width, image.height, (Drawing(image),))
+def image_box(image: Image.Image) -> Box:
+    """Return a box of a picture's size that holds it."""
+    return Box(image.width, image.height, (ImageItem(image),))
 
 
-def beside(boxes: Sequence[Box], gap: int = 0) -> Box:
-    """Put boxes next to each other, their tops in one line."""
+def hstack(boxes: Sequence[Box], gap: int = 0) -> Box:
+    """Put boxes beside each other, their tops aligned, `gap` pixels apart."""
     items: list[Item] = []
     left = 0
     for box in boxes:
@@ -97,8 +110,8 @@ def beside(boxes: Sequence[Box], gap: int = 0) -> Box:
     return Box(max(left - gap, 0), max((box.height for box in boxes), default=0), tuple(items))
 
 
-def below(boxes: Sequence[Box], gap: int = 0) -> Box:
-    """Put boxes under each other, their left sides in one line."""
+def vstack(boxes: Sequence[Box], gap: int = 0) -> Box:
+    """Put boxes below each other, their left sides aligned, `gap` pixels apart."""
     items: list[Item] = []
     top = 0
     for box in boxes:
@@ -107,23 +120,23 @@ def below(boxes: Sequence[Box], gap: int = 0) -> Box:
     return Box(max((box.width for box in boxes), default=0), max(top - gap, 0), tuple(items))
 
 
-def over(*boxes: Box) -> Box:
-    """Put boxes on top of each other, their top left corners in one place."""
+def superimpose(*boxes: Box) -> Box:
+    """Put boxes over each other, their top left corners aligned."""
     items = tuple(item for box in boxes for item in box.items)
     return Box(max(box.width for box in boxes), max(box.height for box in boxes), items)
 
 
-def framed(box: Box, margin: int) -> Box:
-    """Return the box with an empty margin all around."""
+def with_margin(box: Box, margin: int) -> Box:
+    """Return a box with an empty margin around it."""
     return Box(box.width + 2 * margin, box.height + 2 * margin, box.moved(margin, margin))
 
 
 def paint(box: Box) -> Image.Image:
-    """Paint the items on white paper: an RGB picture of the box's size."""
+    """Return the box painted on white paper, as an RGB picture."""
     image = Image.new("RGB", (max(box.width, 1), max(box.height, 1)), PAPER)
     pen = ImageDraw.Draw(image)
     for item in box.items:
-        if isinstance(item, Words):
+        if isinstance(item, TextItem):
             pen.text((item.left, item.top + item.height - item.size // 3), item.text, item.ink, font(item.size), anchor="ls")
         else:
             image.paste(item.image, (item.left, item.top))

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ..choices import Tone
 from ..errors import OptionError
 from .example import DrawnExample, Panel, draw_panel
-from .page import PAPER, Box, below, beside, drawing, framed, line, over, paint
+from .page import PAPER, Box, hstack, image_box, paint, superimpose, text_line, vstack, with_margin
 from .text import BODY, FAINT, HEADING, SMALL, TITLE, activation_text, fit, text_width, wrap
 from .tile import HAIRLINE
 from .tone import Pixels
@@ -115,13 +115,13 @@ def lay_out_plate(
     squares = [_squares(panel, _tiles_across(most), *_cell_size(examples, side)) for panel in drawn]
     width = max(_NARROWEST, squares[0].width)
     stacked = any(not _fits_one_line(panel, width) for panel in drawn)
-    boxes = [below([_caption(panel, width, stacked), pair], gap=4) for panel, pair in zip(drawn, squares, strict=True)]
-    rows = [beside(boxes[first : first + columns], GUTTER) for first in range(0, len(boxes), columns)]
-    body = below(rows, gap=22)
+    boxes = [vstack([_caption(panel, width, stacked), pair], gap=4) for panel, pair in zip(drawn, squares, strict=True)]
+    rows = [hstack(boxes[first : first + columns], GUTTER) for first in range(0, len(boxes), columns)]
+    body = vstack(rows, gap=22)
     if len(drawn) == 1:
-        body = below([body, *_sources(drawn[0], _tiles_across(most), body.width)], gap=12)
+        body = vstack([body, *_sources(drawn[0], _tiles_across(most), body.width)], gap=12)
     legend = LEGEND + PADDING if any(example.padded for example in examples) else LEGEND
-    return framed(below([*_head(title, legend, body.width), body, *_foot(footer, body.width)], gap=18), MARGIN)
+    return with_margin(vstack([*_head(title, legend, body.width), body, *_foot(footer, body.width)], gap=18), MARGIN)
 
 
 def _common_side(panels: Sequence[Panel], tile: int | None) -> int | None:
@@ -163,7 +163,7 @@ def _squares(panel: Panel, across: int, height: int, width: int) -> Box:
         return _empty(_panel_width(width, across), _square_side(height, across))
     projections = _square([example.projection for example in examples], across, height, width)
     patches = _square([example.patch for example in examples], across, height, width)
-    return beside([drawing(projections), drawing(patches)], gap=SQUARE_GAP)
+    return hstack([image_box(projections), image_box(patches)], gap=SQUARE_GAP)
 
 
 def _square(tiles: Sequence[Pixels], across: int, height: int, width: int) -> Image.Image:
@@ -183,11 +183,11 @@ def _square(tiles: Sequence[Pixels], across: int, height: int, width: int) -> Im
 def _empty(width: int, height: int) -> Box:
     """Outline the area of both squares and say why it is empty."""
     text = fit(NO_EXAMPLE, BODY, width - 8)
-    message = line(text, BODY, text_width(text, BODY), ink=FAINT)
+    message = text_line(text, BODY, text_width(text, BODY), ink=FAINT)
     left, top = (width - message.width) // 2, (height - message.height) // 2
     image = paint(Box(width, height, message.moved(left, top)))
     ImageDraw.Draw(image).rectangle((0, 0, width - 1, height - 1), outline=HAIRLINE)
-    return drawing(image)
+    return image_box(image)
 
 
 def _name(panel: Panel) -> str:
@@ -208,14 +208,14 @@ def _fits_one_line(panel: Panel, width: int) -> bool:
 
 def _caption(panel: Panel, width: int, stacked: bool) -> Box:
     """Set the name on the left, the activations on the right, and the note between them or, if stacked, on its own line."""
-    activations = line(_activation_range(panel), BODY, width, ink=FAINT, align="right")
+    activations = text_line(_activation_range(panel), BODY, width, ink=FAINT, align="right")
     room = width - sum(item.width + _WORD_GAP for item in activations.items)
-    name = line(_name(panel), HEADING, room, keep_end=True)
+    name = text_line(_name(panel), HEADING, room, keep_end=True)
     used = sum(item.width + _WORD_GAP for item in name.items)
-    note = line("" if stacked else panel.note, BODY, max(room - used, 0), ink=FAINT)
+    note = text_line("" if stacked else panel.note, BODY, max(room - used, 0), ink=FAINT)
     drop = name.height - note.height - 1  # so that all stand on one base line
     first = Box(width, name.height, (*name.items, *note.moved(used, drop), *activations.moved(0, drop)))
-    return below([first, line(panel.note, BODY, width, ink=FAINT)]) if stacked else first
+    return vstack([first, text_line(panel.note, BODY, width, ink=FAINT)]) if stacked else first
 
 
 def _sources(panel: Panel, across: int, width: int) -> list[Box]:
@@ -228,18 +228,18 @@ def _sources(panel: Panel, across: int, width: int) -> list[Box]:
     room = max(text_width(text, SMALL) for text in activations)
     cells = []
     for text, example in zip(activations, examples, strict=True):
-        name = line(os.path.basename(example.source), SMALL, column - room - 8, ink=FAINT, keep_end=True)
-        number = line(text, SMALL, room, align="right")
-        cells.append(over(number, Box(column, name.height, name.moved(room + 8, 0))))
-    return [below([beside(cells[first : first + across], _WORD_GAP) for first in range(0, len(cells), across)])]
+        name = text_line(os.path.basename(example.source), SMALL, column - room - 8, ink=FAINT, keep_end=True)
+        number = text_line(text, SMALL, room, align="right")
+        cells.append(superimpose(number, Box(column, name.height, name.moved(room + 8, 0))))
+    return [vstack([hstack(cells[first : first + across], _WORD_GAP) for first in range(0, len(cells), across)])]
 
 
 def _head(title: str, legend: str, width: int) -> list[Box]:
     """Set the title over an explanation of the panels."""
-    lines = [line(text, BODY, width, ink=FAINT) for text in wrap(legend, BODY, width)]
-    return [below([*([line(title, TITLE, width, keep_end=True)] if title else []), *lines])]
+    lines = [text_line(text, BODY, width, ink=FAINT) for text in wrap(legend, BODY, width)]
+    return [vstack([*([text_line(title, TITLE, width, keep_end=True)] if title else []), *lines])]
 
 
 def _foot(footer: str, width: int) -> list[Box]:
-    lines = [line(text, SMALL, width, ink=FAINT) for text in wrap(footer, SMALL, width)]
-    return [below(lines)] if lines else []
+    lines = [text_line(text, SMALL, width, ink=FAINT) for text in wrap(footer, SMALL, width)]
+    return [vstack(lines)] if lines else []

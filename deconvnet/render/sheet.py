@@ -15,9 +15,9 @@ from PIL import Image
 
 from ..choices import Tone
 from ..errors import OptionError
-from .overlay import COLOURS, Colour, draw_windows
-from .page import Box, below, beside, drawing, framed, line, paint
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, percent, text_width, wrap
+from .overlay import COLOURS, draw_windows
+from .page import Box, hstack, image_box, paint, text_line, vstack, with_margin
+from .text import BODY, FAINT, HEADING, SMALL, TITLE, Colour, percent, text_width, wrap
 from .tile import FRAME, GAP, Tile, tile_colours, tile_rows
 from .tone import Pixels, apply_tone
 
@@ -109,8 +109,8 @@ def lay_out_sheet(
     columns = columns or _default_columns([len(layer.tiles) for layer in sheet.layers], single)
     side = tile_size or _default_side(max((len(layer.tiles) for layer in sheet.layers), default=1), columns, single)
     body = (_single_layer if single else _several_layers)(sheet, toned, columns, side)
-    footer = [line(text, SMALL, body.width, ink=FAINT) for text in wrap(sheet.footer, SMALL, body.width)]
-    return framed(below([body, below(footer)], gap=20) if footer else body, MARGIN)
+    footer = [text_line(text, SMALL, body.width, ink=FAINT) for text in wrap(sheet.footer, SMALL, body.width)]
+    return with_margin(vstack([body, vstack(footer)], gap=20) if footer else body, MARGIN)
 
 
 def _default_columns(counts: list[int], single: bool) -> int:
@@ -142,12 +142,12 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
     picture = _picture_with_windows(sheet.picture, layer.tiles, colours, PICTURE_SIDE)
     room = max(picture.width, 300)
     note = _joined(f"{height} x {width} pixels, as the net sees them", _window_note(layer.tiles, colours))
-    left = below([_headed(sheet.title, note, room), drawing(picture), *_class_rows(sheet.top_classes, room)], gap=8)
+    left = vstack([_headed(sheet.title, note, room), image_box(picture), *_class_rows(sheet.top_classes, room)], gap=8)
     if not sheet.layers:
         return left
     rows = tile_rows(layer.tiles, toned[0], colours, columns, side)
-    right = below([_headed(layer.heading, layer.note, max(rows.width, 320)), rows], gap=8)
-    return beside([left, right], gap=GUTTER)
+    right = vstack([_headed(layer.heading, layer.note, max(rows.width, 320)), rows], gap=8)
+    return hstack([left, right], gap=GUTTER)
 
 
 def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int) -> Box:
@@ -160,26 +160,26 @@ def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side:
         picture = _picture_with_windows(sheet.picture, layer.tiles, colours, copy_side)
         rows = tile_rows(layer.tiles, pixels, colours, columns, side)
         headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours))))
-        bodies.append(beside([drawing(picture), rows], gap=20))
+        bodies.append(hstack([image_box(picture), rows], gap=20))
     width = max(480, *(body.width for body in bodies))
-    layers = [below([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
+    layers = [vstack([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
     classes = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.top_classes), BODY, width)
-    top = [line(sheet.title, TITLE, width, keep_end=True), *(line(text, BODY, width, ink=FAINT) for text in classes)]
-    return below([below(top), *layers], gap=18)
+    top = [text_line(sheet.title, TITLE, width, keep_end=True), *(text_line(text, BODY, width, ink=FAINT) for text in classes)]
+    return vstack([vstack(top), *layers], gap=18)
 
 
 def _headed(title: str, note: str, width: int) -> Box:
     """Set a title over a smaller note; an empty line keeps its height, so that columns align."""
-    return below([line(title, TITLE, width, keep_end=True), line(note, BODY, width, ink=FAINT)])
+    return vstack([text_line(title, TITLE, width, keep_end=True), text_line(note, BODY, width, ink=FAINT)])
 
 
 def _heading_line(heading: str, note: str, width: int) -> Box:
     """Set heading and note on one line; a long heading is cut before the note is."""
-    first = line(heading, HEADING, width - min(text_width(note, BODY) + 12, width // 2), keep_end=True)
+    first = text_line(heading, HEADING, width - min(text_width(note, BODY) + 12, width // 2), keep_end=True)
     used = min(sum(item.width for item in first.items) + 12, width)
-    second = line(note, BODY, width - used, ink=FAINT)
+    second = text_line(note, BODY, width - used, ink=FAINT)
     lowered = Box(second.width, first.height, second.moved(0, first.height - second.height - 1))
-    return beside([Box(used, first.height, first.items), lowered])
+    return hstack([Box(used, first.height, first.items), lowered])
 
 
 def _window_note(tiles: Sequence[Tile], colours: Sequence[Colour | None]) -> str:
@@ -197,10 +197,10 @@ def _class_rows(top_classes: Sequence[tuple[str, float]], width: int) -> list[Bo
     percents = [percent(share, decimals=1) for _, share in top_classes]
     column = max((text_width(text, BODY) for text in percents), default=0)
     rows = [
-        beside([line(text, BODY, column, align="right"), line(name, BODY, width - column - 10)], gap=10)
+        hstack([text_line(text, BODY, column, align="right"), text_line(name, BODY, width - column - 10)], gap=10)
         for text, (name, _) in zip(percents, top_classes, strict=True)
     ]
-    return [below(rows)] if rows else []
+    return [vstack(rows)] if rows else []
 
 
 def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Image.Image:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from ..units import Window
-from .overlay import COLOURS, Colour, enlarge
-from .page import Box, Drawing, below, beside, line, over
-from .text import FAINT, INK, SMALL, activation_text, text_width
+from .overlay import COLOURS, enlarge
+from .page import Box, ImageItem, hstack, superimpose, text_line, vstack
+from .text import FAINT, INK, SMALL, Colour, activation_text, text_width
 from .tone import Pixels
 
 FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles align
@@ -79,7 +79,7 @@ def tile_rows(tiles: Sequence[Tile], toned: Sequence[Pixels], colours: Sequence[
     width = max([_NARROWEST, *(image.width for image in images)])
     form = caption_form(tiles, width)
     cells = [captioned(image, tile, width, form) for image, tile in zip(images, tiles, strict=True)]
-    return below([beside(cells[first : first + columns], GAP) for first in range(0, len(cells), columns)], GAP)
+    return vstack([hstack(cells[first : first + columns], GAP) for first in range(0, len(cells), columns)], GAP)
 
 
 def draw_tile(toned: Pixels, inside: Window | None, side: int, colour: Colour | None) -> Image.Image:
@@ -122,12 +122,12 @@ def captioned(image: Image.Image, tile: Tile, width: int, form: CaptionForm) -> 
     """Set a drawn tile over its caption, in a cell `width` pixels wide."""
     name, value = _CAPTIONS[form](tile)
     ink = FAINT if value == "inactive" else INK
-    picture = Box(width, image.height, (Drawing(image, left=(width - image.width) // 2),))
+    picture = Box(width, image.height, (ImageItem(image, left=(width - image.width) // 2),))
     if form == "stacked":
-        return below([picture, line(name, SMALL, width, ink=ink), line(value, SMALL, width, ink=FAINT)])
+        return vstack([picture, text_line(name, SMALL, width, ink=ink), text_line(value, SMALL, width, ink=FAINT)])
     room = width - (text_width(value, SMALL) + _CAPTION_GAP if value else 0)
-    caption = over(line(name, SMALL, room, ink=ink), line(value, SMALL, width, ink=FAINT, align="right"))
-    return below([picture, caption])
+    caption = superimpose(text_line(name, SMALL, room, ink=ink), text_line(value, SMALL, width, ink=FAINT, align="right"))
+    return vstack([picture, caption])
 
 
 def caption_form(tiles: Sequence[Tile], width: int) -> CaptionForm:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..images import to_rgb
 from ..render.overlay import COLOURS, draw_windows
-from ..render.page import Box, below, beside, drawing, framed, line, paint
+from ..render.page import Box, hstack, image_box, paint, text_line, vstack, with_margin
 from ..render.text import BODY, FAINT, HEADING, SMALL, TITLE, percent, wrap
 from ..render.tone import Pixels
 from ..units import Window
@@ -75,9 +75,9 @@ def draw_page(round_trips: Sequence[RoundTrip], *, source: Mapping[str, Any], li
     blocks = [_factor_block(trip, style) for trip in round_trips]
     width = max(block.width for block in blocks)
     note = f"black is {limits[0]:.3g}, white {limits[1]:.3g}"
-    top = below([line(_title(source), TITLE, width, keep_end=True), line(note, BODY, width, ink=FAINT)])
-    bottom = below([line(text, SMALL, width, ink=FAINT) for text in wrap(_footer(round_trips), SMALL, width)])
-    return paint(framed(below([top, *blocks, bottom], gap=20), PAGE_MARGIN))
+    top = vstack([text_line(_title(source), TITLE, width, keep_end=True), text_line(note, BODY, width, ink=FAINT)])
+    bottom = vstack([text_line(text, SMALL, width, ink=FAINT) for text in wrap(_footer(round_trips), SMALL, width)])
+    return paint(with_margin(vstack([top, *blocks, bottom], gap=20), PAGE_MARGIN))
 
 
 def busiest_window(large: Tensor, step: int) -> Window:
@@ -132,13 +132,13 @@ def _factor_block(trip: RoundTrip, style: MapStyle) -> Box:
         _small_cell(downsampled, ["small", f"{pooled}, {downsampled.pool} pool"], style),
         *(_map_cell(upsampled.large, _caption(upsampled), style) for upsampled in trip.upsampled),
     ]
-    rows = [beside(cells[first : first + COLUMNS], CELL_GAP) for first in range(0, len(cells), COLUMNS)]
+    rows = [hstack(cells[first : first + COLUMNS], CELL_GAP) for first in range(0, len(cells), COLUMNS)]
     width_of_rows = max(row.width for row in rows)
     kernel = downsampled.switches.kernel
     pool = f"{downsampled.pool} pool, {kernel[0]}x{kernel[1]} windows {downsampled.factor} apart"
-    heading = line(f"factor {downsampled.factor}", HEADING, width_of_rows)
-    note = line(f"{size} down to {pooled} by {pool}, and up again", BODY, width_of_rows, ink=FAINT)
-    return below([below([heading, note]), *rows], gap=CELL_GAP)
+    heading = text_line(f"factor {downsampled.factor}", HEADING, width_of_rows)
+    note = text_line(f"{size} down to {pooled} by {pool}, and up again", BODY, width_of_rows, ink=FAINT)
+    return vstack([vstack([heading, note]), *rows], gap=CELL_GAP)
 
 
 def _caption(upsampled: Upsampled) -> list[str]:
@@ -157,16 +157,16 @@ def _overview(maps: Tensor, style: MapStyle) -> Box:
     pixels = style.pixels(maps)
     windows = [] if style.detail is None else [style.detail]
     image = draw_windows(pixels, windows, COLOURS[: len(windows)], CELL_WIDTH / max(pixels.shape[:2]))
-    return _captioned([drawing(image)], ["whole"])
+    return _captioned([image_box(image)], ["whole"])
 
 
 def _map_cell(maps: Tensor, texts: Sequence[str], style: MapStyle, *, marked: bool = False) -> Box:
     """Set a map, its detail and its texts below each other; `marked` draws the detail's window on the map."""
     pixels, detail = style.pixels(maps), style.detail
     scale = CELL_WIDTH // max(pixels.shape[:2])
-    parts = [drawing(_mark(pixels, detail if marked else None, scale))] if scale else []
+    parts = [image_box(_mark(pixels, detail if marked else None, scale))] if scale else []
     if detail is not None:
-        parts.append(drawing(_enlarge(_cut(pixels, detail), max(CELL_WIDTH // detail.width, 1))))
+        parts.append(image_box(_enlarge(_cut(pixels, detail), max(CELL_WIDTH // detail.width, 1))))
     return _captioned(parts, texts)
 
 
@@ -175,18 +175,18 @@ def _small_cell(downsampled: Downsampled, texts: Sequence[str], style: MapStyle)
     pixels, detail, factor = style.pixels(downsampled.small), style.detail, downsampled.factor
     scale = CELL_WIDTH // max(downsampled.size)
     # as high as the original, so that the details are aligned
-    parts = [Box(CELL_WIDTH, downsampled.size[0] * scale, drawing(_enlarge(pixels, scale)).items)] if scale else []
+    parts = [Box(CELL_WIDTH, downsampled.size[0] * scale, image_box(_enlarge(pixels, scale)).items)] if scale else []
     if detail is not None:
         part = Window(*(side // factor for side in (detail.top, detail.left, detail.height, detail.width)))
-        parts.append(drawing(_enlarge(_cut(pixels, part), max(CELL_WIDTH // detail.width, 1) * factor)))
+        parts.append(image_box(_enlarge(_cut(pixels, part), max(CELL_WIDTH // detail.width, 1) * factor)))
     return _captioned(parts, texts)
 
 
 def _captioned(parts: Sequence[Box], texts: Sequence[str]) -> Box:
     """Set a name and the lines that say more of it under drawings, in a cell."""
     name, *details = texts
-    lines = [line(name, BODY, CELL_WIDTH), *(line(text, SMALL, CELL_WIDTH, ink=FAINT) for text in details)]
-    return below([below(parts, gap=6), below([Box(CELL_WIDTH, 0), *lines])], gap=2)
+    lines = [text_line(name, BODY, CELL_WIDTH), *(text_line(text, SMALL, CELL_WIDTH, ink=FAINT) for text in details)]
+    return vstack([vstack(parts, gap=6), vstack([Box(CELL_WIDTH, 0), *lines])], gap=2)
 
 
 def _mark(pixels: Pixels, window: Window | None, scale: int) -> Image.Image:
