@@ -3,11 +3,11 @@
     pip install -e ".[bench]"
     python benchmarks/scan.py PICTURES --weights squeezenet1_0.safetensors [--rounds 3]
 
-The page is written once all parts are measured; `--parts` with `--keep numbers.json` measures them in several runs.
+The page is written once all parts are measured; with `--parts` and `--keep numbers.json` that can take several runs.
 
-All in one process, interleaved round by round, but for memory, which is that of a process of its own. *Own work* is what a scan
-takes beyond reading the pictures and running the net: its time less what it spends in the net, hooks' work left out, and in
-waiting for pictures and stacking them.
+Everything runs in one process, interleaved round by round, except the memory, which is that of a separate process. *Own work*
+is what a scan takes beyond reading the pictures and running the net: its time without the time in the net (the reduction of
+its activations not counted) and without the time waiting for pictures and stacking them.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from torch import Tensor, nn
 
 import deconvnet
 from deconvnet.projection import project_units
-from deconvnet.scanning import engine_local as engine
-from deconvnet.scanning import run as scanning
-from deconvnet.scanning.engine_local import ShardResult
+from deconvnet.scanning import engine_local
+from deconvnet.scanning.best import BestEntries
+from deconvnet.scanning.engine import ShardResult
 from deconvnet.scanning.maxima import MaximaBuffer, MaximaReducer, scanned_layers
+from deconvnet.scanning.run import SHARD, scan_settings
 from deconvnet.scanning.source import open_source
 from deconvnet.scanning.store import FIXED_POINT, Store
 from deconvnet.scanning.topk import TopK
@@ -56,8 +57,8 @@ def load(weights: str) -> deconvnet.DeconvNet:
 
 def module_layers(net: deconvnet.DeconvNet) -> list[str]:
     """Return every module of the features, fire modules and what is in them: what a user would hook."""
-    places = net.record_zeros().places()
-    return [name for name, _ in net.model.named_modules() if name.startswith("features.") and name in places]
+    recorded = net.record_zeros().places()
+    return [name for name, _ in net.model.named_modules() if name.startswith("features.") and name in recorded]
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -84,11 +85,11 @@ def user_loop(model: nn.Module, folder: str, layers: Sequence[str]) -> dict[str,
     dataset = torchvision.datasets.ImageFolder(folder, transform)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, num_workers=2)
     best: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    maxima: dict[str, tuple[Tensor, Tensor]] = {}
 
     def hook(name: str) -> Any:
         def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            seen[name] = output.flatten(2).max(2)  # of amax and argmax the faster: both at once
+            maxima[name] = output.flatten(2).max(2)  # faster than amax and argmax
 
         return take
 
@@ -98,9 +99,9 @@ def user_loop(model: nn.Module, folder: str, layers: Sequence[str]) -> dict[str,
     for images, _ in loader:
         model(images)
         numbers = torch.arange(first, first + len(images))[:, None]
-        for name, (values, places) in seen.items():
-            new = (values, places, numbers.expand_as(values))
-            joined = [torch.cat([old, one]) for old, one in zip(best[name], new, strict=True)] if name in best else new
+        for name, (values, positions) in maxima.items():
+            new = (values, positions, numbers.expand_as(values))
+            joined = [torch.cat(pair) for pair in zip(best[name], new, strict=True)] if name in best else new
             scores, order = joined[0].topk(min(9, len(joined[0])), dim=0)
             best[name] = (scores, joined[1].gather(0, order), joined[2].gather(0, order))
         first += len(images)
@@ -142,12 +143,12 @@ class Clock:
 
 def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) -> tuple[float, float]:
     """Scan once; return the seconds, and the share of them that is the scan's own work."""
-    clock, prefetch = Clock(), engine.prefetch
+    clock, prefetch = Clock(), engine_local.prefetch
     with (
         patch.object(MaximaReducer, "_forward", clock.timed("net", MaximaReducer._forward)),
         patch.object(MaximaBuffer, "__call__", clock.timed("take", MaximaBuffer.__call__)),
-        patch.object(engine, "collate", clock.timed("stack", engine.collate)),
-        patch.object(engine, "prefetch", lambda *args: clock.waiting(prefetch(*args))),
+        patch.object(engine_local, "collate", clock.timed("stack", engine_local.collate)),
+        patch.object(engine_local, "prefetch", lambda *args: clock.waiting(prefetch(*args))),
     ):
         total = seconds(lambda: scan_once(net, pictures, layers))
     spent = clock.spent
@@ -155,7 +156,7 @@ def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) ->
 
 
 def measure_rate(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Measure ours and the user's loop in turn: milliseconds a picture, ratios round by round, our own work's share."""
+    """Measure ours and the user's loop in turn: milliseconds per picture, ratios round by round, our own work's share."""
     count, model = len(open_source(pictures).names), load_plain(net)
     with tempfile.TemporaryDirectory() as folder:
         class_folder(pictures, folder)
@@ -183,7 +184,7 @@ def load_plain(net: deconvnet.DeconvNet) -> nn.Module:
 
 
 def peak_of_this_process() -> float:
-    """Return the most memory that this process has held, MiB: Linux's own account, which a parent's does not enter."""
+    """Return the most memory that this process has held, MiB: by Linux's own count, which leaves out the parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -199,66 +200,66 @@ def peak_memory(pictures: str, weights: str, copies: int) -> float:
 def measure_plates(net: deconvnet.DeconvNet, pictures: str, layer: str) -> dict[str, float]:
     """Measure a whole layer's projections, and with plates drawn, against Captum's calls on a sample of the units."""
     with tempfile.TemporaryDirectory() as folder:
-        found = deconvnet.scan(net, pictures, Path(folder, "net.scan"), layers=[layer])
-        plate = found.plate(layer)
+        scan = deconvnet.scan(net, pictures, Path(folder, "net.scan"), layers=[layer])
+        plate = scan.plate(layer)
         units, calls = 9 * len(plate.channels), 40
         projecting = seconds(lambda: [None for _ in plate.examples()])
         drawing = seconds(lambda: plate.save(Path(folder, "layer.pdf")))
         rng = np.random.default_rng(0)
-        sample = [found.top(layer, int(channel))[0] for channel in rng.permutation(plate.channels)[:calls]]
+        sample = [scan.top(layer, int(channel))[0] for channel in rng.permutation(plate.channels)[:calls]]
         captum, preprocess = captum_calls(load_plain(net), layer), net.preprocess
         assert preprocess is not None
 
         def theirs() -> None:
             for channel, hit in zip(rng.permutation(plate.channels), sample, strict=False):
-                image = preprocess(found.pictures.path(hit.path))[None]
+                image = preprocess(scan.pictures.path(hit.path))[None]
                 captum(image, (int(channel), hit.row, hit.col))
 
         theirs()
         each = seconds(theirs) / calls
-        recording = net.record([found.pictures.path(hit.path) for hit in sample[:8]], layers=[layer])
+        recording = net.record([scan.pictures.path(hit.path) for hit in sample[:8]], layers=[layer])
         named = [(channel, 6, 6) for channel in range(64)]
         chosen = net.project(recording, layer, units=named).units
         alone = seconds(lambda: project_units(recording, layer, chosen, net.rules)) / len(named)
-        found.close()
+        scan.close()
     return {"units": units, "ours": projecting, "drawn": drawing, "captum": each * units, "each": each, "unit": alone}
 
 
-def made_up(store: Store, table: scanning._Table, shards: int, shard: int) -> Iterator[float]:
+def made_up(best: BestEntries, shards: int, shard: int) -> Iterator[float]:
     """Commit shards of made-up activations; yield the seconds of each transaction."""
     rng = np.random.default_rng(0)
-    count, sizes = len(table.names), np.array([layer.height * layer.width for layer, _ in table.names])
+    count, sizes = len(best.channels), np.array([layer.height * layer.width for layer, _ in best.channels])
     for number in range(shards):
         first = number * shard
         scores = np.sort(rng.gumbel(np.log(shard), 1, (count, 9)).astype(np.float32), 1)[:, ::-1].copy()
         pictures = first + rng.integers(0, shard, (count, 9))
-        places = (rng.random((count, 9)) * sizes[:, None]).astype(np.int32)
+        positions = (rng.random((count, 9)) * sizes[:, None]).astype(np.int32)
         fired = np.full(count, shard)
         files = [(first + at, 100_000, f"{first + at:064x}", None) for at in range(shard)]
-        found = ShardResult(number + 1, first, TopK(scores, pictures, places), shard, fired, fired * FIXED_POINT, files)
-        yield seconds(lambda found=found: table.commit(found))  # type: ignore[misc]
+        result = ShardResult(number + 1, TopK(scores, pictures, positions), fired, fired * FIXED_POINT, shard, files)
+        yield seconds(lambda result=result: best.commit(result))  # type: ignore[misc]
 
 
 def measure_store(net: deconvnet.DeconvNet, layers: Sequence[str], pictures: int = 100_000) -> dict[str, float]:
     """Measure the file, the transactions and the resuming of a scan of many pictures, with made-up activations."""
     recording = net.record_zeros()
     chosen = scanned_layers(recording, layers)
-    shard = scanning.SHARD
+    shard = SHARD
     shards = pictures // shard
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.scan")
         with Store(path, create=True) as store:
             files = [f"class-{number % 1000:03}/picture-{number:06}.jpg" for number in range(shards * shard)]
-            asked = open_source([__file__])  # any file: the names come from the list
-            settings = scanning._settings(net, chosen, asked, size=(3, 224, 224), top=9, shard=shard)
-            store.begin(settings, [(one.name, one.channels, one.height, one.width) for one in chosen])
+            source = open_source([__file__])  # any file: the names come from the list
+            settings = scan_settings(net, chosen, source, size=(3, 224, 224), top=9, shard=shard)
+            store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
             store.extend(files, shard)
-            table = scanning._Table(store, recording, chosen, 9)
-            times = list(made_up(store, table, shards, shard))
+            best = BestEntries(store, recording, chosen, 9)
+            times = list(made_up(best, shards, shard))
 
             def resume() -> None:
                 with Store(path) as again:
-                    scanning._Table(again, recording, chosen, 9)
+                    BestEntries(again, recording, chosen, 9)
                     list(again.waiting())
 
             resuming = seconds(resume)
@@ -291,8 +292,12 @@ def main() -> None:
         return
     parts = options.parts.split(",")
     numbers = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
-    watch = MaximaReducer(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
-    numbers["about"] = {"layers": len(layers), "channels": watch.count, "pictures": len(open_source(options.pictures).names)}
+    reducer = MaximaReducer(net, scanned_layers(net.record_zeros(), layers), (3, 224, 224))
+    numbers["about"] = {
+        "layers": len(layers),
+        "channels": reducer.channels,
+        "pictures": len(open_source(options.pictures).names),
+    }
     if "rate" in parts:
         numbers["all"] = measure_rate(net, options.pictures, layers, options.rounds)
         print(numbers["all"], flush=True)
@@ -319,7 +324,7 @@ def main() -> None:
 
 
 def draw(numbers: dict[str, Any], path: Path) -> None:
-    """Draw milliseconds a picture, ours and the loop's, and of ours the part that is the scan's own work."""
+    """Draw milliseconds per picture, ours and the loop's, and of ours the part that is the scan's own work."""
     rows = [("all layers", numbers["all"]), ("three layers", numbers["three"])]
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
@@ -331,7 +336,7 @@ def draw(numbers: dict[str, Any], path: Path) -> None:
         axes.barh(at + 0.2, own, 0.36, row["ours"] - own, color="#ff7f0e", label="ours: the scan's own work" if first else None)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("milliseconds a picture (shorter is faster)")
+    axes.set_xlabel("milliseconds per picture (shorter is faster)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=100, metadata={"Software": None})
@@ -378,26 +383,26 @@ Written by `benchmarks/scan.py`: SqueezeNet 1.0, {pictures} photographs, torch {
 
 ## Pictures
 
-Milliseconds a picture, start and store included. *Loop*: what a good user writes: ImageFolder, a DataLoader with 2 workers and
-batches of {batch}, the weights' transforms, a hook on every module, `max`, a running `topk` with places. *Own work*: the share
-of the scan's time that is neither waiting for pictures nor the net's forward pass.
+Milliseconds per picture, with start and store. *Loop*: what a good user writes: ImageFolder, a DataLoader with 2 workers and
+batches of {batch}, the weights' transforms, a hook on every module, `max`, a running `topk` with positions. *Own work*: the
+share of the scan's time that is neither waiting for pictures nor the net's forward pass.
 
 | layers | ours | loop | ratio (rounds) | aim | own work | aim |
 |---|---|---|---|---|---|---|
 {rate}
 
-![milliseconds a picture](pictures/scan-speed.png)
+![milliseconds per picture](pictures/scan-speed.png)
 
 ## Plates
 
 All of `features.10`, {units} projections: {projecting:.1f} s, with the pages drawn {drawn:.1f} s. Captum's
-`NeuronDeconvolution`: {each:.0f} ms each, measured on 40 of them and extrapolated to {captum:.0f} s: {ratio:.1f} times
+`NeuronDeconvolution`: {each:.0f} ms each, measured on 40 of them, which makes {captum:.0f} s for all: {ratio:.1f} times
 ours (aim 10).
 
 ## Many pictures
 
 {many:,} pictures with made-up activations, all {channels:,} channels: a file of {size:.0f} MiB, {commit:.2f} s for a shard's
-transaction (the first {first:.2f} s), {resume:.2f} s to resume.
+transaction ({first:.2f} s for the first), {resume:.2f} s to resume.
 
 The peak memory of a process that scans {pictures} pictures is {once:.0f} MiB, of one that scans {more:,} (the same under other
 names) {ten:.0f} MiB.

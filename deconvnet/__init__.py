@@ -19,20 +19,24 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import rules
+    from .atlas import write_atlas
     from .explorer import explore
     from .images import Preprocess
     from .models import LoadedModel, load_model
     from .net import DeconvNet, Layer
     from .projection import Projection
     from .recording import Recording
-    from .scanning import Scan, scan
+    from .scanning import Engine, Hit, Plate, Scan, scan
     from .sheets import save_sheet
 
 __all__ = [
     "DeconvNet",
     "DeconvnetError",
+    "Engine",
+    "Hit",
     "Layer",
     "LoadedModel",
+    "Plate",
     "Preprocess",
     "Projection",
     "Recording",
@@ -45,12 +49,16 @@ __all__ = [
     "rules",
     "save_sheet",
     "scan",
+    "write_atlas",
 ]
 
 _HOMES = {
     "DeconvNet": "net",
+    "Engine": "scanning",
+    "Hit": "scanning",
     "Layer": "net",
     "LoadedModel": "models",
+    "Plate": "scanning",
     "Preprocess": "images",
     "Projection": "projection",
     "Recording": "recording",
@@ -59,6 +67,7 @@ _HOMES = {
     "load_model": "models",
     "save_sheet": "sheets",
     "scan": "scanning",
+    "write_atlas": "atlas",
 }
 
 #: Packages that are attributes of this one, without an import of their own.

@@ -32,7 +32,7 @@ def main(folder: str = "docs/pictures", page: str = "2-features.13/28.html", eac
                 draw(name, seed=1000 + seed).picture.save(photos / f"{name}-{seed}.png")
         net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
         scan = deconvnet.scan(net, photos, Path(work, "tiny.scan"), layers=["features.9", "features.13"])
-        site = scan.atlas(Path(work, "site")).index.parent
+        site = deconvnet.write_atlas(scan, Path(work, "site")).index.parent
         with sync_playwright() as started:
             browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             shown = browser.new_page(viewport={"width": 1280, "height": 1150})

@@ -20,9 +20,8 @@ from PIL import Image
 from torch import nn
 
 import deconvnet
-from deconvnet.atlas import build, pages
-from deconvnet.atlas import manifest as folder
-from deconvnet.atlas.sheet import MIDDLE, Layout, draw_sheet
+from deconvnet.atlas import build, manifest, pages, paths
+from deconvnet.atlas.sheet import MIDDLE, SheetLayout, draw_tile_sheet
 from deconvnet.atlas.similar import similar_channels
 from deconvnet.cli.atlas import atlas as command
 from deconvnet.errors import MissingPackageError, OptionError, StoreError, UnknownLayerError
@@ -63,7 +62,7 @@ def scan(net, photos, tmp_path_factory):
 def site(scan, tmp_path_factory):
     """An atlas that no test changes."""
     pytest.importorskip("jinja2", reason='jinja2 is missing: pip install -e ".[atlas]"')
-    return scan.atlas(tmp_path_factory.mktemp("atlas") / "site", **SMALL).index.parent
+    return deconvnet.write_atlas(scan, tmp_path_factory.mktemp("atlas") / "site", **SMALL).index.parent
 
 
 def tree(site: Path) -> dict[str, bytes]:
@@ -154,8 +153,8 @@ def test_pictures_are_what_the_net_saw(net, photos, scan, site):
 def test_sheets_hold_the_tiles_of_plates(scan):
     """Projections stand left and patches right, each at the place of its rank; a missing one leaves its place clear."""
     ((_, shown),) = scan.plate("features.13", [7]).examples()
-    layout = Layout(32, 9)
-    sheet = np.asarray(draw_sheet([*shown[:4], *shown[5:]], layout, "symmetric"))
+    layout = SheetLayout(32, 9)
+    sheet = np.asarray(draw_tile_sheet([*shown[:4], *shown[5:]], layout, "symmetric"))
     tiles = draw_examples([one.example for one in (*shown[:4], *shown[5:])], 32)
     assert sheet.shape == (3 * 32 + 2 * 2, 2 * (3 * 32 + 2 * 2) + MIDDLE, 4)
     places = [(34 * (rank // 3), 34 * (rank % 3)) for rank in range(9)]
@@ -213,7 +212,7 @@ def test_search_data_is_the_top_table(scan, site):
 
 def test_same_bytes_in_another_place(scan, site, tmp_path):
     """The same scan gives the same files, byte for byte."""
-    scan.atlas(tmp_path / "again", **SMALL)
+    deconvnet.write_atlas(scan, tmp_path / "again", **SMALL)
     assert tree(tmp_path / "again") == tree(site)
 
 
@@ -222,7 +221,7 @@ def test_again_draws_nothing(scan, site, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in site.rglob("*") if path.is_file() and path.name != "atlas.json"}
     monkeypatch.setattr(Plate, "examples", lambda *rest: pytest.fail("projected again"))
     monkeypatch.setattr("deconvnet.atlas.draw.read_pictures", lambda *rest: pytest.fail("read again"))
-    built = scan.atlas(site, **SMALL)
+    built = deconvnet.write_atlas(scan, site, **SMALL)
     assert (built.written, built.removed, built.kept) == (0, 0, len(before))
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert str(built) == f"0 files written, {len(before)} kept: {built.size / 1e6:.1f} MB"
@@ -232,7 +231,7 @@ def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
     """After new pictures only the channels whose top changed are drawn, and the atlas is that of a fresh call."""
     drawings(tmp_path / "photos", 14)
     few = deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.13"], top=4)
-    few.atlas(tmp_path / "site", **SMALL)
+    deconvnet.write_atlas(few, tmp_path / "site", **SMALL)
     before = {channel: few.top("features.13", channel) for channel in range(64)}
     drawings(tmp_path / "photos", 2, first=14)
     more = deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.13"], top=4)
@@ -241,9 +240,9 @@ def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
     asked = []
     examples = Plate.examples
     monkeypatch.setattr(Plate, "examples", lambda plate, *rest: asked.extend(plate.channels) or examples(plate, *rest))
-    more.atlas(tmp_path / "site", **SMALL)
+    deconvnet.write_atlas(more, tmp_path / "site", **SMALL)
     assert asked == changed
-    more.atlas(tmp_path / "fresh", **SMALL)
+    deconvnet.write_atlas(more, tmp_path / "fresh", **SMALL)
     assert tree(tmp_path / "site") == tree(tmp_path / "fresh")
 
 
@@ -253,7 +252,7 @@ def test_killed_and_run_again_goes_on(scan, tmp_path, jinja, monkeypatch):
 import os, signal, sys
 import deconvnet
 from deconvnet.atlas import draw, manifest
-draw.SAVE_EVERY = 4
+draw.SHEETS_PER_SAVE = 4
 write, count = manifest.write_atomic, [0]
 def counting(path):
     count[0] += path.parent.name == "2-features.13"
@@ -262,7 +261,7 @@ def counting(path):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(path)
 manifest.write_atomic = counting
-deconvnet.Scan.open({scan.path!r}).atlas({str(tmp_path / "site")!r}, tile=16, memory={2**20})
+deconvnet.write_atlas(deconvnet.Scan.open({scan.path!r}), {str(tmp_path / "site")!r}, tile=16, memory={2**20})
 """
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, check=False).returncode == -9
@@ -280,10 +279,10 @@ deconvnet.Scan.open({scan.path!r}).atlas({str(tmp_path / "site")!r}, tile=16, me
 
     with monkeypatch.context() as patch:
         patch.setattr(Plate, "examples", noted)
-        scan.atlas(tmp_path / "site", memory=2**20, **SMALL)
+        deconvnet.write_atlas(scan, tmp_path / "site", memory=2**20, **SMALL)
     assert {(layer, channel) for layer in LAYERS for channel in range(scan.size(layer)[0])} == keyed | set(asked)
     assert 0 < len(keyed & set(asked)) < 8  # of the block that was under way
-    scan.atlas(tmp_path / "fresh", memory=2**20, **SMALL)
+    deconvnet.write_atlas(scan, tmp_path / "fresh", memory=2**20, **SMALL)
     whole = tree(tmp_path / "fresh")
     assert all(left[name] == whole[name] for name in left if name.endswith(".webp"))
     assert tree(tmp_path / "site") == whole
@@ -291,7 +290,7 @@ deconvnet.Scan.open({scan.path!r}).atlas({str(tmp_path / "site")!r}, tile=16, me
 
 def test_stopped_by_hand_keeps_what_is_drawn(scan, tmp_path, jinja, monkeypatch):
     """Ctrl-C leaves a list of all that was drawn."""
-    write, count = folder.Folder.write, [0]
+    write, count = manifest.AtlasFolder.write, [0]
 
     def stop(self, *rest, **notes):
         count[0] += 1
@@ -299,9 +298,9 @@ def test_stopped_by_hand_keeps_what_is_drawn(scan, tmp_path, jinja, monkeypatch)
             raise KeyboardInterrupt
         write(self, *rest, **notes)
 
-    monkeypatch.setattr(folder.Folder, "write", stop)
+    monkeypatch.setattr(manifest.AtlasFolder, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        scan.atlas(tmp_path / "site", **SMALL)
+        deconvnet.write_atlas(scan, tmp_path / "site", **SMALL)
     listed = json.loads((tmp_path / "site" / "atlas.json").read_text())["files"]
     assert sum("key" in notes for notes in listed.values()) == 10
 
@@ -311,13 +310,13 @@ def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
     photos = tmp_path / "photos"
     drawings(photos, 6)
     scan = deconvnet.scan(net, photos, tmp_path / "a.scan", layers=["features.13"], top=3)
-    scan.atlas(tmp_path / "whole", **SMALL)
+    deconvnet.write_atlas(scan, tmp_path / "whole", **SMALL)
     rows = {hit.path: (channel, hit.rank) for channel in range(64) for hit in scan.top("features.13", channel)}
     (gone, (one, rank)), (other, (two, _)) = list(rows.items())[:2]
     (photos / gone).rename(tmp_path / "kept")
     shutil.copy(photos / other, tmp_path / "other")
     drawing(40).save(photos / other)
-    built = scan.atlas(tmp_path / "site", **SMALL)
+    built = deconvnet.write_atlas(scan, tmp_path / "site", **SMALL)
     assert len(built.changed) == 2  # each once, however many channels it excites
     assert {line.split()[0] for line in built.changed} == {gone, other}
     assert "this picture is gone" in Read(tmp_path / "site" / "1-features.13" / f"{one}.html").text
@@ -325,7 +324,7 @@ def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
     assert not list((tmp_path / "site" / "pictures").glob(f"{scan.top('features.13', one)[rank - 1].picture}.webp"))
     (tmp_path / "kept").rename(photos / gone)
     shutil.copy(tmp_path / "other", photos / other)
-    assert scan.atlas(tmp_path / "site", **SMALL).changed == []
+    assert deconvnet.write_atlas(scan, tmp_path / "site", **SMALL).changed == []
     assert tree(tmp_path / "site") == tree(tmp_path / "whole")
 
 
@@ -334,7 +333,7 @@ def test_other_layers_are_removed_and_strangers_stay(scan, site, tmp_path, jinja
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "notes.txt").write_text("mine")
     (tmp_path / "site" / "1-features.1" / "notes.txt").write_text("mine")
-    built = scan.atlas(tmp_path / "site", layers=["features.13"], **SMALL)
+    built = deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.13"], **SMALL)
     assert built.removed >= 32 * 2 + 1
     assert {path.name for path in (tmp_path / "site").iterdir() if path.is_dir()} == {
         "1-features.1",
@@ -344,7 +343,7 @@ def test_other_layers_are_removed_and_strangers_stay(scan, site, tmp_path, jinja
     assert [path.name for path in (tmp_path / "site" / "1-features.1").iterdir()] == ["notes.txt"]
     (tmp_path / "site" / "notes.txt").unlink()
     shutil.rmtree(tmp_path / "site" / "1-features.1")
-    scan.atlas(tmp_path / "fresh", layers=["features.13"], **SMALL)
+    deconvnet.write_atlas(scan, tmp_path / "fresh", layers=["features.13"], **SMALL)
     assert tree(tmp_path / "site") == tree(tmp_path / "fresh")
 
 
@@ -356,14 +355,17 @@ KEPT = " Name another folder: nothing in this one was touched."
     [
         ({"index.html": "mine"}, "'{}' has files in it and no atlas."),
         ({"atlas.json": "{}"}, "'{}/atlas.json' is not the list of an atlas."),
-        ({"atlas.json": '{"atlas": 9, "scan": {}, "files": {}}'}, "'{}' has an atlas that this version does not know."),
+        (
+            {"atlas.json": '{"atlas": 9, "scan": {}, "files": {}}'},
+            "'{}' has an atlas of a format that this version does not know.",
+        ),
         (
             {"atlas.json": '{"atlas": 1, "scan": {"model": "a", "weights": "b"}, "files": {}}'},
             "'{}' has the atlas of a with weights b, this one is of tiny with weights {weights}.",
         ),
         (
             {"atlas.json": '{"atlas": 1, "scan": {}, "files": {"../index.html": {}}}'},
-            "'{}' has an atlas that this version does not know.",
+            "'{}' has an atlas of a format that this version does not know.",
         ),
         ({"atlas.json": '{"atlas": 1, "scan": SCAN, "files": {}}', "atlas.js": "mine"}, "'{}/atlas.js' is not of this atlas."),
     ],
@@ -377,7 +379,7 @@ def test_what_is_not_ours_is_refused(scan, tmp_path, jinja, files, found):
         (site / name).write_text(text.replace("SCAN", json.dumps(mine)))
     before = tree(tmp_path)
     with pytest.raises(OptionError) as error:
-        scan.atlas(site, **SMALL)
+        deconvnet.write_atlas(scan, site, **SMALL)
     assert str(error.value) == found.format(site, weights=mine["weights"]) + KEPT
     assert tree(tmp_path) == before
 
@@ -386,17 +388,17 @@ def test_bad_places_and_options(scan, tmp_path, jinja):
     """A file's name, a folder in none, a layer that was not scanned, and values out of range are refused before any work."""
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OptionError, match=r"^cannot write an atlas to '.*file': it is a file\. Name a folder\.$"):
-        scan.atlas(tmp_path / "file")
+        deconvnet.write_atlas(scan, tmp_path / "file")
     with pytest.raises(OptionError, match=r"^cannot write '.*a/b': there is no folder '.*a'\. Make it first\.$"):
-        scan.atlas(tmp_path / "a" / "b")
+        deconvnet.write_atlas(scan, tmp_path / "a" / "b")
     with pytest.raises(UnknownLayerError, match=r"has no layer 'features\.2'"):
-        scan.atlas(tmp_path / "site", layers=["features.2"])
+        deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.2"])
     with pytest.raises(OptionError, match=r"^tile cannot be 4: a tile has 8 to 512 pixels\.$"):
-        scan.atlas(tmp_path / "site", tile=4)
+        deconvnet.write_atlas(scan, tmp_path / "site", tile=4)
     with pytest.raises(OptionError, match=r"^memory cannot be 0: it is a number of bytes, 1 or more\.$"):
-        scan.atlas(tmp_path / "site", memory=0)
+        deconvnet.write_atlas(scan, tmp_path / "site", memory=0)
     with pytest.raises(OptionError, match=r"^tone cannot be 'bright': it is one of "):
-        scan.atlas(tmp_path / "site", tone="bright")
+        deconvnet.write_atlas(scan, tmp_path / "site", tone="bright")
     assert not (tmp_path / "site").exists()
 
 
@@ -407,7 +409,7 @@ def test_without_jinja_the_install_line(scan, tmp_path, monkeypatch):
         MissingPackageError,
         match=r'^an atlas needs jinja2, which cannot be imported \(.*\)\. In a checkout: pip install -e "\.\[atlas\]"$',
     ):
-        scan.atlas(tmp_path / "site")
+        deconvnet.write_atlas(scan, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -420,11 +422,11 @@ def test_layers_get_folders_of_their_own(net, tmp_path):
     drawings(tmp_path / "photos", 2)
     odd = deconvnet.DeconvNet(model.eval(), preprocess=net.preprocess)
     scan = deconvnet.scan(odd, tmp_path / "photos", tmp_path / "a.scan", layers=["<b>", "A", "a", "aux"])
-    places = build.layer_places(scan, None)
+    places = paths.layer_pages(scan, None)
     assert [place.folder for place in places] == ["1-_b_", "2-A", "3-a", "4-aux"]
     assert [place.name for place in places] == ["<b>", "A", "a", "aux"]
-    assert all(folder._OURS.fullmatch(place.sheet(0)) for place in places)
-    assert [place.folder for place in build.layer_places(scan, ["a"])] == ["3-a"]
+    assert all(manifest._OURS.fullmatch(place.sheet(0)) for place in places)
+    assert [place.folder for place in paths.layer_pages(scan, ["a"])] == ["3-a"]
 
 
 def test_a_data_set_of_grey_pictures_that_are_not_square(tmp_path, jinja):
@@ -435,12 +437,12 @@ def test_a_data_set_of_grey_pictures_that_are_not_square(tmp_path, jinja):
         nn.Sequential(nn.Conv2d(1, 3, 9, stride=2), nn.ReLU()).eval(), preprocess=Preprocess(96, (40, 96), mean, std)
     )
     scan = deconvnet.scan(net, made, tmp_path / "a.scan", layers=["1"], top=2)
-    site = scan.atlas(tmp_path / "site", **SMALL).index.parent
+    site = deconvnet.write_atlas(scan, tmp_path / "site", **SMALL).index.parent
     assert scan.settings["size"] == [1, 40, 96]
     with Image.open(next((site / "pictures").iterdir())) as picture:
         assert picture.size == (96, 40)
     with Image.open(site / "1-1" / "0.webp") as sheet:
-        assert sheet.size == (Layout(16, 2).width, Layout(16, 2).half)
+        assert sheet.size == (SheetLayout(16, 2).width, SheetLayout(16, 2).half)
     text = Read(site / "1-1" / "0.html").text
     hit = scan.top("1", 0)[0]
     assert f"rows {hit.window.top} to {hit.window.bottom - 1}" in text
@@ -462,7 +464,7 @@ def test_a_scan_without_pictures_is_refused(scan, tmp_path, jinja, monkeypatch):
     """Before the first shard is done there is nothing to show."""
     monkeypatch.setattr(type(scan), "progress", lambda self: (0, 12))
     with pytest.raises(OptionError, match=r"has no picture yet\. Let the scan run first\.$"):
-        scan.atlas(tmp_path / "site")
+        deconvnet.write_atlas(scan, tmp_path / "site")
 
 
 def test_templates_come_with_the_package():

@@ -41,7 +41,7 @@ def site(tiny, tmp_path_factory):
     (folder / "photos" / "03.png").rename(folder / "photos" / EVIL_PICTURE)
     net = deconvnet.DeconvNet(model.eval(), preprocess=tiny.preprocess)
     scan = deconvnet.scan(net, folder / "photos", folder / "a.scan", layers=[EVIL_LAYER, "last"])
-    return scan.atlas(folder / "site", tile=48).index.parent
+    return deconvnet.write_atlas(scan, folder / "site", tile=48).index.parent
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def sorted_entries(scores, count):
 
 
 def entries_of(best, channel):
-    found = zip(best.scores[channel].tolist(), best.pictures[channel].tolist(), best.places[channel].tolist(), strict=True)
+    found = zip(best.scores[channel].tolist(), best.pictures[channel].tolist(), best.positions[channel].tolist(), strict=True)
     return [(score, picture, place) for score, picture, place in found if picture != EMPTY]
 
 
@@ -84,7 +84,7 @@ def test_any_split_in_any_order_merges_to_the_sorted_whole(case):
         for best in (added, merged):
             assert entries_of(best, channel) == wanted
             assert (best.scores[channel, len(wanted) :] == -np.inf).all()
-            assert (best.places[channel, len(wanted) :] == -1).all()
+            assert (best.positions[channel, len(wanted) :] == -1).all()
 
 
 def test_the_floor_is_what_an_entry_must_reach():

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -105,6 +107,24 @@ def test_report_tells_of_layers(run, scanned, folder):
         assert row["dead"] == [number for number, share in enumerate(row["fires"]) if not share]
     assert run("report", scanned, "--out", "r.png")[0] == 0
     assert width(folder / "r.png") > 800
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["top", "-l", "features.5", "-c", "0"], ["report"], ["report", "--out", "figure.png"]],
+    ids=["top", "report", "a figure"],
+)
+def test_reading_a_scan_loads_no_torch(scanned, folder, tmp_path, words):
+    """`deconvnet top` and `report` do not wait for torch, and neither does `Scan.open`."""
+    path, (command, *options) = str(folder / scanned), words
+    code = (
+        f"import sys, deconvnet\ndeconvnet.Scan.open({path!r}).close()\n"
+        f"sys.argv = ['deconvnet', {command!r}, {path!r}, *{options!r}]\n"
+        "from deconvnet.cli import main\nmain()\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,9 @@ from PIL import Image
 from torch import nn
 
 import deconvnet
-from deconvnet import images as images_module
 from deconvnet.errors import PictureError
-from deconvnet.images import SUFFIXES
-from deconvnet.scanning import source as pictures_module
-from deconvnet.scanning.source import collate, prepare
+from deconvnet.images import SUFFIXES, opening
+from deconvnet.scanning.pictures import MAX_BYTES, collate, prepare
 from support.scans import check_top, drawing, drawings, dump, images_of, rows, slow_maxima
 
 
@@ -32,7 +30,7 @@ def scan_into(net, pictures, path, **options):
 
 
 def names_of(scan) -> list[str]:
-    return [path for _, path in scan.paths()]
+    return list(scan.paths().values())
 
 
 # Where they come from
@@ -153,7 +151,7 @@ def test_items_that_raise_are_named(net, tmp_path):
         ("item 2", "KeyError: 'pixels'"),
         ("item 3", "an image must be a float tensor (C, H, W), found (96, 96) of float32."),
         ("item 4", "an image must be a float tensor (C, H, W), found (3, 96, 96) of uint8."),
-        ("item 5", "it is 3x80x96 where the scan's pictures are 3x96x96. Crop them alike."),
+        ("item 5", "it is 3x80x96, the scan's pictures are 3x96x96. Crop them alike."),
         ("item 6", "cannot open 'no-such-file.png': there is no such file. Check the path."),
         ("item 7", "a picture must be a path or a PIL picture, found NoneType."),
     ]
@@ -182,7 +180,7 @@ def test_a_data_set_that_has_shrunk(net, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         scan_into(net, Stops(), tmp_path / "a.scan", shard=2)
     scan = scan_into(net, pixels[:5], tmp_path / "a.scan", shard=2)
-    assert scan.skipped() == [("item 5", "the data set has no such item now. Give the one that was begun with.")]
+    assert scan.skipped() == [("item 5", "the dataset no longer has this item. Give the one that the scan began with.")]
 
 
 def test_other_sizes_than_the_model_s_own(net, tmp_path):
@@ -219,7 +217,12 @@ def test_a_preprocessing_of_one_s_own(tiny, nested, tmp_path):
         deconvnet.scan(deconvnet.DeconvNet(model), nested, tmp_path / "b.scan")
     assert str(error.value) == "Sequential has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors."
     bare = deconvnet.scan(deconvnet.DeconvNet(model), [drawing(0)], tmp_path / "c.scan", layers=["1"])
-    assert bare.skipped() == [("item 0", "a Image needs a preprocessing. Pass preprocess= to DeconvNet, or give tensors.")]
+    assert bare.skipped() == [
+        (
+            "item 0",
+            "cannot prepare a picture of type Image: the net has no preprocessing. Pass preprocess= to DeconvNet, or give tensors.",
+        )
+    ]
 
 
 def test_pictures_are_normalised_in_batches_bit_for_bit(net):
@@ -234,14 +237,14 @@ def test_pictures_are_normalised_in_batches_bit_for_bit(net):
 
 
 WRONG = [
-    (5, "cannot take pictures from a int. Give a folder, a glob, a list file, paths, or a Dataset."),
-    (iter([]), "cannot take pictures from a list_iterator. Give a folder, a glob, a list file, paths, or a Dataset."),
+    (5, "pictures cannot be of type int. Give a folder, a glob, a list file, paths, or a Dataset."),
+    (iter([]), "pictures cannot be of type list_iterator. Give a folder, a glob, a list file, paths, or a Dataset."),
     ("none", "cannot open 'none': there is no such file or folder. Check the path."),
     ("none/*.png", "no pictures match 'none/*.png'. Check the pattern."),
     (["none.png"], "cannot open 'none.png': there is no such file or folder. Check the path."),
     ("empty", f"no pictures in 'empty'. Looked in it and below for {', '.join(SUFFIXES)}."),
-    ("blank.txt", "the list 'blank.txt' names no picture. Give a path a line."),
-    ("latin.txt", "cannot read the list 'latin.txt': 'utf-8' codec can't decode byte 0xfc in position 0: invalid start byte. Give a text file with a path a line."),
+    ("blank.txt", "the list 'blank.txt' names no picture. Give one path per line."),
+    ("latin.txt", "cannot read the list 'latin.txt': 'utf-8' codec can't decode byte 0xfc in position 0: invalid start byte. Give a text file with one path per line, in UTF-8."),
     ([], "there is no picture to scan: the list is empty. Give at least one."),
     (torch.zeros(0, 3, 96, 96), "there is no picture to scan: the list is empty. Give at least one."),
 ]  # fmt: skip
@@ -361,7 +364,7 @@ def test_nothing_is_lost_and_each_is_named(net, tmp_path):
     query = "select channel, rank, path, activation, row, col, top, left, height, width from top join pictures using (picture) order by 1, 2"
     assert rows(scans[1].path, query) == rows(tmp_path / "good1.scan", query)
     assert rows(scans[1].path, "select * from channels") == rows(tmp_path / "good1.scan", "select * from channels")
-    names = [path for _, path in scans[8].paths() if path not in reasons]
+    names = [path for path in scans[8].paths().values() if path not in reasons]
     maxima = slow_maxima(net.model, images_of([folder / name for name in names], net.preprocess), ["features.1"])["features.1"]
     check_top(tmp_path / "good8.scan", "features.1", maxima, 46)
     ours, without = ([row[3] for row in rows(path, query)] for path in (scans[8].path, tmp_path / "good8.scan"))
@@ -387,15 +390,14 @@ def test_pictures_too_large_to_be_read(net, tmp_path, monkeypatch):
     paths = drawings(tmp_path, 3)
     with open(tmp_path / "hole.png", "wb") as handle:
         handle.truncate(2**40)  # takes no room on the disk
-    monkeypatch.setattr(images_module, "MAX_PIXELS", 96 * 96 - 1)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 96 * 96 - 1)
     drawing(0).resize((50, 50)).save(tmp_path / "small.png")
     monkeypatch.setattr(net.preprocess.__class__, "_resized_size", lambda self, width, height: (96, 96))
     scan = scan_into(net, tmp_path, tmp_path / "a.scan")
     text = "cannot open {!r}: it has more than {:,} {}, too many to be safe. Shrink it first."
-    limit = pictures_module.MAX_BYTES
     assert dict(scan.skipped()) == {
         **{path.name: text.format(str(path), 9215, "pixels") for path in paths},
-        "hole.png": text.format(str(tmp_path / "hole.png"), limit, "bytes"),
+        "hole.png": text.format(str(tmp_path / "hole.png"), MAX_BYTES, "bytes"),
     }
     assert [hit.path for hit in scan.top("features.1", 0)] == ["small.png"]
 

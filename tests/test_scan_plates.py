@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from torch import nn
 
 import deconvnet
 from deconvnet.errors import OptionError, StoreError, UnitError
-from deconvnet.render import Example, Panel, example, plate_shape, read_settings
+from deconvnet.render import Example, Panel, plate_shape, read_settings
+from deconvnet.scanning import plates
 from deconvnet.units import Window
 from support.scans import drawing, drawings
 
@@ -47,9 +47,9 @@ def scan(net, folder, tmp_path_factory):
 def panels(monkeypatch):
     """Return the panels of a plate before they are drawn."""
     kept: list[Panel] = []
-    draw = example.draw_panel
+    draw = plates.draw_panel
     monkeypatch.setattr(
-        example, "draw_panel", lambda panel, *rest, **options: kept.append(panel) or draw(panel, *rest, **options)
+        plates, "draw_panel", lambda panel, *rest, **options: kept.append(panel) or draw(panel, *rest, **options)
     )
 
     def undrawn(plate) -> list[Panel]:
@@ -205,14 +205,14 @@ def test_a_layer_goes_on_pages(scan, tmp_path):
     plate = scan.plate("features.1")
     assert plate.channels == tuple(range(32))
     files = plate.save(tmp_path / "layer.png")
-    assert files == [str(tmp_path / f"layer-00{page}.png") for page in (1, 2, 3)]
+    assert files == [tmp_path / f"layer-00{page}.png" for page in (1, 2, 3)]
     found = read_settings(files[1])
     assert found["page"] == 2
     assert (found["layer"], found["channels"]) == ("features.1", list(range(32)))
     assert (found["rule"], found["tone"], found["model"]) == ("deconvnet", "symmetric", "tiny")
     assert str(tmp_path) not in str(found), "a path of this machine"
     (pdf,) = plate.save(tmp_path / "layer.pdf", per_page=16)
-    assert Path(pdf).read_bytes().count(b"/Type /Page ") == 2
+    assert pdf.read_bytes().count(b"/Type /Page ") == 2
 
 
 def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
@@ -363,7 +363,7 @@ def test_a_net_of_one_s_own_is_asked_for(tmp_path, panels):
     assert str(error.value) == f"{path!r} was scanned with your own net, Sequential. Give it: Scan.open(path, net=net)."
     with pytest.raises(StoreError) as error:
         _ = deconvnet.Scan.open(path, net=deconvnet.DeconvNet(model)).plate("1", [0]).figure()
-    assert str(error.value) == f"{path!r} was made from a data set. Give it: Scan.open(path, pictures=dataset)."
+    assert str(error.value) == f"{path!r} was made from a dataset. Give it: Scan.open(path, pictures=dataset)."
     opened = deconvnet.Scan.open(path, net=deconvnet.DeconvNet(model), pictures=images)
     plate = opened.plate("1", [0])
     for one, other in zip(*(panels(each)[0].examples for each in (made.plate("1", [0]), plate)), strict=True):

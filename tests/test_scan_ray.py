@@ -17,15 +17,15 @@ import pytest
 import torch
 
 import deconvnet
-from deconvnet.errors import EngineError, OptionError, PictureError
+from deconvnet.errors import EngineError, MissingPackageError, OptionError, PictureError
 from support.scans import drawings, dump, rows
 
 pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")
 pyarrow_fs = pytest.importorskip("pyarrow.fs")
 
-from deconvnet.scanning import ray_engine as engine_ray  # noqa: E402
-from deconvnet.scanning.engine_local import ShardResult  # noqa: E402
+from deconvnet.scanning import ray_engine, ray_pool  # noqa: E402
+from deconvnet.scanning.engine import ShardResult  # noqa: E402
 from deconvnet.scanning.ray_worker import Worker  # noqa: E402
 from deconvnet.scanning.topk import EMPTY, TopK  # noqa: E402
 from deconvnet.scanning.wire import pack, size_of, unpack  # noqa: E402
@@ -151,7 +151,7 @@ def test_the_driver_is_killed_and_goes_on(cluster, asked, local, tmp_path):
 @pytest.mark.filterwarnings("ignore:a worker on .* died")  # told where it had started already
 def test_a_node_is_killed_in_the_middle(cluster, asked, net, local, tmp_path, monkeypatch):
     """Where a machine goes with all that it had done and not sent, the others do it again, once: the same bytes."""
-    node, killed, commit = cluster.add_node(num_cpus=1, object_store_memory=STORE), [], engine_ray.unpack
+    node, killed, commit = cluster.add_node(num_cpus=1, object_store_memory=STORE), [], ray_pool.unpack
 
     def unpacking(packed):
         found = commit(packed)
@@ -160,7 +160,7 @@ def test_a_node_is_killed_in_the_middle(cluster, asked, net, local, tmp_path, mo
             cluster.remove_node(node, allow_graceful=False)
         return found
 
-    monkeypatch.setattr(engine_ray, "unpack", unpacking)
+    monkeypatch.setattr(ray_pool, "unpack", unpacking)
     options = {"engine": "ray", "address": cluster.address, "workers": 3, **OPTIONS}
     scan = deconvnet.scan(net, asked[2], tmp_path / "a.scan", layers=LAYERS[asked[0]], **options)
     assert killed
@@ -200,7 +200,7 @@ def test_a_worker_that_dies_is_replaced_and_counted_once(cluster, deadly, few, t
     """A process that is killed in the middle of a shard: another one does the shard, and nothing is counted twice."""
     options = {"engine": "ray", "address": cluster.address, "workers": 2}
     scan_few(deadly(0), few, tmp_path / "local.scan")
-    with pytest.warns(UserWarning, match=f"a worker on {socket.gethostname()} died; its pictures go to the next that is free"):
+    with pytest.warns(UserWarning, match=f"a worker on {socket.gethostname()} died; its pictures go to the next free worker"):
         scan = scan_few(deadly(1), few, tmp_path / "a.scan", **options)
     assert len(list((tmp_path / "notes").iterdir())) == 1
     assert (scan.statistics("features.5")["pictures"] == 12).all()
@@ -317,11 +317,12 @@ def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
     for package in ("ray", "pyarrow"):
         with monkeypatch.context() as missing:
             missing.setitem(sys.modules, package, None)
-            text = error_text(tiny_net, few, tmp_path / "a.scan")
+            with pytest.raises(MissingPackageError) as error:
+                scan_few(tiny_net, few, tmp_path / "a.scan", engine="ray")
             assert re.fullmatch(
                 r"--engine ray needs (ray|pyarrow), which cannot be imported \(.*\)\. "
                 r'In a checkout: pip install -e "\.\[ray\]"',
-                text,
+                str(error.value),
             )
             assert not (tmp_path / "a.scan").exists()
             assert scan_few(tiny_net, few[:2], tmp_path / f"{package}.scan").progress() == (2, 2)
@@ -339,7 +340,7 @@ def test_an_address_that_does_not_answer(tiny_net, few, tmp_path, monkeypatch):
     text = error_text(tiny_net, few, path, address=address)
     assert re.fullmatch(rf"Ray at '{address}' does not answer: .*\. Check the address; there, run: ray status", text), text
     text = error_text(tiny_net, few, path, address="nowhere")
-    assert text == "'nowhere' is no address of Ray. Give HOST:PORT, as in 10.0.0.1:6379, or auto."
+    assert text == "'nowhere' is not an address of Ray. Give HOST:PORT, as in 10.0.0.1:6379, or auto."
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     text = error_text(tiny_net, few, path, address="auto")
     assert text == "no Ray runs on this machine. Start one (ray start --head), or give its --address HOST:PORT."
@@ -359,8 +360,8 @@ def test_a_ray_that_wants_its_token(tiny_net, few, tmp_path, monkeypatch, capfd)
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         text = error_text(tiny_net, few, tmp_path / "a.scan", address=address)
     assert text == (
-        f"Ray at '{address}' does not let this process in: it wants its token. Set RAY_AUTH_MODE=token, and have the token of"
-        " Ray's first machine in ~/.ray/auth_token or in RAY_AUTH_TOKEN."
+        f"Ray at '{address}' does not accept this process: it expects its token. Set RAY_AUTH_MODE=token, and put the token of"
+        " Ray's first machine into ~/.ray/auth_token or RAY_AUTH_TOKEN."
     )
     assert capfd.readouterr().err == ""
     os.write(2, b"heard again\n")
@@ -392,20 +393,20 @@ def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
 )
 def test_what_each_worker_has(there, asked_for, given):
     """A worker a GPU with a fair share of the cores, or a worker a core; what is asked for comes first."""
-    engine = engine_ray.RayEngine(**asked_for, ray=SimpleNamespace(cluster_resources=lambda: there))
-    engine._share()
+    engine = ray_engine.RayEngine(**asked_for, ray=SimpleNamespace(cluster_resources=lambda: there))
+    engine._share_out()
     assert (engine.workers, engine.gpus, engine.cpus) == given
 
 
 def test_more_gpus_than_there_are(cluster, tiny_net, few, tmp_path):
     """A GPU a worker on a cluster without any is refused at once."""
     text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address, gpus_per_worker=1)
-    assert text == "1 GPUs a worker were asked for, Ray has 0. Ask for fewer, or for 0."
+    assert text == "cannot give each worker 1 GPUs: Ray has 0. Ask for fewer, or for 0."
 
 
 def test_a_worker_that_does_not_see_the_pictures(cluster, tiny_net, few, tmp_path, monkeypatch):
     """A folder that a worker does not have is found before any picture of it is called unreadable."""
-    monkeypatch.setattr(engine_ray, "probe", lambda job, shards: "only-here.png")
+    monkeypatch.setattr(ray_engine, "find_probe", lambda job, shards: "only-here.png")
     text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address)
     where = socket.gethostname()
     assert text == (
@@ -434,16 +435,16 @@ def test_a_worker_without_the_package_and_a_ray_that_was_there(cluster, tiny_net
 @pytest.mark.parametrize("found", [{"version": "0.0.1"}, {"torch": "1.0.0"}])
 def test_a_worker_of_another_version(found):
     """Another deconvnet is refused, another torch is told of."""
-    whole = {"host": "node-7", "version": deconvnet.__version__, "torch": torch.__version__, "sees": True, **found}
+    whole = {"host": "node-7", "version": deconvnet.__version__, "torch": torch.__version__, "sees_probe": True, **found}
     if "version" in found:
         with pytest.raises(EngineError) as error:
-            engine_ray.check_worker(whole, None)
+            ray_pool.check_worker(whole, None)
         assert str(error.value) == (
             f"a worker on node-7 has deconvnet 0.0.1, this is {deconvnet.__version__}. Install the same on every machine."
         )
     else:
         with pytest.warns(UserWarning, match="a worker on node-7 has torch 1.0.0, this is"):
-            engine_ray.check_worker(whole, None)
+            ray_pool.check_worker(whole, None)
 
 
 # What docs/cluster.md gives to be copied
@@ -473,22 +474,21 @@ def test_a_net_travels_from_a_script_that_imports_torch(few, tmp_path):
     code = """
 import multiprocessing, sys  # before torch: its second name for the script stands first
 import torch, deconvnet, ray
-from deconvnet.scanning.ray_engine import packed_job
+from deconvnet.scanning.ray_engine import pack_job
 from deconvnet.scanning.engine import Job
 from deconvnet.scanning.source import open_source
-from deconvnet.scanning.run import scanned_layers
-from deconvnet.scanning.maxima import MaximaReducer
+from deconvnet.scanning.maxima import MaximaReducer, scanned_layers
 
 net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
 net.model.format = torch.preserve_format  # as a net of one's own may hold
-watch = MaximaReducer(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
-open(sys.argv[2], "wb").write(packed_job(Job(watch, open_source(sys.argv[1]), net.preprocess, 2, 3), ray))
+reducer = MaximaReducer(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
+open(sys.argv[2], "wb").write(pack_job(Job(reducer, open_source(sys.argv[1]), net.preprocess, 2, 3), ray))
 """
     packed = tmp_path / "job"
     subprocess.run([sys.executable, "-c", code, str(few[0].parent), str(packed)], check=True, timeout=60)
     worker = Worker(packed.read_bytes())
-    assert worker.job.watch.net.model.format is torch.preserve_format
-    assert worker.ready(few[0].name)["sees"]
+    assert worker.job.reducer.net.model.format is torch.preserve_format
+    assert worker.ready(few[0].name)["sees_probe"]
 
 
 def test_a_shard_travels_whole_but_for_what_cannot_enter():
@@ -498,13 +498,13 @@ def test_a_shard_travels_whole_but_for_what_cannot_enter():
     best.add(chance.random((500, 40), np.float32), np.arange(40), chance.integers(0, 99, (500, 40)).astype(np.int32))
     best.put(slice(0, 3), TopK.empty(3, 9))
     files = [(0, 7, "ab", None), (1, None, None, "gone"), (2, 0, "cd", "empty")]
-    found = ShardResult(3, 40, best, 39, chance.integers(0, 40, 500), chance.integers(0, 2**40, 500), files)
+    found = ShardResult(3, best, chance.integers(0, 40, 500), chance.integers(0, 2**40, 500), 39, files)
     everything = pack(found, np.full(500, -np.inf, np.float32))
     again = unpack(everything)
-    for name in ("scores", "pictures", "places"):
+    for name in ("scores", "pictures", "positions"):
         assert (getattr(again.top, name) == getattr(best, name)).all()
         assert getattr(again.top, name).dtype == getattr(best, name).dtype
-    assert (again.shard, again.first, again.seen, again.files) == (3, 40, 39, files)
+    assert (again.shard, again.readable, again.files) == (3, 39, files)
     assert (again.fired == found.fired).all()
     assert (again.total == found.total).all()
     floor = np.full(500, 0.97, np.float32)

@@ -1,4 +1,4 @@
-"""Who does what in a scan on Ray: the engine's crew with a Ray of our own, so that any order of events can be had."""
+"""Who does what in a scan on Ray: the pool of workers with a fake Ray, so that any order of events can be had."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import deconvnet
 
 pytest.importorskip("pyarrow")
 
-from deconvnet.scanning import ray_engine as engine_ray
-from deconvnet.scanning.engine_local import Shard
+from deconvnet.scanning import ray_pool
+from deconvnet.scanning.engine import Shard
 from deconvnet.scanning.ray_worker import Worker
 
 
@@ -63,7 +63,12 @@ class FakeRay:
     def get(self, answer):
         actor, shard = answer
         if shard is None:
-            return {"host": f"node-{actor.number}", "version": deconvnet.__version__, "torch": torch.__version__, "sees": True}
+            return {
+                "host": f"node-{actor.number}",
+                "version": deconvnet.__version__,
+                "torch": torch.__version__,
+                "sees_probe": True,
+            }
         actor.is_dead |= self.dies(actor, shard)
         if actor.is_dead:
             raise Lost("its node died")
@@ -73,9 +78,9 @@ class FakeRay:
         actor.is_alive = False
 
 
-def crew_of(fake, workers: int, monkeypatch) -> engine_ray.WorkerPool:
-    monkeypatch.setattr(engine_ray, "unpack", lambda shard: shard)
-    return engine_ray.WorkerPool(engine_ray.RayEngine(workers=workers, gpus=0, cpus=1, ray=fake), None, None, workers)
+def pool_of(fake, workers: int, monkeypatch) -> ray_pool.WorkerPool:
+    monkeypatch.setattr(ray_pool, "unpack", lambda shard: shard)
+    return ray_pool.WorkerPool(fake, None, None, count=workers)
 
 
 def shards_of(count: int):
@@ -95,8 +100,8 @@ def test_work_that_comes_back_last_goes_to_those_who_wait(monkeypatch):
         return min(answers, key=lambda answer: answer[0].number == 2 and answer[1] is not None)
 
     fake = FakeRay(3, late, dies)
-    crew = crew_of(fake, 3, monkeypatch)
-    found = list(crew.work(deque(shards_of(9)), lambda: None))
+    pool = pool_of(fake, 3, monkeypatch)
+    found = list(pool.work(deque(shards_of(9)), lambda: None))
     assert sorted(shard.number for shard in found) == list(range(1, 10))
 
 
@@ -108,13 +113,13 @@ def test_every_shard_is_found_once_whatever_the_order(seed, monkeypatch):
 
     def dies(actor, shard):
         deaths[shard.number] += 1
-        is_lost = deaths[shard.number] < engine_ray.MAX_WORKER_DEATHS and chance.random() < 0.2
+        is_lost = deaths[shard.number] < ray_pool.MAX_WORKER_DEATHS and chance.random() < 0.2
         fake.room = max(1, fake.room - (is_lost and chance.random() < 0.5))  # with its machine, or alone
         return is_lost
 
     fake = FakeRay(chance.randint(1, 4), chance.choice, dies)
-    crew = crew_of(fake, chance.randint(1, 5), monkeypatch)
+    pool = pool_of(fake, chance.randint(1, 5), monkeypatch)
     shards = shards_of(chance.randint(1, 20))
-    found = list(crew.work(deque(shards), lambda: None))
+    found = list(pool.work(deque(shards), lambda: None))
     assert sorted(shard.number for shard in found) == [shard.number for shard in shards]
-    assert fake.at_once <= engine_ray.SHARDS_PER_WORKER
+    assert fake.at_once <= ray_pool.SHARDS_PER_WORKER

@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_a_good_file_and_says_how_to_go_on(net, many, undisturbed,
     assert process.returncode == 130
     assert out == ""
     told = re.fullmatch(
-        r"\n(\d+) of 192 pictures are done and kept in (.*)\. The same command goes on from there\.\n+stopped\.\n", err
+        r"\n(\d+) of 192 pictures are done and kept in (.*)\. The same command continues from there\.\n+stopped\.\n", err
     )
     assert told, err
     assert told[2] == str(path)
@@ -162,10 +162,10 @@ def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
     """Where the last write of a shard fails, nothing of the shard is in the file."""
     commit, calls = Store.commit, []
 
-    def failing(self, shard, pictures, entries, statistics):
+    def failing(self, shard, pictures, hits, statistics):
         calls.append(shard)
         bad = ((None,) * 4 for _ in range(1)) if len(calls) == 2 else statistics
-        return commit(self, shard, pictures, entries, bad)
+        return commit(self, shard, pictures, hits, bad)
 
     monkeypatch.setattr(Store, "commit", failing)
     with pytest.raises(StoreError):
@@ -209,7 +209,7 @@ def test_a_locked_file(net, paths, tmp_path):
     path = tmp_path / "a.scan"
     scan_one(net, paths[:2], path)
     with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        store.base.execute("pragma busy_timeout = 0")
+        store.connection.execute("pragma busy_timeout = 0")
         other.execute("begin immediate")
         assert len(deconvnet.Scan.open(path).top("features.1", 0)) == 2
         with pytest.raises(StoreError) as error:
@@ -260,14 +260,14 @@ def test_gone_and_changed_pictures_are_named(net, tmp_path):
     drawing(7).save(folder / "bad.png")
     scan = scan_one(net, folder, tmp_path / "a.scan")
     assert scan.notes == [
-        "00.png is gone; what it gave is kept.",
-        "01.png has changed; what the old one gave is kept. To take the new one, scan into a new file.",
-        "bad.png was skipped and has changed. To take the new one, scan into a new file.",
+        "00.png is gone; its entries are kept.",
+        "01.png has changed; the entries of the old picture are kept. To scan the new one, use a new file.",
+        "bad.png was skipped and has changed. To scan it, use a new file.",
     ]
     assert dump(scan.path, "top") == before
     assert scan.summary().splitlines()[-3:] == scan.notes
     narrowed = scan_one(net, names[3:], tmp_path / "a.scan")
-    assert "02.png is no longer asked for; what it gave is kept." in narrowed.notes
+    assert "02.png is no longer asked for; its entries are kept." in narrowed.notes
 
 
 def test_another_folder_adds_its_pictures(net, tmp_path):
@@ -276,7 +276,7 @@ def test_another_folder_adds_its_pictures(net, tmp_path):
     drawing(9).save(drawings(tmp_path / "two", 1)[0])
     scan_one(net, tmp_path / "one", tmp_path / "a.scan")
     scan = scan_one(net, tmp_path / "two", tmp_path / "a.scan")
-    assert dict(scan.paths()) == {0: "00.png", 1: "01.png", 2: str(tmp_path / "two/00.png")}
+    assert scan.paths() == {0: "00.png", 1: "01.png", 2: str(tmp_path / "two/00.png")}
     assert scan.progress() == (3, 3)
     assert scan.plate("features.1", [0]).figure()
     assert not scan.plate("features.1", [0]).changed
@@ -304,16 +304,16 @@ def test_other_settings_are_refused_with_the_difference(net, tiny, paths, tmp_pa
     path = tmp_path / "a.scan"
     scan_one(net, paths[:2], path)
     before, start = path.read_bytes(), f"{str(path)!r} was scanned with other settings: "
-    end = ". Choose another name, or ask for the same."
+    end = ". Give the same ones, or choose another name."
     random_net = deconvnet.DeconvNet(deconvnet.load_model("tiny", weights="none"))
     larger = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
-    kept = '{"resize": 96, "crop": 96, "mean": [0.5, 0.5, 0.5], "std": [...terpolation": "bilinear"} there'
-    now = '{"resize": 96, "crop": 96, "mean": [0.4, 0.5, 0.6], "std": [...terpolation": "bilinear"} now'
+    kept = '{"resize": 96, "crop": 96, "mean": [0.5, 0.5, 0.5], "std": [...terpolation": "bilinear"}'
+    now = '{"resize": 96, "crop": 96, "mean": [0.4, 0.5, 0.6], "std": [...terpolation": "bilinear"}'
     cases = [
-        (net, {"layers": ["features.1", "features.5"]}, 'layers ["features.1"] there, ["features.1", "features.5"] now'),
-        (net, {"layers": ["features.1"], "top": 5, "shard": 8}, "top 9 there, 5 now; shard 512 there, 8 now"),
-        (random_net, {"layers": ["features.1"]}, f'weights "{net.loaded.weights_hash()}" there, "random" now'),
-        (larger, {"layers": ["features.1"]}, f"preprocess {kept}, {now}"),
+        (net, {"layers": ["features.1", "features.5"]}, 'layers ["features.1"], not ["features.1", "features.5"]'),
+        (net, {"layers": ["features.1"], "top": 5, "shard": 8}, "top 9, not 5; shard 512, not 8"),
+        (random_net, {"layers": ["features.1"]}, f'weights "{net.loaded.weights_hash()}", not "random"'),
+        (larger, {"layers": ["features.1"]}, f"preprocess {kept}, not {now}"),
     ]
     for own, options, difference in cases:
         with pytest.raises(StoreError) as error:

@@ -59,7 +59,6 @@ ORDER = [
 #: Arrows that still point up. The list may only become shorter.
 UPWARD = {
     "deconvnet.receptive_field -> deconvnet.tape",
-    "deconvnet.render.html -> deconvnet.scanning",
     "deconvnet.rules -> deconvnet.tape",
     "deconvnet.rules.activation -> deconvnet.tape",
     "deconvnet.rules.arithmetic -> deconvnet.tape",
@@ -69,19 +68,13 @@ UPWARD = {
     "deconvnet.rules.norm -> deconvnet.tape",
     "deconvnet.rules.pool -> deconvnet.tape",
     "deconvnet.rules.shape -> deconvnet.tape",
-    "deconvnet.scanning.table -> deconvnet.atlas",
 }
 
 #: Modules of one folder that still import each other. The list may only become shorter.
-CIRCLES = [
-    {"deconvnet.scanning.plates", "deconvnet.scanning.table"},
-    {"deconvnet.scanning.remote", "deconvnet.scanning.source"},
-]
+CIRCLES: list[set[str]] = []
 
 #: Commands that still import another command. The list may only become shorter.
-SHARING_COMMANDS = {
-    "deconvnet.cli.atlas -> deconvnet.cli.plate",
-}
+SHARING_COMMANDS: set[str] = set()
 
 
 def part_of(module: str) -> str:

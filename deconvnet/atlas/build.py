@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TypeAlias
 
 from .. import rules as rules_
-from ..choices import TONES, Tone
+from ..choices import TONES, RuleName, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
 from ..optional import require
-from ..scanning.table import Scan
-from .draw import Look, draw_pictures, draw_sheets
-from .manifest import Folder
-from .pages import LayerPages, Pages, find_script, picture_name
-from .sheet import Layout
+from ..scanning import Scan
+from .draw import Drawing, DrawOptions
+from .manifest import AtlasFolder
+from .pages import Pages, find_script
+from .paths import LayerPages, layer_pages, picture_name
+from .sheet import SheetLayout
 from .similar import similar_channels
 
 TILE = 96  # pixels of a tile's longer side
+SMALLEST_TILE, LARGEST_TILE = 8, 512
 STATIC = ("atlas.css", "atlas.js")
 
-Tops = list[tuple[LayerPages, list[list[int]]]]  # of each layer, of each channel: the numbers of its top pictures
+#: For each layer, for each of its channels: the numbers of its top pictures.
+TopNumbers: TypeAlias = list[tuple[LayerPages, list[list[int]]]]
 
 
 @dataclass(frozen=True)
 class AtlasSummary:
-    """What was built: `index` is the page to open. `changed` names pictures that are gone or no longer what was scanned."""
+    """What was built.
+
+    Attributes:
+        index: the page to open.
+        written: how many files.
+        kept: files that were as they should be.
+        removed: files of a former call.
+        size: bytes of all files.
+        changed: a line for each picture that is gone, or no longer gives the activation that was recorded.
+    """
 
     index: Path
     written: int
-    kept: int  # files that stood there as they should
+    kept: int
     removed: int
-    size: int  # bytes of all files
+    size: int
     changed: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -50,88 +61,84 @@ def write_atlas(
     out: str | os.PathLike[str],
     *,
     layers: Sequence[str] | None = None,
-    rule: str = "deconvnet",
+    rule: RuleName = "deconvnet",
     tone: Tone = "symmetric",
     tile: int = TILE,
     memory: int | None = None,
     progress: bool = False,
 ) -> AtlasSummary:
-    """Write the atlas of a scan to the folder `out`; the same call again draws only what has changed since.
+    """Write a scan as pages that open from disk; the same call again draws only what has changed since.
 
-    `layers`: by default all that were scanned; what a former call wrote of others is removed. `tile`: pixels. `memory`:
-    bytes that a batch may take. Files that are not the atlas's own are never touched: a folder that has some is refused.
+    Files that are not the atlas's own are never touched: a folder that holds some is refused.
+
+    Args:
+        scan: a scan with one picture or more.
+        out: a new folder, or that of a former call.
+        layers: scanned layers; None: all. What a former call wrote for others is removed.
+        rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+        tone: how signed values become pixels.
+        tile: pixels of a tile's longer side, 8 to 512.
+        memory: bytes that a batch may take; None: a quarter of what is free.
+        progress: whether to show a bar, on a terminal or in Jupyter.
+
+    Raises:
+        MissingPackageError: Jinja2 is not installed.
+        UnknownLayerError: a layer was not scanned.
+        OptionError: an option is out of range, the scan has no picture yet, or the folder cannot be used.
     """
     require("jinja2", needed_by="an atlas", extra="atlas")
-    rules_.parse_rule(rule)
-    check_option("tone", tone, TONES)
-    if not 8 <= tile <= 512:
-        raise OptionError(f"tile cannot be {tile}: a tile has 8 to 512 pixels.")
-    check_memory(memory)
+    _check_options(rule, tone, tile, memory)
     if not scan.progress()[0]:
         raise OptionError(f"{scan.path!r} has no picture yet. Let the scan run first.")
-    places = layer_places(scan, layers)
-    look = Look(rule, tone, Layout(tile, scan.settings["top"]), memory)
-    folder = Folder(out, {name: scan.settings[name] for name in ("model", "weights", "preprocess", "size")})
-    tops: Tops = [(place, _tops(scan, place)) for place in places]
-    used = sorted({picture for _, channels in tops for some in channels for picture in some})
-    folder.claim(_names(places, used))
-    changed: dict[str, None] = {}
-    tell = changed.setdefault
+    options = DrawOptions(rule, tone, SheetLayout(tile, scan.settings["top"]), memory)
+    tops = [(layer, scan.top_numbers(layer.name)) for layer in layer_pages(scan, layers)]
+    used = sorted({picture for _, channels in tops for pictures in channels for picture in pictures})
+    folder = AtlasFolder(out, {name: scan.settings[name] for name in ("model", "weights", "preprocess", "size")})
+    folder.claim(_file_names(tops, used))
+    drawing = Drawing(scan, folder, options)
     try:
-        hashes = dict(scan.store.rows("select picture, sha256 from pictures"))
-        sheets = [(place.name, place.sheet) for place in places]
-        troubled = draw_sheets(scan, folder, sheets, look, hashes, tell, progress)
-        draw_pictures(scan, folder, picture_name, {picture: hashes[picture] for picture in used}, troubled, tell)
-        _write_pages(folder, Pages(scan, places, folder, look), tops, dict(scan.paths()))
+        drawing.draw_sheets([layer for layer, _ in tops], progress)
+        drawing.draw_pictures(used)
+        _write_pages(folder, Pages(scan, [layer for layer, _ in tops], folder, options), tops, scan.paths())
         folder.finish()
     finally:
         folder.save()
-    return AtlasSummary(folder.path / "index.html", folder.written, folder.kept, folder.removed, folder.size(), list(changed))
+    changed = list(drawing.changed)
+    return AtlasSummary(folder.path / "index.html", folder.written, folder.kept, folder.removed, folder.size(), changed)
 
 
-def layer_places(scan: Scan, layers: Sequence[str] | None) -> list[LayerPages]:
-    """Give each layer a folder: its name with a number before it, since two names may differ in case alone, or be "con"."""
-    names = scan.layers if layers is None else [name for name in scan.layers if name in layers]
-    for name in layers or ():
-        scan.size(name)  # refuses one that was not scanned
-    digits = len(str(len(scan.layers)))
-    numbers = {name: f"{number:0{digits}d}" for number, name in enumerate(scan.layers, 1)}
-    safe = {name: re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60].rstrip(".") for name in names}
-    return [LayerPages(name, f"{numbers[name]}-{safe[name]}", scan.size(name)[0]) for name in names]
+def _check_options(rule: RuleName, tone: Tone, tile: int, memory: int | None) -> None:
+    rules_.parse_rule(rule)
+    check_option("tone", tone, TONES)
+    if not SMALLEST_TILE <= tile <= LARGEST_TILE:
+        raise OptionError(f"tile cannot be {tile}: a tile has {SMALLEST_TILE} to {LARGEST_TILE} pixels.")
+    check_memory(memory)
 
 
-def _tops(scan: Scan, place: LayerPages) -> list[list[int]]:
-    rows = scan.store.rows("select channel, picture from top where layer = ? order by channel, rank", (place.name,))
-    found: dict[int, list[int]] = defaultdict(list)
-    for channel, picture in rows:
-        found[channel].append(picture)
-    return [found[channel] for channel in range(place.channels)]
-
-
-def _names(places: Sequence[LayerPages], pictures: Sequence[int]) -> Iterator[str]:
+def _file_names(tops: TopNumbers, pictures: Sequence[int]) -> Iterator[str]:
     """Yield the names of all files that the atlas will have."""
     yield from ("index.html", "find.js", *STATIC)
     yield from map(picture_name, pictures)
-    for place in places:
-        yield place.page()
-        for channel in range(place.channels):
-            yield from (place.channel_page(channel), place.sheet(channel))
+    for layer, _ in tops:
+        yield layer.page()
+        for channel in range(layer.channels):
+            yield from (layer.channel_page(channel), layer.sheet(channel))
 
 
-def _write_pages(folder: Folder, pages: Pages, tops: Tops, names: dict[int, str]) -> None:
+def _write_pages(folder: AtlasFolder, pages: Pages, tops: TopNumbers, paths: dict[int, str]) -> None:
     for name in STATIC:
         folder.write(name, resources.files(__package__).joinpath("static", name).read_bytes())
-    folder.write("find.js", find_script(tops, names))
+    folder.write("find.js", find_script(tops, paths))
     similar = _similar(tops)
-    for place, _ in tops:
-        for channel in range(place.channels):
-            folder.write(place.channel_page(channel), pages.channel(place, channel, next(similar)))
-        folder.write(place.page(), pages.layer(place))
+    for layer, _ in tops:
+        for channel in range(layer.channels):
+            folder.write(layer.channel_page(channel), pages.channel(layer, channel, next(similar)))
+        folder.write(layer.page(), pages.layer(layer))
     folder.write("index.html", pages.first())
 
 
-def _similar(tops: Tops) -> Iterator[list[tuple[LayerPages, int, int]]]:
-    """Yield for each channel of each layer the similar ones, of all layers."""
-    owners: list[tuple[LayerPages, int]] = [(place, channel) for place, channels in tops for channel in range(len(channels))]
-    for found in similar_channels([some for _, channels in tops for some in channels]):
-        yield [(*owners[other], shared) for other, shared in found]
+def _similar(tops: TopNumbers) -> Iterator[list[tuple[LayerPages, int, int]]]:
+    """Yield for each channel of each layer the similar ones, of all layers: (layer, channel, pictures shared)."""
+    owners = [(layer, channel) for layer, channels in tops for channel in range(len(channels))]
+    for similar in similar_channels([pictures for _, channels in tops for pictures in channels]):
+        yield [(*owners[other], shared) for other, shared in similar]

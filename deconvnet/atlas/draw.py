@@ -1,4 +1,4 @@
-"""Draws what an atlas shows: a sheet for each channel, and each picture once as the net saw it. Only what is not there yet."""
+"""Draws the pictures of an atlas, if they are not current: a sheet for each channel, and each photograph as the net saw it."""
 
 from __future__ import annotations
 
@@ -10,157 +10,171 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..choices import Tone
+from ..choices import RuleName, Tone
 from ..images import to_rgb
 from ..progress import is_hidden
+from ..scanning import Hit, Plate, Scan
 from ..scanning.engine_local import default_workers, prefetch
-from ..scanning.plates import Plate, PlateExample, frame_of, plate_blocks, read_pictures
-from ..scanning.table import Hit, Scan
+from ..scanning.examples import PlateExample, plate_blocks, read_pictures
 from ..version import __version__
-from .manifest import Folder, digest
-from .sheet import PHOTO_QUALITY, QUALITY, Layout, as_webp, draw_sheet
+from .manifest import AtlasFolder, digest
+from .paths import LayerPages, picture_name
+from .sheet import PHOTO_QUALITY, SHEET_QUALITY, SheetLayout, draw_tile_sheet, encode_webp
 
 STYLE = 1  # of the pictures below: another number draws all of them again
-SAVE_EVERY = 64  # sheets: what a kill loses of noted work at most, beside the block of channels under way
+SHEETS_PER_SAVE = 64  # a kill loses the notes of at most this many, besides the block of channels in progress
 
 
 @dataclass(frozen=True)
-class Look:
-    """How the sheets of an atlas are drawn."""
+class DrawOptions:
+    """How the sheets of an atlas are drawn.
 
-    rule: str
+    Attributes:
+        rule: how units are projected.
+        tone: how signed values become pixels.
+        layout: of the tiles on a sheet.
+        memory: bytes that a batch may take; None: a quarter of what is free.
+    """
+
+    rule: RuleName
     tone: Tone
-    layout: Layout
+    layout: SheetLayout
     memory: int | None = None
 
 
 @dataclass(frozen=True)
-class Block:
+class ChannelBlock:
     """Channels of a layer that are projected together, and the keys that their sheets will have."""
 
-    layer: str
-    name_of: Callable[[int], str]
+    layer: LayerPages
     keys: dict[int, str]
 
 
-def draw_sheets(
-    scan: Scan,
-    folder: Folder,
-    layers: Sequence[tuple[str, Callable[[int], str]]],
-    look: Look,
-    hashes: dict[int, str | None],
-    tell: Callable[[str], Any],
-    progress: bool,
-) -> set[str]:
-    """Draw the sheets that are not current. `layers`: (name, the file's name for a channel); `hashes`: of the pictures.
+class Drawing:
+    """Draws the pictures of one atlas.
 
-    `tell` is told of pictures that are gone or have changed; their paths are returned.
+    Args:
+        scan: what the atlas shows.
+        folder: where it is.
+        options: how sheets are drawn.
+
+    Attributes:
+        changed: lines, each once, on pictures that are gone, or no longer give the activation that was recorded.
     """
-    troubled: set[str] = set()
-    blocks = [block for layer, name_of in layers for block in _blocks(scan, folder, layer, name_of, look, hashes)]
-    work = [_work(scan, block) for block in blocks]
-    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    with tqdm(total=sum(work), bar_format=form, disable=is_hidden(progress)) as bar:
-        for block, share in zip(blocks, work, strict=True):
-            bar.set_description_str(f"{block.layer}, channels {min(block.keys)}-{max(block.keys)} ")
-            plate = Plate(scan, block.layer, tuple(block.keys), look.rule, look.tone, look.memory, named=troubled)
-            _draw_block(plate, folder, block, look, partial(_advance, bar, share / len(block.keys)))
-            for line in plate.changed:
-                tell(line)
-    folder.save()
-    return troubled
+
+    def __init__(self, scan: Scan, folder: AtlasFolder, options: DrawOptions) -> None:
+        self.scan, self.folder, self.options = scan, folder, options
+        self.digests = scan.digests()
+        self.changed: dict[str, None] = {}
+        self.changed_paths: set[str] = set()
+
+    def draw_sheets(self, layers: Sequence[LayerPages], progress: bool) -> None:
+        """Draw the sheets that are not current."""
+        blocks = [block for layer in layers for block in self._blocks(layer)]
+        work = [self._work(block) for block in blocks]
+        form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        with tqdm(total=sum(work), bar_format=form, disable=is_hidden(progress)) as bar:
+            for block, share in zip(blocks, work, strict=True):
+                bar.set_description_str(f"{block.layer.name}, channels {min(block.keys)}-{max(block.keys)} ")
+                self._draw_block(block, partial(_advance, bar, share / len(block.keys)))
+        self.folder.save()
+
+    def _blocks(self, layer: LayerPages) -> Iterator[ChannelBlock]:
+        """Yield what is to be drawn of a layer.
+
+        A sheet that was made from something else is drawn alone. If a sheet of a block was never drawn, the whole block is:
+        another unit projected beside it may change a unit's last digit, and an atlas that is continued after a kill is to have
+        the bytes of one that was not killed.
+        """
+        keys = self._keys(layer)
+        for block in plate_blocks(self.scan, layer.name, list(keys), self.options.memory):
+            waiting = [channel for channel in block if not self.folder.is_current(layer.sheet(channel), keys[channel])]
+            if any(not self.folder.notes(layer.sheet(channel)) for channel in waiting):
+                waiting = list(block)
+            self.folder.keep(len(block) - len(waiting))
+            if waiting:
+                yield ChannelBlock(layer, {channel: keys[channel] for channel in waiting})
+
+    def _keys(self, layer: LayerPages) -> dict[int, str]:
+        """Return a digest of all that each channel's sheet is made from."""
+        options, settings = self.options, self.scan.settings
+        scanned = [settings[name] for name in ("model", "weights", "preprocess", "size")]
+        drawn = [STYLE, SHEET_QUALITY, __version__, options.rule, options.tone, options.layout.tile, options.layout.top]
+        keys = {}
+        for channel in range(layer.channels):
+            hits = [[hit.to_json(), self.digests.get(hit.picture)] for hit in self.scan.top(layer.name, channel)]
+            if hits:
+                keys[channel] = digest(scanned, drawn, layer.name, channel, hits)
+        return keys
+
+    def _work(self, block: ChannelBlock) -> float:
+        """Estimate how long a block takes: 1 for a channel with the smallest windows, 5 for one with whole frames."""
+        height, width = self.scan.frame
+        work = 0.0
+        for channel in block.keys:
+            inside = [hit.window.clip(height, width) for hit in self.scan.top(block.layer.name, channel)]
+            work += 1 + 4 * sum(window.height * window.width for window in inside) / max(len(inside) * height * width, 1)
+        return work
+
+    def _draw_block(self, block: ChannelBlock, on_progress: Callable[[float], object]) -> None:
+        scan, options, layer = self.scan, self.options, block.layer
+        how: dict[str, Any] = {"rule": options.rule, "tone": options.tone, "memory": options.memory}
+        plate = Plate(scan, scan.origin, layer.name, tuple(block.keys), **how, changed_paths=self.changed_paths)
+        with ThreadPoolExecutor(default_workers()) as pool:
+            sheets = prefetch(pool, self._sheet, plate.examples(on_progress), 2 * default_workers())
+            for number, (channel, examples, data) in enumerate(sheets, 1):
+                notes = self._notes(scan.top(layer.name, channel), examples, block.keys[channel])
+                name = layer.sheet(channel)
+                self.folder.write(name, data, **notes) if data else self.folder.drop(name, **notes)
+                if number % SHEETS_PER_SAVE == 0:
+                    self.folder.save()
+        self.changed.update(dict.fromkeys(plate.changed))
+        self.folder.save()
+
+    def _sheet(self, drawn: tuple[int, list[PlateExample]]) -> tuple[int, list[PlateExample], bytes]:
+        channel, examples = drawn
+        if not examples:
+            return channel, examples, b""
+        sheet = draw_tile_sheet(examples, self.options.layout, self.options.tone)
+        return channel, examples, encode_webp(sheet, SHEET_QUALITY)
+
+    def _notes(self, hits: Sequence[Hit], examples: Sequence[PlateExample], key: str) -> dict[str, Any]:
+        """Return what pages need to know of a sheet. A faulty one has no key: it is drawn again until the fault is gone."""
+        missing = sorted({hit.rank for hit in hits} - {example.hit.rank for example in examples})
+        changed = sorted({example.hit.rank for example in examples if example.hit.path in self.changed_paths})
+        boxes = {str(example.hit.rank): example.box.to_list() for example in examples if example.box != example.hit.window}
+        notes = {"missing": missing, "changed": changed, "boxes": boxes}
+        return {**({} if missing or changed else {"key": key}), **{name: value for name, value in notes.items() if value}}
+
+    def draw_pictures(self, numbers: Sequence[int]) -> None:
+        """Save each of these pictures of the scan as the net saw it, if it is not current.
+
+        One that has changed since the scan has no key: it is saved again the next time.
+        """
+        scan, folder, paths = self.scan, self.folder, self.scan.paths()
+        keys = {number: self._picture_key(number, paths[number]) for number in numbers}
+        waiting = [number for number in keys if not folder.is_current(picture_name(number), keys[number])]
+        folder.keep(len(keys) - len(waiting))
+        if not waiting:
+            return
+        missing = set(waiting)
+        for batch, images in read_pictures(scan, scan.origin, waiting, self._note_missing):
+            for number, image in zip(batch, images, strict=True):
+                pixels = to_rgb(scan.net.loaded.denormalise(image, scan.net.preprocess))
+                notes = {} if paths[number] in self.changed_paths else {"key": keys[number]}
+                folder.write(picture_name(number), encode_webp(pixels, PHOTO_QUALITY), **notes)
+                missing.remove(number)
+        for number in missing:
+            folder.drop(picture_name(number))
+        folder.save()
+
+    def _picture_key(self, number: int, path: str) -> str:
+        scanned = [self.scan.settings[name] for name in ("preprocess", "size")]
+        return digest(scanned, [STYLE, PHOTO_QUALITY, __version__], path, self.digests[number])
+
+    def _note_missing(self, path: str, what: str) -> None:
+        self.changed.setdefault(f"{path} {what}")
 
 
 def _advance(bar: Any, share: float, channels: float) -> None:
     bar.update(channels * share)
-
-
-def _blocks(
-    scan: Scan, folder: Folder, layer: str, name_of: Callable[[int], str], look: Look, hashes: dict[int, str | None]
-) -> Iterator[Block]:
-    """Yield what is to be drawn of a layer.
-
-    Sheets that were drawn from something else are drawn by themselves. Where some of a block were never drawn, the whole block
-    is: what is projected beside a unit may change its last digit, and a killed atlas that goes on has the bytes of one go.
-    """
-    from_settings = [scan.settings[name] for name in ("model", "weights", "preprocess", "size")]
-    drawn = [STYLE, QUALITY, __version__, look.rule, look.tone, look.layout.tile, look.layout.top]
-    keys = {}
-    for channel in range(scan.size(layer)[0]):
-        stands_on = [[hit.to_json(), hashes.get(hit.picture)] for hit in scan.top(layer, channel)]
-        if stands_on:
-            keys[channel] = digest(from_settings, drawn, layer, channel, stands_on)
-    for block in plate_blocks(scan, layer, list(keys), look.memory):
-        waiting = [channel for channel in block if not folder.is_current(name_of(channel), keys[channel])]
-        if any(not folder.notes(name_of(channel)) for channel in waiting):
-            waiting = list(block)
-        folder.keep(len(block) - len(waiting))
-        if waiting:
-            yield Block(layer, name_of, {channel: keys[channel] for channel in waiting})
-
-
-def _work(scan: Scan, block: Block) -> float:
-    """Return about how long a block takes; a channel of the smallest windows takes 1, one of whole frames 5."""
-    height, width = frame_of(scan)
-    work = 0.0
-    for channel in block.keys:
-        inside = [hit.window.clip(height, width) for hit in scan.top(block.layer, channel)]
-        work += 1 + 4 * sum(window.height * window.width for window in inside) / max(len(inside) * height * width, 1)
-    return work
-
-
-def _draw_block(plate: Plate, folder: Folder, block: Block, look: Look, tell: Callable[[float], Any]) -> None:
-    with ThreadPoolExecutor(default_workers()) as pool:
-        draw = partial(_sheet, look=look)
-        for number, (channel, shown, data) in enumerate(prefetch(pool, draw, plate.examples(tell), 2 * default_workers()), 1):
-            notes = _notes(plate.scan.top(plate.layer, channel), shown, plate.named, block.keys[channel])
-            name = block.name_of(channel)
-            folder.write(name, data, **notes) if data else folder.drop(name, **notes)
-            if number % SAVE_EVERY == 0:
-                folder.save()
-    folder.save()
-
-
-def _sheet(one: tuple[int, list[PlateExample]], look: Look) -> tuple[int, list[PlateExample], bytes]:
-    channel, shown = one
-    return channel, shown, as_webp(draw_sheet(shown, look.layout, look.tone), QUALITY) if shown else b""
-
-
-def _notes(hits: Sequence[Hit], shown: Sequence[PlateExample], troubled: set[str], key: str) -> dict[str, Any]:
-    """Return what pages need to know of a sheet. One with a fault has no key: it is drawn again until the fault is gone."""
-    missing = sorted({hit.rank for hit in hits} - {one.hit.rank for one in shown})
-    changed = sorted({one.hit.rank for one in shown if one.hit.path in troubled})
-    boxes = {str(one.hit.rank): one.box.to_list() for one in shown if one.box != one.hit.window}
-    told = {"missing": missing, "changed": changed, "boxes": boxes}
-    return {**({} if missing or changed else {"key": key}), **{name: value for name, value in told.items() if value}}
-
-
-def draw_pictures(
-    scan: Scan,
-    folder: Folder,
-    name_of: Callable[[int], str],
-    hashes: dict[int, str | None],
-    troubled: set[str],
-    tell: Callable[[str], Any],
-) -> None:
-    """Save each picture in `hashes` once, as the net saw it; `tell` is told which are gone.
-
-    A picture in `troubled` is not what was scanned: it has no key, and is saved again the next time.
-    """
-    from_settings = [scan.settings[name] for name in ("preprocess", "size")]
-    names = dict(scan.paths())
-    keys = {one: digest(from_settings, [STYLE, PHOTO_QUALITY, __version__], names[one], hashes[one]) for one in sorted(hashes)}
-    waiting = [one for one in keys if not folder.is_current(name_of(one), keys[one])]
-    folder.keep(len(keys) - len(waiting))
-    if not waiting:
-        return
-    found = set()
-    for some, images in read_pictures(scan, waiting, lambda path, what: tell(f"{path} {what}")):
-        for one, image in zip(some, images, strict=True):
-            pixels = to_rgb(scan.net.loaded.denormalise(image, scan.net.preprocess))
-            notes = {} if names[one] in troubled else {"key": keys[one]}
-            folder.write(name_of(one), as_webp(pixels, PHOTO_QUALITY), **notes)
-            found.add(one)
-    for one in set(waiting) - found:
-        folder.drop(name_of(one))
-    folder.save()

@@ -1,8 +1,8 @@
-"""The atlas's folder: which files in it are ours, and what each stands on; nothing else is ever written over or removed.
+"""The atlas's folder: which files in it are ours, and what each was made from; no other file is ever overwritten or removed.
 
-`atlas.json` is written first, before any file that it names, and lists them all: what stands in the folder and not in the
-list is somebody else's. A file's *key* is a digest of all it was made from. A key is noted once its file stands, so a
-killed run loses at most the work since the list was last saved, and never takes half a file for a whole one.
+`atlas.json` is written first, before any file that it names, and lists them all: a file in the folder that is not in the list
+is somebody else's. A file's *key* is a digest of all it was made from. A key is noted once its file is written, so a kill
+loses at most the work since the list was last saved, and a half-written file is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..render.save import write_atomic
 FORMAT = 1  # of atlas.json; a folder with another is refused
 LIST = "atlas.json"
 
-#: What an atlas may be made of, so that a list that somebody edited cannot name files elsewhere.
+#: The files that an atlas may consist of, so that a list that somebody edited cannot name files elsewhere.
 _OURS = re.compile(r"index\.html|atlas\.css|(atlas|find)\.js|(pictures|\d+-[\w.-]*)/(index\.html|\d+\.(html|webp))", re.A)
-_LEFT_OVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what `write_atomic` was killed over
+_LEFT_OVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # of a `write_atomic` that was killed
 
 
 def digest(*parts: Any) -> str:
@@ -32,8 +32,16 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Folder:
-    """An atlas's folder. `scan`: what tells this scan from others; a folder with the atlas of another one is refused."""
+class AtlasFolder:
+    """An atlas's folder.
+
+    Args:
+        path: the folder, which need not exist yet.
+        scan: what tells this scan from others.
+
+    Raises:
+        OptionError: the folder cannot be used: it holds other files, or the atlas of another scan.
+    """
 
     def __init__(self, path: str | os.PathLike[str], scan: Mapping[str, Any]) -> None:
         self.path, self.scan = Path(path), json.loads(json.dumps(scan))
@@ -50,30 +58,34 @@ class Folder:
                 raise OptionError(f"cannot write {name!r}: there is no folder {os.fspath(self.path.parent)!r}. Make it first.")
             return {}
         try:
-            found = json.loads((self.path / LIST).read_bytes())
-            files, made, scanned = dict(found["files"]), found["atlas"], found["scan"]
+            listed = json.loads((self.path / LIST).read_bytes())
+            files, version, scan = dict(listed["files"]), listed["atlas"], listed["scan"]
         except FileNotFoundError:
-            if any(not _LEFT_OVER.fullmatch(name) for name in os.listdir(self.path)):
+            if any(not _LEFT_OVER.fullmatch(entry) for entry in os.listdir(self.path)):
                 raise self._not_ours(f"{name!r} has files in it and no atlas") from None
             return {}
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise self._not_ours(f"{os.path.join(name, LIST)!r} is not the list of an atlas") from error
-        if made != FORMAT or not all(_OURS.fullmatch(file) and isinstance(files[file], dict) for file in files):
-            raise self._not_ours(f"{name!r} has an atlas that this version does not know")
-        if scanned != self.scan:
-            raise self._not_ours(f"{name!r} has the atlas of {_of(scanned)}, this one is of {_of(self.scan)}")
+        if version != FORMAT or not all(_OURS.fullmatch(file) and isinstance(files[file], dict) for file in files):
+            raise self._not_ours(f"{name!r} has an atlas of a format that this version does not know")
+        if scan != self.scan:
+            raise self._not_ours(f"{name!r} has the atlas of {_scan_text(scan)}, this one is of {_scan_text(self.scan)}")
         return files
 
     def _not_ours(self, found: str) -> OptionError:
         return OptionError(f"{found}. Name another folder: nothing in this one was touched.")
 
     def claim(self, names: Iterable[str]) -> None:
-        """Say which files the atlas will have; refuse where one of them stands there and is not ours."""
+        """Declare which files the atlas will have.
+
+        Raises:
+            OptionError: one of them exists and is not ours, or the folder cannot be written.
+        """
         names = list(names)
         for name in names:
             if name not in self._files and os.path.lexists(self.path / name):
                 raise self._not_ours(f"{os.path.join(self.path, name)!r} is not of this atlas")
-        with _told(self.path):
+        with _disk_errors(self.path):
             for folder in {self.path / os.path.dirname(name) for name in names}:
                 folder.mkdir(parents=True, exist_ok=True)
                 for entry in folder.iterdir():
@@ -85,7 +97,7 @@ class Folder:
         self.save()
 
     def is_current(self, name: str, key: str) -> bool:
-        """Say whether a file stands there and was made from what `key` is the digest of."""
+        """Say whether a file exists and was made from what `key` is the digest of."""
         return self._files[name].get("key") == key and (self.path / name).is_file()
 
     def notes(self, name: str) -> dict[str, Any]:
@@ -93,7 +105,7 @@ class Folder:
         return self._files[name]
 
     def write(self, name: str, data: bytes, **notes: Any) -> None:
-        """Write a file, whole or not at all; where the same bytes stand there already, only the notes."""
+        """Write a file, whole or not at all; if it has the same bytes already, only the notes."""
         path = self.path / name
         with suppress(OSError):
             if path.read_bytes() == data:
@@ -106,11 +118,11 @@ class Folder:
         self.written += 1
 
     def keep(self, files: int = 1) -> None:
-        """Count files that stand there as they should."""
+        """Count files that are as they should be."""
         self.kept += files
 
     def drop(self, name: str, **notes: Any) -> None:
-        """Take a file away that cannot be made: what it showed is gone."""
+        """Remove a file that cannot be made: what it showed is gone."""
         (self.path / name).unlink(missing_ok=True)
         self._files[name] = notes
 
@@ -121,9 +133,9 @@ class Folder:
             handle.write(json.dumps(listed, indent=0, sort_keys=True).encode() + b"\n")
 
     def finish(self) -> None:
-        """Remove what is ours and no longer named, and folders that this leaves empty; write the list."""
+        """Remove files that are ours and no longer wanted, and folders that this leaves empty; write the list."""
         for name in self._leaving:
-            with _told(self.path / name), suppress(FileNotFoundError, NotADirectoryError):
+            with _disk_errors(self.path / name), suppress(FileNotFoundError, NotADirectoryError):
                 (self.path / name).unlink()
                 self.removed += 1
             del self._files[name]
@@ -139,7 +151,7 @@ class Folder:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     """Turn a failure of the disk into one line."""
     try:
         yield
@@ -147,7 +159,7 @@ def _told(path: Path) -> Iterator[None]:
         raise OptionError(f"cannot write {os.fspath(path)!r}: {error.strerror}. Choose another place.") from error
 
 
-def _of(scan: Any) -> str:
+def _scan_text(scan: Any) -> str:
     try:
         return f"{scan['model']} with weights {scan['weights']}"
     except (KeyError, TypeError):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from .option_types import JsonFile
 from .options import say, write_json
+
+if TYPE_CHECKING:
+    from ..scanning.report import LayerReport
 
 
 @click.command()
@@ -21,38 +27,43 @@ from .options import say, write_json
 @click.option("--out", "-o", default=None, metavar="FILE", help="Draw the histograms: .png, .jpg or .pdf.")
 @click.option("--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write JSON, to stdout or a file.")
 def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, json_to: str | None) -> None:
-    """Tell of each layer of SCAN which channels are dead, which fire rarely, and how strong the strongest maxima are.
+    """Report for each layer of SCAN which channels are dead, which fire rarely, and how strong they are.
 
-    A channel is dead where its maximum was above 0 on no picture of the scan. A picture's activation is its map's maximum.
+    A picture's activation is its map's maximum. A channel is dead if that was above 0 on no picture of the scan.
 
     \b
     deconvnet report net.scan --out report.png
     """
     from ..render.save import check_suffix
-    from ..render.table import table_text
-    from ..scanning import Scan
+    from ..results import save_figure
     from ..scanning.report import layer_report, plot
+    from ..scanning.table import ScanTable
 
     if out:
         check_suffix(out)
-    found = Scan.open(scan)
-    rows = [layer_report(found, layer, rare) for layer in (layers or found.layers)]
-    if json_to:
-        write_json([row.to_json() for row in rows], json_to)
-    else:
-        heading = ("layer", "channels", "dead", "rare", "fires on (median)", "mean", "maximum (median)", "maximum (largest)")
-        click.echo(table_text([heading, *(row.cells() for row in rows)]))
-        for row in rows:
-            for what, channels in (("dead", row.dead), ("rare", row.rare)):
-                if channels:
-                    click.echo(f"{row.layer} {what}: {_ranges(channels)}")
-    if json_to != "-":
-        say(found.summary())
-    if out:
-        from ..results import save_figure
+    with ScanTable(scan) as table:
+        reports = [layer_report(table, layer, rare) for layer in (layers or table.layers)]
+        if json_to:
+            write_json([report.to_json() for report in reports], json_to)
+        else:
+            _print(reports)
+        if json_to != "-":
+            say(table.summary())
+        if out:
+            save_figure(plot(table, reports), out, settings=table.settings)
+            (say if json_to == "-" else click.echo)(out)
 
-        save_figure(plot(found, rows), out, settings=found.settings)
-        (say if json_to == "-" else click.echo)(out)
+
+def _print(reports: Sequence[LayerReport]) -> None:
+    """Print the table, then the dead and rare channels of each layer."""
+    from ..render.table import table_text
+    from ..scanning.report import HEADING
+
+    click.echo(table_text([HEADING, *(report.row() for report in reports)]))
+    for report in reports:
+        for what, channels in (("dead", report.dead), ("rare", report.rare)):
+            if channels:
+                click.echo(f"{report.layer} {what}: {_ranges(channels)}")
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -31,20 +31,26 @@ if TYPE_CHECKING:
     help="A layer's name or a pattern such as 'features.*'; may be repeated. [default: every rectified layer or block]",
 )
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures a forward pass. [default: 4, on a GPU 64]")
-@click.option("--shard", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures that a kill loses at most.")
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures per forward pass. [default: 4, on a GPU 64]")
+@click.option(
+    "--shard",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    help="Pictures that a kill loses at most.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Threads that read pictures [default: one a core, 2 to 16]; with --engine ray, processes that hold the net"
-    " [default: one a GPU, or one a core].",
+    help="Threads that read pictures [default: one per core, 2 to 16]; with --engine ray, processes that hold the net"
+    " [default: one per GPU, or one per core].",
 )
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="What runs it: this process, or workers on the machines of a Ray cluster (extra: ray).",
+    help="What runs the scan: this process, or workers on the machines of a Ray cluster (extra: ray).",
 )
 @click.option("--address", metavar="auto|HOST:PORT", help="Where Ray runs. [default: $RAY_ADDRESS, or one is started here]")
 @click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="On Ray. [default: 1 if it has any, else 0]")
@@ -54,7 +60,7 @@ if TYPE_CHECKING:
     help="On Ray: cores. [default: 1; beside GPUs, a fair share]",
 )
 @click.option(
-    "--out", "-o", required=True, metavar="FILE.scan", help="The scan's file; where it has a part of it, that is kept."
+    "--out", "-o", required=True, metavar="FILE.scan", help="The scan's file; what it already holds of this scan is kept."
 )
 def scan(
     pictures: str,
@@ -78,8 +84,8 @@ def scan(
     """Find the pictures that excite every channel most, in PICTURES: a folder, s3://BUCKET/FOLDER, a glob in quotes,
     or a list file (.txt).
 
-    The same command again goes on where it was stopped, and adds pictures that are new. The file is SQLite: read it with
-    anything.
+    The same command again continues where it was stopped, and adds pictures that are new. The file is SQLite, which many
+    tools read.
 
     \b
     deconvnet scan photos/ --model torchvision:alexnet --out alexnet.scan
@@ -90,6 +96,8 @@ def scan(
     from ..scanning import scan as run
 
     net = DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
+    if engine == "ray" and device == "cpu" and gpus_per_worker is None:
+        gpus_per_worker = 0
     options: dict[str, Any] = {
         "layers": layers or None,
         "top": top,
@@ -97,26 +105,26 @@ def scan(
         "shard": shard,
         "workers": workers,
         "engine": engine,
+        "address": address,
+        "gpus_per_worker": gpus_per_worker,
+        "cpus_per_worker": cpus_per_worker,
     }
-    if engine == "ray" and device == "cpu" and gpus_per_worker is None:
-        gpus_per_worker = 0
-    options |= {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
     try:
-        with _notes(quiet=engine == "ray"):
-            found = run(net, pictures, out, progress=True, **options)
+        with _warnings_as_notes(quiet=engine == "ray"):
+            result = run(net, pictures, out, progress=True, **options)
     except KeyboardInterrupt:
-        _say_how_to_go_on(out)
+        _say_how_to_continue(out)
         raise
-    say(found.summary())
-    if not found.progress()[0]:
-        return
-    click.echo(out)
-    say(_what_next(found))
+    with result:
+        say(result.summary())
+        if result.progress()[0]:
+            click.echo(out)
+            say(_what_next(result))
 
 
 @contextlib.contextmanager
-def _notes(*, quiet: bool) -> Iterator[None]:
-    """Show warnings as lines beside the bar; `quiet`: leave out what Ray prints of a machine that is lost, pages of its log."""
+def _warnings_as_notes(*, quiet: bool) -> Iterator[None]:
+    """Show warnings as lines beside the bar; `quiet`: hide what Ray prints about a lost machine, pages of its log."""
     from tqdm import tqdm
 
     with (
@@ -128,18 +136,19 @@ def _notes(*, quiet: bool) -> Iterator[None]:
         yield
 
 
-def _say_how_to_go_on(out: str) -> None:
-    from ..scanning import Scan
+def _say_how_to_continue(out: str) -> None:
+    from ..scanning.table import ScanTable
 
     try:
-        done, total = Scan.open(out).progress()
+        with ScanTable(out) as table:
+            done, total = table.progress()
     except DeconvnetError:  # stopped before it had begun
         return
-    say(f"\n{done:,} of {total:,} pictures are done and kept in {out}. The same command goes on from there.")
+    say(f"\n{done:,} of {total:,} pictures are done and kept in {out}. The same command continues from there.")
 
 
-def _what_next(found: Scan) -> str:
-    path, layer = shlex.quote(found.path), shlex.quote(found.layers[-1])
+def _what_next(scan: Scan) -> str:
+    path, layer = shlex.quote(scan.path), shlex.quote(scan.layers[-1])
     return (
         f"Try next:\n  deconvnet plate {path} --layer {layer} --random 12 --out plate.png\n"
         f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -16,7 +17,10 @@ from .options import write_json
 if TYPE_CHECKING:
     from ..scanning import Hit
 
+ChannelHits: TypeAlias = "list[tuple[int, list[Hit]]]"
+
 COLUMNS = ("rank", "activation", "row", "col", "window", "path")
+CSV_COLUMNS = ("rank", "path", "activation", "row", "col", "top", "left", "height", "width")
 
 
 @click.command()
@@ -26,36 +30,44 @@ COLUMNS = ("rank", "activation", "row", "col", "window", "path")
 @click.option("--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write JSON, to stdout or a file.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout.")
 def top(scan: str, layer: str, channels: str, json_to: str | None, as_csv: bool) -> None:
-    """Print the pictures of SCAN that excite channels of a layer most: rank, activation, place, window, path.
+    """Print the pictures of SCAN that excite channels of a layer most: rank, activation, row and column, window, path.
 
     \b
     deconvnet top net.scan --layer features.10 --channel 151 --json
     """
-    from ..scanning import Scan
+    from ..scanning.table import ScanTable
 
     if json_to and as_csv:
         raise OptionError("--json and --csv exclude each other. Give one of them.")
-    found, chosen = Scan.open(scan), parse_channels(channels)
-    hits = {channel: found.top(layer, channel) for channel in chosen}
-    many = len(chosen) > 1
+    with ScanTable(scan) as table:
+        hits = [(channel, table.top(layer, channel)) for channel in parse_channels(channels)]
     if json_to:
-        rows = [{**({"channel": channel} if many else {}), **hit.to_json()} for channel in chosen for hit in hits[channel]]
-        write_json(rows, json_to)
+        write_json(_json_rows(hits), json_to)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow((*(["channel"] if many else []), "rank", "path", "activation", "row", "col", *_SIDES))
-        for channel in chosen:
-            for hit in hits[channel]:
-                place = (hit.rank, hit.path, hit.activation, hit.row, hit.col, *hit.window.to_list())
-                writer.writerow((channel, *place) if many else place)
+        _write_csv(hits)
     else:
-        click.echo("\n\n".join(_table(layer, channel, hits[channel]) for channel in chosen))
+        click.echo("\n\n".join(_text(layer, channel, rows) for channel, rows in hits))
 
 
-_SIDES = ("top", "left", "height", "width")
+def _json_rows(hits: ChannelHits) -> list[dict[str, object]]:
+    """Return a row for each hit, with its channel if there are several."""
+    if len(hits) == 1:
+        return [hit.to_json() for _, rows in hits for hit in rows]
+    return [{"channel": channel, **hit.to_json()} for channel, rows in hits for hit in rows]
 
 
-def _table(layer: str, channel: int, hits: list[Hit]) -> str:
+def _write_csv(hits: ChannelHits) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    has_channel = len(hits) > 1
+    writer.writerow(("channel", *CSV_COLUMNS) if has_channel else CSV_COLUMNS)
+    for channel, rows in hits:
+        for hit in rows:
+            row = (hit.rank, hit.path, hit.activation, hit.row, hit.col, *hit.window.to_list())
+            writer.writerow((channel, *row) if has_channel else row)
+
+
+def _text(layer: str, channel: int, hits: Sequence[Hit]) -> str:
+    """Return a channel's hits as a table."""
     from ..render.table import table_text
 
     if not hits:

@@ -1,4 +1,4 @@
-"""What a notebook shows of pictures and scans: HTML in which every word is escaped."""
+"""What a notebook shows of pictures: HTML in which every word is escaped."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from ..images import ShownImage, to_rgb
-from .table import table_html
-
-if TYPE_CHECKING:
-    from ..scanning import Scan
 
 THUMBNAIL_SIDE = 128  # pixels: a picture's longer side
 
@@ -31,17 +27,6 @@ def images_html(images: Sequence[ShownImage], note: str) -> str:
         for image in images
     ]
     return f"{_figures(cells)}<p>{escape(note)}</p>"
-
-
-def scan_html(scan: Scan) -> str:
-    """Return what was scanned and noticed, and a row for each layer: channels, size, dead ones, how often they fire."""
-    rows: list[Sequence[str]] = [("layer", "channels", "map", "dead", "fire on a picture, on average")]
-    for layer, (channels, height, width) in scan.sizes.items():
-        counted = scan.statistics(layer)
-        seen = max(int(counted["pictures"].max(initial=0)), 1)
-        share = float((counted["fired"] / seen).mean()) if channels else 0.0
-        rows.append((layer, f"{channels}", f"{height}x{width}", f"{len(scan.dead(layer))}", f"{share:.0%} of them"))
-    return f"<p>{escape(scan.summary()).replace(chr(10), '<br>')}</p>{table_html(rows)}"
 
 
 def _figures(cells: Sequence[tuple[str, str, str]]) -> str:

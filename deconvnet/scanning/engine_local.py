@@ -1,9 +1,9 @@
 """The local engine: threads read and prepare pictures ahead, one process runs the net, shard after shard.
 
-Threads and not processes: Pillow and hashlib let go of the interpreter's lock while they decode, resize and hash, so that
-threads keep up with processes here, need no shared memory (whose lack is what stops data loaders in containers), and start
-at once. Batches never cross a shard, and a picture that cannot be read leaves its place in the batch empty, so that what a
-shard finds does not depend on how many threads there are, nor on what was done before.
+Threads, not processes: Pillow and hashlib release the interpreter's lock while they decode, resize and hash, so threads are as
+fast as processes here, need no shared memory (too little of which is what stops data loaders in containers), and start at once.
+Batches never cross from one shard to the next, and a picture that cannot be read leaves its slot in the batch empty; a shard's
+result therefore depends neither on the number of threads nor on what was done before.
 """
 
 from __future__ import annotations
@@ -14,104 +14,101 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
 from .maxima import MaximaReducer
-from .source import LoadedPicture, Pictures, check_size, collate
-from .store import FIXED_POINT
-from .topk import TopK
+from .pictures import LoadedPicture, check_size, collate
 
-#: Batches that are read ahead of the net.
-PREFETCH_BATCHES = 3
+PREFETCH_BATCHES = 3  # batches of pictures that are read ahead of the net
 
-
-@dataclass(frozen=True)
-class Shard:
-    """Some pictures that follow each other: their numbers begin at `first`; `places` are where the source has them."""
-
-    number: int
-    first: int
-    names: Sequence[str]
-    places: Sequence[int]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """What one shard gives: its best entries, and what is counted of each of C channels."""
+@dataclass
+class LocalEngine:
+    """This process, with threads that read pictures.
 
-    shard: int
-    first: int
-    top: TopK
-    seen: int  # pictures that could be read
-    fired: npt.NDArray[np.int64]  # (C,) pictures whose maximum is above 0
-    total: npt.NDArray[np.int64]  # (C,) sum of the maxima, in 2^-24
-    files: list[tuple[int, int | None, str | None, str | None]]  # (number, bytes, sha256, problem)
+    Args:
+        workers: how many threads; None for `default_workers()`.
+    """
+
+    workers: int | None = None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: threads live no longer than `run`."""
+
+    def batch_size(self, reducer: MaximaReducer) -> int:
+        """Return how many pictures per forward pass are fastest."""
+        return CPU_BATCH if reducer.device.type == "cpu" else GPU_BATCH
+
+    def run(
+        self, job: Job, shards: Sequence[Shard], *, floor: Floor, on_progress: OnProgress
+    ) -> Generator[ShardResult, None, None]:
+        """Yield the result of each shard, in order."""
+        workers = self.workers or default_workers()
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+            pictures = load_ahead(pool, job, shards, workers)
+            try:
+                for shard in shards:
+                    yield run_shard(job, shard, pictures, floor(), on_progress)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-def find_in_shard(
-    watch: MaximaReducer,
+def run_shard(
+    job: Job,
     shard: Shard,
-    seen: Iterable[LoadedPicture],
-    preprocess: Any,
-    *,
-    batch: int,
+    pictures: Iterator[LoadedPicture],
     floor: npt.NDArray[np.float32],
-    top: int,
-    tell: Callable[[int], None] = lambda count: None,
+    on_progress: OnProgress = lambda pictures: None,
 ) -> ShardResult:
-    """Run a shard's pictures through the net. `floor` (C,) is what an entry must reach to matter, -inf for all."""
-    best, pictures = TopK.empty(watch.count, top), 0
-    fired, total = np.zeros(watch.count, np.int64), np.zeros(watch.count, np.int64)
-    files: list[tuple[int, int | None, str | None, str | None]] = []
-    ahead = iter(seen)
-    for start in range(0, len(shard.names), batch):
-        some = [check_size(one, watch.size) for one in islice(ahead, min(batch, len(shard.names) - start))]
-        numbers = range(shard.first + start, shard.first + start + len(some))
-        files += [(number, one.size, one.sha256, one.problem) for number, one in zip(numbers, some, strict=True)]
-        good = [(number, one.pixels) for number, one in zip(numbers, some, strict=True) if one.pixels is not None]
-        if good:
-            maxima = watch(collate([pixels for _, pixels in good], preprocess), np.maximum(floor, best.floor))
-            entries = np.where(maxima.places >= 0, maxima.scores, -np.inf).astype(np.float32)
-            best.add(entries.T, np.array([number for number, _ in good]), maxima.places.T)
-            fired += (maxima.scores > 0).sum(0)
-            finite = np.where(np.isfinite(maxima.scores), maxima.scores, 0).astype(np.float64)
-            total += np.rint(finite * FIXED_POINT).astype(np.int64).sum(0)  # whole numbers: in any order the same
-            pictures += len(good)
-        tell(len(some))
-    return ShardResult(shard.number, shard.first, best, pictures, fired, total, files)
+    """Run a shard's pictures through the net.
+
+    Args:
+        job: what to run.
+        shard: the pictures' names and numbers.
+        pictures: yields them, in order.
+        floor: (C,) the score that a channel's entry must reach to matter; -inf: any.
+        on_progress: called with the number of pictures after each batch.
+    """
+    reducer = job.reducer
+    result = ShardResult.empty(shard.number, reducer.channels, job.top)
+    for start in range(0, len(shard.names), job.batch):
+        wanted = min(job.batch, len(shard.names) - start)
+        batch = [check_size(picture, reducer.size) for picture in islice(pictures, wanted)]
+        numbers = range(shard.first + start, shard.first + start + len(batch))
+        result.files += [(number, item.size, item.sha256, item.problem) for number, item in zip(numbers, batch, strict=True)]
+        readable = {number: item.pixels for number, item in zip(numbers, batch, strict=True) if item.pixels is not None}
+        if readable:
+            images = collate(list(readable.values()), job.preprocess)
+            result.add(reducer(images, np.maximum(floor, result.top.floor)), list(readable))
+        on_progress(len(batch))
+    return result
 
 
-def run_here(
-    watch: MaximaReducer,
-    shards: Sequence[Shard],
-    pictures: Pictures,
-    preprocess: Any,
-    *,
-    batch: int,
-    workers: int,
-    floor: Callable[[], npt.NDArray[np.float32]],
-    top: int,
-    tell: Callable[[int], None],
-) -> Generator[ShardResult, None, None]:
-    """Yield what each shard gives, in order; `floor` is asked before each."""
-    todo = ((place, name) for shard in shards for place, name in zip(shard.places, shard.names, strict=True))
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        seen = prefetch(
-            pool, lambda pair: pictures.load(pair[0], pair[1], preprocess), todo, PREFETCH_BATCHES * batch + workers
-        )
-        try:
-            for shard in shards:
-                yield find_in_shard(watch, shard, seen, preprocess, batch=batch, floor=floor(), top=top, tell=tell)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def load_ahead(pool: ThreadPoolExecutor, job: Job, shards: Sequence[Shard], workers: int) -> Iterator[LoadedPicture]:
+    """Load the pictures of all shards in order, a few batches ahead of whoever takes them."""
+
+    def load(item: tuple[int, str]) -> LoadedPicture:
+        return job.pictures.load(*item, job.preprocess)
+
+    items = (item for shard in shards for item in zip(shard.indices, shard.names, strict=True))
+    return prefetch(pool, load, items, PREFETCH_BATCHES * job.batch + workers)
 
 
-def prefetch(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any], count: int) -> Iterator[Any]:
-    """Map in order in a pool of threads, at most `count` items ahead: memory does not grow with the number of pictures."""
-    waiting: deque[Future[Any]] = deque()
+def prefetch(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """Map in order in a pool of threads, at most `count` items ahead: memory does not grow with the number of items."""
+    waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
         if len(waiting) >= count:
@@ -121,6 +118,6 @@ def prefetch(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: It
 
 
 def default_workers() -> int:
-    """Return how many threads read pictures: one for each core, 2 to 16."""
+    """Return how many threads read pictures by default: one per core, but 2 to 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(2, min(16, cores))

@@ -1,52 +1,64 @@
-"""A worker of a scan on many machines: it holds the net once, and runs one shard after another."""
+"""A worker of a scan on Ray: it holds the net, and runs one shard after another."""
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import platform
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ..version import __version__
-from .engine import Job
-from .engine_local import PREFETCH_BATCHES, Shard, prefetch
+from .engine import Job, Shard
+from .engine_local import load_ahead, run_shard
 from .maxima import MaximaReducer
 from .wire import Packed, pack
 
 
+class WorkerInfo(TypedDict):
+    """What a worker says of itself once it has started."""
+
+    host: str
+    version: str
+    torch: str
+    sees_probe: bool
+
+
 class Worker:
-    """Holds a pickled job. `threads` read pictures, and as many compute; the net goes to a GPU if the process has one."""
+    """Runs shards of a job.
+
+    Args:
+        job: the pickled job. Its net moves to a GPU if the process has one.
+        threads: how many read pictures; torch computes with as many.
+    """
 
     def __init__(self, job: bytes, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        found: Job = pickle.loads(job)
-        self.job, self.threads = found, threads
+        self.job: Job = pickle.loads(job)
+        self.threads = threads
         if torch.cuda.is_available():
-            watch = found.watch
-            watch.net.model.to("cuda")
-            self.job = Job(
-                MaximaReducer(watch.net, watch.layers, watch.size), found.pictures, found.preprocess, found.batch, found.top
-            )
+            reducer = self.job.reducer
+            reducer.net.model.to("cuda")
+            reducer = MaximaReducer(reducer.net, reducer.layers, reducer.size)
+            self.job = dataclasses.replace(self.job, reducer=reducer)
 
-    def ready(self, probe: str | None) -> dict[str, Any]:
-        """Tell who and where this is, and whether it sees the picture `probe`."""
-        sees = probe is None or self.job.pictures.exists(probe)
-        return {"host": platform.node(), "version": __version__, "torch": torch.__version__, "sees": sees}
+    def ready(self, probe: str | None) -> WorkerInfo:
+        """Return where this is, its versions, and whether it sees the picture `probe`."""
+        sees_probe = probe is None or self.job.pictures.exists(probe)
+        return {"host": platform.node(), "version": __version__, "torch": torch.__version__, "sees_probe": sees_probe}
 
     def run(self, shard: Shard, floor: npt.NDArray[np.float32]) -> Packed:
-        """Run one shard; entries below `floor` (C,) are left out."""
-        job, todo = self.job, zip(shard.places, shard.names, strict=True)
+        """Run one shard; entries below `floor` (C,) are left out of its result."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
-            count = PREFETCH_BATCHES * job.batch + self.threads
-            seen = prefetch(pool, lambda one: job.pictures.load(one[0], one[1], job.preprocess), todo, count)
-            return pack(job.find(shard, seen, floor, lambda count: None), floor)
+            pictures = load_ahead(pool, self.job, [shard], self.threads)
+            return pack(run_shard(self.job, shard, pictures, floor), floor)
 
 
 def memory_format(name: str) -> torch.memory_format:
     """Return torch's memory format of that name."""
-    found: torch.memory_format = getattr(torch, name)
-    return found
+    value: torch.memory_format = getattr(torch, name)
+    return value

@@ -1,8 +1,7 @@
-"""What a scan says of a whole layer: dead and rarely firing channels, and how strong its channels are."""
+"""What a scan says of whole layers: dead and rarely firing channels, and how strong the channels are."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .table import Scan
+from ..errors import OptionError
+from .table import ScanTable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+HEADING = ("layer", "channels", "dead", "rare", "fires on (median)", "mean", "maximum (median)", "maximum (largest)")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class LayerReport:
-    """One layer: `fires` is the share of the pictures on which a channel's maximum was above 0, (C,), 0..1.
+    """One layer's channels, C of them.
 
-    `mean` and `maximum` (C,) are of the pictures' maxima; `dead` and `rare` are channel numbers.
+    Attributes:
+        layer: its name.
+        channels: C.
+        dead: the channels that fired on no picture.
+        rare: those that fired on a few only.
+        fires: (C,) the share of the pictures on which the channel's maximum was above 0, 0..1.
+        mean: (C,) of the channel's maxima.
+        maximum: (C,) of the channel's maxima; -inf where there is none.
     """
 
     layer: str
@@ -33,51 +43,74 @@ class LayerReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain lists and numbers; what is not finite as None."""
-        plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in _fields(self).items()}
-        return {**plain, "maximum": [value if np.isfinite(value) else None for value in self.maximum.tolist()]}
+        return {
+            "layer": self.layer,
+            "channels": self.channels,
+            "dead": self.dead,
+            "rare": self.rare,
+            "fires": self.fires.tolist(),
+            "mean": self.mean.tolist(),
+            "maximum": [value if np.isfinite(value) else None for value in self.maximum.tolist()],
+        }
 
-    def cells(self) -> tuple[str, ...]:
-        """Return the row of the printed table."""
+    def row(self) -> tuple[str, ...]:
+        """Return the row of the printed table, below `HEADING`."""
         finite = self.maximum[np.isfinite(self.maximum)]
         strongest = (f"{np.median(finite):.4g}", f"{finite.max():.4g}") if finite.size else ("-", "-")
         counts = (str(self.channels), str(len(self.dead)), str(len(self.rare)))
         return (self.layer, *counts, f"{100 * np.median(self.fires):.3g} %", f"{self.mean.mean():.4g}", *strongest)
 
 
-def layer_report(scan: Scan, layer: str, rare: float = 0.01) -> LayerReport:
-    """Sum a layer up; a channel is rare where it fires on some pictures, but on a smaller share than `rare`."""
-    counted = scan.statistics(layer)
-    fires = counted["fired"] / np.maximum(counted["pictures"], 1)
-    seldom = np.flatnonzero((fires > 0) & (fires < rare)).tolist()
-    return LayerReport(layer, len(fires), scan.dead(layer), seldom, fires, counted["mean"], counted["maximum"])
+def layer_report(table: ScanTable, layer: str, rare: float = 0.01) -> LayerReport:
+    """Sum a layer up.
+
+    Args:
+        table: of the scan.
+        layer: a scanned layer.
+        rare: a channel is rare if it fires on some pictures, but on a smaller share of them than this, 0..1.
+
+    Raises:
+        UnknownLayerError: the layer was not scanned.
+        OptionError: `rare` is not a share.
+    """
+    if not 0 <= rare <= 1:
+        raise OptionError(f"rare cannot be {rare:g}: it is a share of the pictures, 0..1.")
+    statistics = table.statistics(layer)
+    fires = statistics["fired"] / np.maximum(statistics["pictures"], 1)
+    rare_channels = np.flatnonzero((fires > 0) & (fires < rare)).tolist()
+    return LayerReport(layer, len(fires), table.dead(layer), rare_channels, fires, statistics["mean"], statistics["maximum"])
 
 
-def plot(scan: Scan, rows: Sequence[LayerReport]) -> Figure:
-    """Draw for each layer how often its channels stop, and how strong their mean and their strongest maxima are."""
+def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
+    """Draw two histograms for each layer: how often its channels fire, and how strong their mean and largest maxima are."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 0.6 + 1.7 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 2, squeeze=False)
-    for (often, strong), row in zip(axes, rows, strict=True):
-        often.hist(100 * row.fires, bins=np.linspace(0, 100, 26).tolist(), color="#4a78b5")
-        often.set_ylabel(row.layer, rotation=0, ha="right", va="center")
-        often.text(
-            0.02, 0.9, f"{len(row.dead)} dead, {len(row.rare)} rare", transform=often.transAxes, va="top", color="#444444"
-        )
-        strongest = row.maximum[np.isfinite(row.maximum)]
-        edges = np.linspace(min(0.0, row.mean.min(initial=0)), max(float(strongest.max(initial=0)), 1e-12), 41).tolist()
-        strong.hist(strongest, bins=edges, color="#d9a441", label="strongest")
-        strong.hist(row.mean, bins=edges, color="#5f5f5f", alpha=0.75, label="mean over the pictures")
-        for one in (often, strong):
-            one.spines[["top", "right"]].set_visible(False)
-            one.yaxis.get_major_locator().set_params(integer=True)
+    figure = Figure(figsize=(10, 0.6 + 1.7 * len(reports)), layout="constrained")
+    axes = figure.subplots(len(reports), 2, squeeze=False)
+    for (left, right), report in zip(axes, reports, strict=True):
+        _plot_fires(left, report)
+        _plot_maxima(right, report)
+        for histogram in (left, right):
+            histogram.spines[["top", "right"]].set_visible(False)
+            histogram.yaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_title("pictures on which a channel fires (%)", fontsize=10)
     axes[0, 1].set_title("a channel's maxima", fontsize=10)
     axes[0, 1].legend(frameon=False, fontsize=8)
-    done, _ = scan.progress()
-    figure.suptitle(f"{scan.settings['model']}: {done:,} pictures; height: channels", fontsize=11)
+    done, _ = table.progress()
+    figure.suptitle(f"{table.settings['model']}: {done:,} pictures; height: channels", fontsize=11)
     return figure
 
 
-def _fields(row: LayerReport) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+def _plot_fires(axes: Axes, report: LayerReport) -> None:
+    axes.hist(100 * report.fires, bins=np.linspace(0, 100, 26).tolist(), color="#4a78b5")
+    axes.set_ylabel(report.layer, rotation=0, ha="right", va="center")
+    counts = f"{len(report.dead)} dead, {len(report.rare)} rare"
+    axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color="#444444")
+
+
+def _plot_maxima(axes: Axes, report: LayerReport) -> None:
+    strongest = report.maximum[np.isfinite(report.maximum)]
+    lowest, highest = min(0.0, report.mean.min(initial=0)), max(float(strongest.max(initial=0)), 1e-12)
+    edges = np.linspace(lowest, highest, 41).tolist()
+    axes.hist(strongest, bins=edges, color="#d9a441", label="strongest")
+    axes.hist(report.mean, bins=edges, color="#5f5f5f", alpha=0.75, label="mean over the pictures")

@@ -1,4 +1,4 @@
-"""`scan`: a pass over many pictures that finds, for every channel of every layer asked for, those that excite it most."""
+"""`scan`: a pass over many pictures that finds, for every channel of the layers asked for, those that excite it most."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import os
 from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
-from itertools import repeat
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from ..errors import OptionError, PictureError, StoreError, UnknownLayerError, check_option, did_you_mean
@@ -19,23 +17,26 @@ from ..images import Preprocess
 from ..net import DeconvNet
 from ..progress import is_hidden
 from ..projection import rectified_values
+from ..provenance import output_settings
 from ..recording import Recording
-from ..version import __version__
-from .engine import Engine, Job, LocalEngine
-from .engine_local import Shard, ShardResult
-from .maxima import MaximaReducer, ScannedLayer, scanned_layers, windows_of
-from .source import DatasetItems, LocalFiles, Pictures, Size, open_source, size_of
+from .best import BestEntries
+from .engine import Engine, Job, Shard
+from .engine_local import LocalEngine
+from .maxima import MaximaReducer, ScannedLayer, find_windows, scanned_layers
+from .pictures import Pictures, Size, size_of
+from .result import Scan
+from .source import DatasetItems, LocalFiles, PictureSource, open_source
 from .store import Store
-from .table import Scan
-from .topk import EMPTY, TopK, merge
+
+EngineName: TypeAlias = Literal["local", "ray"]
 
 ENGINES = ("local", "ray")
-SHARD = 512  # pictures that are lost at most when a scan is killed
+SHARD = 512  # pictures per transaction: at most these are lost when a scan is killed
 
 
 def scan(
     net: DeconvNet,
-    pictures: Any,
+    pictures: PictureSource,
     path: str | os.PathLike[str],
     *,
     layers: Sequence[str] | None = None,
@@ -43,67 +44,94 @@ def scan(
     batch: int | None = None,
     shard: int = SHARD,
     workers: int | None = None,
-    engine: str | Engine = "local",
+    engine: EngineName | Engine = "local",
     address: str | None = None,
     gpus_per_worker: float | None = None,
     cpus_per_worker: float | None = None,
     progress: bool = False,
 ) -> Scan:
-    """Find the `top` pictures of every channel of `layers`, and where in each the channel is strongest.
+    """Find the pictures that excite every channel most, and the unit at which each is strongest there.
 
-    `pictures`: a folder (with all below it), a glob, a list file, a list of paths, or a torch Dataset of pictures or of
-    tensors (C, H, W) as the model expects them. `layers`: names, or patterns such as "features.*"; by default every
-    rectified layer with maps. `path`: the file that the scan is kept in; where it has a part of this scan already, that
-    part is not done again, and pictures that are new are added. `shard`: pictures a transaction. `workers`: threads that
-    read pictures. `engine`: "local", or "ray", with `workers` processes on the machines of the Ray at `address` ("auto",
-    "HOST:PORT"; None starts one here), each with `gpus_per_worker` and `cpus_per_worker`. `progress`: a bar, on a terminal
-    or in Jupyter. Each picture counts once a channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9
-    activations"); the paper does not say if a picture may come twice.
+    Each picture counts once per channel, by the maximum of its map (Zeiler & Fergus 2014, 4.1: "top 9 activations"; the paper
+    does not say whether a picture may come twice). Given the same file again, the scan continues where it was stopped, and
+    pictures that are new are added.
 
-        >>> deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"]).top("features.10", 51)[0].path
+        >>> scan = deconvnet.scan(net, "photos/", "net.scan", layers=["features.10"])
+        >>> scan.top("features.10", 51)[0].path
         'dogs/17.jpg'
 
-    Raises `StoreError` where the file belongs to a scan with other settings, naming the difference, and `EngineError` where
-    Ray is missing, does not answer, or its workers cannot do it.
+    Args:
+        net: the net; it stays as it is.
+        pictures: a folder (with all folders below it), a glob, a list file, paths, or a torch Dataset of PIL pictures or of
+            images (C, H, W) as the model expects them.
+        path: the file that keeps the scan.
+        layers: names, or patterns such as "features.*"; None: every rectified layer with maps that is not inside another one.
+        top: how many pictures to keep for each channel.
+        batch: pictures per forward pass; None: 4, on a GPU 64.
+        shard: pictures per transaction: at most these are lost when the scan is killed.
+        workers: threads that read pictures, None: one per core, but 2 to 16; on Ray processes that hold the net, None: one per
+            GPU, or one per core.
+        engine: "local": this process. "ray": workers on the machines of a Ray cluster. Or an object with the methods of
+            `Engine`.
+        address: "auto" or "HOST:PORT" of a running Ray; None: $RAY_ADDRESS, or a Ray that is started here.
+        gpus_per_worker: on Ray; None: 1 if it has any, else 0.
+        cpus_per_worker: on Ray; None: 1, or beside GPUs a fair share.
+        progress: whether to show a bar, on a terminal or in Jupyter.
+
+    Returns:
+        The scan, open.
+
+    Raises:
+        PictureError: there are no pictures, or the net has no preprocessing for them.
+        UnknownLayerError: no layer has that name, or matches that pattern.
+        NoRuleError: a layer's windows are not known.
+        OptionError: a count is below 1, or there is no such engine.
+        StoreError: the file cannot be written, or holds a scan with other settings; the message shows the difference.
+        EngineError: Ray is missing or does not answer, or its workers cannot run the scan.
     """
     _check_counts(top=top, shard=shard, batch=batch, workers=workers)
-    found = open_source(pictures)
-    if net.preprocess is None and not isinstance(found, DatasetItems):
+    source = open_source(pictures)
+    if net.preprocess is None and not isinstance(source, DatasetItems):
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
-    size = _size(net, found)
+    size = _image_size(net, source)
     recording = net.record_zeros(size)
     chosen = scanned_layers(recording, choose_layers(recording, layers))
-    watch = MaximaReducer(net, chosen, size)
-    with _engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner, Store(path, create=True) as store:
-        settings = _settings(net, chosen, found, size=size, top=top, shard=shard)
+    reducer = MaximaReducer(net, chosen, size)
+    with (
+        _make_engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner,
+        Store(path, create=True) as store,
+    ):
+        settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
-        found = _named_as_before(store, found)
-        numbers = store.extend(found.names, shard)
-        notes = _gone_or_changed(store, found)
-        table = _Table(store, recording, chosen, top)
-        shards = list(_shards(store, found, numbers))
+        source = _name_as_before(store, source)
+        numbers = store.extend(source.names, shard)
+        notes = _gone_or_changed(store, source)
+        best = BestEntries(store, recording, chosen, top)
+        shards = list(_waiting_shards(store, source, numbers))
         for layer in chosen if shards else ():
-            windows_of(recording, layer, np.zeros(1, np.int64))  # one whose windows cannot be known is refused before the work
-        done = len(found.names) - sum(len(one.names) for one in shards)
-        job = Job(watch, found, net.preprocess, batch or runner.batch(watch), top)
+            find_windows(recording, layer, np.zeros(1, np.int64))  # raises now, before the work, where windows are not known
+        done = len(source.names) - sum(len(item.names) for item in shards)
+        job = Job(reducer, source, net.preprocess, batch or runner.batch_size(reducer), top)
         with (
-            tqdm(total=len(found.names), initial=done, unit="picture", disable=is_hidden(progress)) as bar,
-            closing(runner.run(job, shards, floor=lambda: table.best.floor, tell=bar.update)) as parts,
+            tqdm(total=len(source.names), initial=done, unit="picture", disable=is_hidden(progress)) as bar,
+            closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=bar.update)) as results,
         ):
-            for part in parts:
-                table.commit(part)
-    return Scan.open(path, net=net, pictures=found, notes=notes)
+            for result in results:
+                best.commit(result)
+    return Scan.open(path, net=net, pictures=source, notes=notes)
 
 
-def _engine(engine: str | Engine, workers: int | None, address: str | None, gpus: float | None, cpus: float | None) -> Engine:
-    """Return what runs the scan; Ray is imported where it is asked for, and nowhere else."""
+def _make_engine(
+    engine: EngineName | Engine, workers: int | None, address: str | None, gpus: float | None, cpus: float | None
+) -> Engine:
+    """Return what runs the scan; Ray is imported only if it is asked for."""
     if not isinstance(engine, str):
         return engine
     check_option("engine", engine, ENGINES)
     if engine == "local":
-        given = {"address": address, "gpus_per_worker": gpus, "cpus_per_worker": cpus}
-        for name in (name for name, value in given.items() if value is not None):
-            raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or ask for the engine ray.")
+        options = {"address": address, "gpus_per_worker": gpus, "cpus_per_worker": cpus}
+        for name in (name for name, value in options.items() if value is not None):
+            raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or pass engine='ray'.")
         return LocalEngine(workers)
     from .ray_engine import RayEngine
 
@@ -116,21 +144,23 @@ def choose_layers(recording: Recording, layers: Sequence[str] | None) -> list[st
     A value that has several names is taken once by a pattern, by its shortest name. Without `layers`: every rectified
     layer with maps that is not inside another one (a block stands for what is in it).
     """
-    places = {name: place for name, place in recording.places().items() if place.value is not None}
+    records = {name: record for name, record in recording.places().items() if record.value is not None}
     if isinstance(layers, str):
         raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
-    short: dict[int | None, str] = {}
-    for name, place in places.items():
-        has_maps = recording.tape.layouts[place.value or 0][1] is not None
-        is_trunk = place.first == 0 and place.last > 1 and not place.is_call  # all from the image on: it has a better name
+    shortest: dict[int | None, str] = {}
+    for name, record in records.items():
+        has_maps = recording.tape.layouts[record.value or 0][1] is not None
+        is_trunk = (
+            record.first == 0 and record.last > 1 and not record.is_call
+        )  # everything from the image on: has a better name
         if has_maps and not is_trunk:
-            short[place.value] = min(short.get(place.value, name), name, key=len)
+            shortest[record.value] = min(shortest.get(record.value, name), name, key=len)
     if layers is None:
         rectified = rectified_values(recording.tape)
-        chosen = _outermost([name for value, name in short.items() if value in rectified])
+        chosen = _outermost([name for value, name in shortest.items() if value in rectified])
     else:
-        chosen = [name for pattern in layers for name in _matching(pattern, places, list(short.values()), recording.name)]
-    order = list(places)
+        chosen = [name for pattern in layers for name in _matching(pattern, records, list(shortest.values()), recording.name)]
+    order = list(records)
     return sorted(dict.fromkeys(chosen), key=order.index)
 
 
@@ -140,59 +170,26 @@ def _outermost(names: Sequence[str]) -> list[str]:
     return [name for name in names if not known.intersection(outer[name])]
 
 
-def _matching(pattern: str, places: Container[str], with_maps: Sequence[str], model: str) -> list[str]:
-    if pattern in places:
+def _matching(pattern: str, records: Container[str], candidates: Sequence[str], model: str) -> list[str]:
+    if pattern in records:
         return [pattern]
-    found = [name for name in with_maps if fnmatchcase(name, pattern)]
-    if not found:
-        hint = did_you_mean(pattern, with_maps)
+    names = [name for name in candidates if fnmatchcase(name, pattern)]
+    if not names:
+        hint = did_you_mean(pattern, candidates)
         raise UnknownLayerError(f"{pattern!r} is not a layer of {model}.{hint} See: deconvnet layers {model}")
-    return found
+    return names
 
 
-class _Table:
-    """The best entries so far, in memory as they stand in the store."""
-
-    def __init__(self, store: Store, recording: Recording, layers: Sequence[ScannedLayer], top: int) -> None:
-        self.store, self.recording, self.layers = store, recording, layers
-        self.names = [(layer, channel) for layer in layers for channel in range(layer.channels)]
-        self.best = TopK.empty(len(self.names), top)
-        by_name = {layer.name: layer for layer in layers}
-        for name, channel, rank, picture, activation, row, col in store.rows(
-            "select layer, channel, rank, picture, activation, row, col from top"
-        ):
-            layer = by_name[name]
-            at = layer.first + channel, rank - 1
-            self.best.scores[at], self.best.pictures[at], self.best.places[at] = activation, picture, row * layer.width + col
-
-    def commit(self, found: ShardResult) -> None:
-        """Merge one shard and write what changed, in one transaction."""
-        after = merge(self.best, found.top)
-        changed = (after.pictures != self.best.pictures) & (after.pictures != EMPTY)
-        counts = zip(self.names, found.fired.tolist(), found.total.tolist(), strict=True)
-        statistics = [(layer.name, channel, found.seen, fired, total) for (layer, channel), fired, total in counts]
-        if self.store.commit(found.shard, found.files, self._rows(after, changed), statistics):
-            self.best = after
-
-    def _rows(self, top: TopK, changed: npt.NDArray[np.bool_]) -> Iterator[tuple[Any, ...]]:
-        for layer in self.layers:
-            at = np.nonzero(changed[layer.own])  # channels and ranks, (E,) each
-            scores, pictures, places = (part[layer.own][at] for part in (top.scores, top.pictures, top.places))
-            windows = windows_of(self.recording, layer, places)
-            columns = (at[0], at[1] + 1, pictures, scores.astype(np.float64), *np.divmod(places, layer.width), *windows.T)
-            yield from zip(repeat(layer.name), *(column.tolist() for column in columns), strict=False)
-
-
-def _size(net: DeconvNet, pictures: Pictures) -> Size:
-    """Return (C, H, W) of the images: what the preprocessing says, or else that of the first that can be read."""
+def _image_size(net: DeconvNet, pictures: Pictures) -> Size:
+    """Return (C, H, W) of the images: by the preprocessing, or else of the first that can be read."""
     if not isinstance(pictures, DatasetItems) and isinstance(net.preprocess, Preprocess):
         return (net.preprocess.channels, *net.preprocess.crop_size)
-    seen = (pictures.load(number, name, net.preprocess) for number, name in enumerate(pictures.names))
-    return next((size_of(one.pixels) for one in seen if one.pixels is not None), net.loaded.input_size)
+    loaded = (pictures.load(index, name, net.preprocess) for index, name in enumerate(pictures.names))
+    return next((size_of(picture.pixels) for picture in loaded if picture.pixels is not None), net.loaded.input_size)
 
 
-def _named_as_before(store: Store, pictures: Pictures) -> Pictures:
-    """Name files from the folder that the scan's files are named from; where that is gone, they were moved to this one."""
+def _name_as_before(store: Store, pictures: Pictures) -> Pictures:
+    """Name files from the folder that the scan's files are named from; if that is gone, they were moved to this one."""
     root = store.settings()["root"]
     if root == pictures.root or isinstance(pictures, DatasetItems):
         return pictures
@@ -204,48 +201,48 @@ def _named_as_before(store: Store, pictures: Pictures) -> Pictures:
     return pictures
 
 
-def _settings(
+def scan_settings(
     net: DeconvNet, layers: Sequence[ScannedLayer], pictures: Pictures, *, size: Size, top: int, shard: int
 ) -> dict[str, Any]:
-    preprocess, weights = net.preprocess, net.loaded.weights_from
-    return {
-        "model": net.name,
-        "weights": net.loaded.weights_hash(),
-        "weights_from": os.path.abspath(weights) if os.path.isfile(weights) else weights,
-        "preprocess": dataclasses.asdict(preprocess) if isinstance(preprocess, Preprocess) else None,
-        "size": list(size),
-        "layers": [layer.name for layer in layers],
-        "top": top,
-        "shard": shard,
-        "root": pictures.root,
-        "version": __version__,
-    }
+    """Return what is scanned, and how, as a scan's file keeps it."""
+    preprocess, weights_from = net.preprocess, net.loaded.weights_from
+    return output_settings(
+        model=net.name,
+        weights=net.loaded.weights_hash(),
+        preprocess=dataclasses.asdict(preprocess) if isinstance(preprocess, Preprocess) else None,
+        weights_from=os.path.abspath(weights_from) if os.path.isfile(weights_from) else weights_from,
+        size=list(size),
+        layers=[layer.name for layer in layers],
+        top=top,
+        shard=shard,
+        root=pictures.root,
+    )
 
 
-def _shards(store: Store, pictures: Pictures, numbers: dict[str, int]) -> Iterator[Shard]:
-    """Yield the shards that are not done. A picture that is no longer there is read again, and says so itself."""
+def _waiting_shards(store: Store, pictures: Pictures, numbers: dict[str, int]) -> Iterator[Shard]:
+    """Yield the shards that are not done. A picture that the source no longer has is read again, to say why it cannot be."""
     names = {number: name for name, number in numbers.items()}
-    places = {name: place for place, name in enumerate(pictures.names)}
+    indices = {name: index for index, name in enumerate(pictures.names)}
     for number, first, count in store.waiting():
-        own = [names[picture] for picture in range(first, first + count)]
-        yield Shard(number, first, own, [places.get(name, -1) for name in own])
+        shard = [names[picture] for picture in range(first, first + count)]
+        yield Shard(number, first, shard, [indices.get(name, -1) for name in shard])
 
 
 def _gone_or_changed(store: Store, pictures: Pictures) -> list[str]:
-    """Name the pictures that were done before and are now gone, or have another size."""
+    """Return a line for each picture that was done before and is now gone, not asked for, or of another size."""
     listed, notes = set(pictures.names), []
     for name, size in store.rows("select path, bytes from pictures where problem is null and sha256 is not null"):
         now = pictures.size(name)
         if now is None:
-            notes.append(f"{name} is gone; what it gave is kept.")
+            notes.append(f"{name} is gone; its entries are kept.")
         elif name not in listed:
-            notes.append(f"{name} is no longer asked for; what it gave is kept.")
+            notes.append(f"{name} is no longer asked for; its entries are kept.")
         elif now != size:
-            notes.append(f"{name} has changed; what the old one gave is kept. To take the new one, scan into a new file.")
+            notes.append(f"{name} has changed; the entries of the old picture are kept. To scan the new one, use a new file.")
     for name, size in store.rows("select path, bytes from pictures where problem is not null"):
         now = pictures.size(name)
         if now and now != size:
-            notes.append(f"{name} was skipped and has changed. To take the new one, scan into a new file.")
+            notes.append(f"{name} was skipped and has changed. To scan it, use a new file.")
     return notes
 
 

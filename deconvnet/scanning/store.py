@@ -9,8 +9,8 @@
 | top | entry | layer, channel, rank (1: strongest), picture, activation, row, col; its window: top, left, height, width |
 | channels | channel | layer, channel, pictures (seen), fired (on how many it was above 0), total (of the maxima, in 2^-24) |
 
-A shard is one transaction: what a killed run leaves is what it had committed. Totals are whole numbers, since sums of
-floats would depend on the order of the shards. Nothing depends on the time or the machine's name.
+A shard is one transaction: after a kill the file holds what had been committed. Totals are integers, since sums of floats would
+depend on the order of the shards. Nothing depends on the time or the machine's name.
 
     sqlite3 net.scan "select path, activation, row, col from top join pictures using (picture)
                       where layer = 'features.10' and channel = 151 order by rank"
@@ -23,7 +23,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from ..errors import StoreError
 
 FORMAT = 1  # of the tables below; a file of another format is refused
 FIXED_POINT = 2**24  # of which totals are multiples
+LOCK_TIMEOUT = 5.0  # seconds to wait for another process that writes
 
 SCHEMA = """
 create table settings (name text primary key, value text not null);
@@ -45,15 +46,47 @@ create table channels (layer text, channel integer, pictures integer, fired inte
     primary key (layer, channel)) without rowid;
 """
 
-#: Settings that must agree before a scan goes on.
+#: Settings that must agree before a scan is continued.
 MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard")
+
+#: Rows of the tables: pictures without their path, top, and what is added to channels.
+PictureRow: TypeAlias = tuple[int, "int | None", "str | None", "str | None"]  # number, bytes, sha256, problem
+HitRow: TypeAlias = tuple[str, int, int, int, float, int, int, int, int, int, int]
+CountRow: TypeAlias = tuple[str, int, int, int, int]  # layer, channel, pictures, fired, total
+
+
+class Statistics(TypedDict):
+    """What is known of each of C channels: arrays (C,)."""
+
+    pictures: npt.NDArray[np.int64]
+    fired: npt.NDArray[np.int64]
+    mean: npt.NDArray[np.float64]
+    maximum: npt.NDArray[np.float64]
 
 
 class Store:
-    """One scan's file. Use it as a context manager; every method reads or writes whole transactions."""
+    """A scan's file. A context manager, which closes it; every method reads or writes whole transactions.
+
+    Args:
+        path: the file.
+        create: whether there may be no scan in it yet.
+
+    Raises:
+        StoreError: there is no such file, or it is not a scan.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
         self.path = os.fspath(path)
+        self._check_path(create)
+        with self._store_errors():
+            self.connection = sqlite3.connect(self.path, isolation_level=None, timeout=LOCK_TIMEOUT)
+            self.connection.execute("pragma synchronous = full")
+            tables = {name for (name,) in self.connection.execute("select name from sqlite_master where type = 'table'")}
+            self._data_version = self._read_data_version()
+        self.is_new = not tables
+        self._check_tables(tables, create)
+
+    def _check_path(self, create: bool) -> None:
         is_new = not os.path.exists(self.path) or not os.path.getsize(self.path)
         if os.path.isdir(self.path):
             raise StoreError(f"{self.path!r} is a folder. Name a file in it.")
@@ -61,33 +94,33 @@ class Store:
             raise StoreError(f"there is no scan at {self.path!r}. Make one: deconvnet scan PICTURES --out {self.path}")
         if is_new and not os.path.isdir(os.path.dirname(os.path.abspath(self.path))):
             raise StoreError(f"cannot write {self.path!r}: there is no folder {os.path.dirname(self.path)!r}. Make it first.")
-        with self._told():
-            self.base = sqlite3.connect(self.path, isolation_level=None, timeout=5)
-            self.base.execute("pragma synchronous = full")
-            tables = {name for (name,) in self.base.execute("select name from sqlite_master where type = 'table'")}
-            self._others = self._writes_of_others()
-        self.is_new = not tables
+
+    def _check_tables(self, tables: set[str], create: bool) -> None:
+        if self.is_new and not create:
+            raise StoreError(f"{self.path!r} is an empty scan: it was stopped before it began. Scan again.")
         if tables and "settings" not in tables:
             raise StoreError(f"{self.path!r} is an SQLite file, but not a scan. Choose another name.")
         if tables and self.settings().get("format") != FORMAT:
-            raise StoreError(
-                f"{self.path!r} has format {self.settings().get('format')}, this version reads {FORMAT}. Scan again."
-            )
-        if self.is_new and not create:
-            raise StoreError(f"{self.path!r} is an empty scan: it was stopped before it began. Scan again.")
+            found = self.settings().get("format")
+            raise StoreError(f"{self.path!r} has format {found}, this version reads {FORMAT}. Scan again.")
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.base.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
 
     def __del__(self) -> None:
         with suppress(AttributeError, sqlite3.ProgrammingError):  # never opened, or opened in another thread
-            self.base.close()
+            self.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into `StoreError`."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -100,48 +133,58 @@ class Store:
     def _in_use(self) -> StoreError:
         return StoreError(f"{self.path!r} is in use by another scan. Wait for it, or choose another name.")
 
-    def _writes_of_others(self) -> int:
-        """Return a number that changes when another process writes to the file: https://sqlite.org/pragma.html#pragma_data_version."""
-        return int(self.base.execute("pragma data_version").fetchone()[0])
+    def _read_data_version(self) -> int:
+        """Return a number that changes when another process writes: https://sqlite.org/pragma.html#pragma_data_version."""
+        return int(self.connection.execute("pragma data_version").fetchone()[0])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block's writes, or none; refused where others wrote: what was read before would no longer hold."""
-        with self._told():
-            self.base.execute("begin immediate")
+        """Make all writes of the block, or none.
+
+        Raises:
+            StoreError: another process has written: what was read before no longer holds.
+        """
+        with self._store_errors():
+            self.connection.execute("begin immediate")
             try:
-                if self._writes_of_others() != self._others:
+                if self._read_data_version() != self._data_version:
                     raise self._in_use()
                 yield
             except BaseException:
-                self.base.execute("rollback")
+                self.connection.execute("rollback")
                 raise
-            self.base.execute("commit")
+            self.connection.execute("commit")
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        with self._told():
-            return self.base.execute(query, values).fetchall()
+        with self._store_errors():
+            return self.connection.execute(query, values).fetchall()
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by name."""
         return {name: json.loads(value) for name, value in self.rows("select name, value from settings")}
 
     def begin(self, settings: Mapping[str, Any], layers: Sequence[tuple[str, int, int, int]]) -> None:
-        """Write down what is scanned with what; where the file has a scan already, check that it is the same one.
+        """Write down what is scanned and how; if the file holds a scan already, check that it is the same one.
 
-        `layers`: (name, channels, height, width) of each.
+        Args:
+            settings: of the scan.
+            layers: name, channels, height and width of each.
+
+        Raises:
+            StoreError: the file's scan has other settings.
         """
         if not self.is_new:
             check_same(self.path, self.settings(), settings)
             return
         with self.transaction():
             for statement in SCHEMA.strip().split(";")[:-1]:
-                self.base.execute(statement)
+                self.connection.execute(statement)
             rows = [(name, json.dumps(value)) for name, value in {"format": FORMAT, **settings}.items()]
-            self.base.executemany("insert into settings values (?, ?)", rows)
-            self.base.executemany("insert into layers values (?, ?, ?, ?, ?)", [(at, *row) for at, row in enumerate(layers)])
-            self.base.executemany(
+            self.connection.executemany("insert into settings values (?, ?)", rows)
+            numbered = [(number, *layer) for number, layer in enumerate(layers)]
+            self.connection.executemany("insert into layers values (?, ?, ?, ?, ?)", numbered)
+            self.connection.executemany(
                 "insert into channels select layer, ?2, 0, 0, 0 from layers where layer = ?1",
                 [(name, channel) for name, count, _, _ in layers for channel in range(count)],
             )
@@ -149,53 +192,61 @@ class Store:
 
     def extend(self, names: Sequence[str], shard: int) -> dict[str, int]:
         """Add the pictures that are new, in shards of their own; return the numbers of all pictures by path."""
-        known = dict(self.rows("select path, picture from pictures"))
+        known: dict[str, int] = dict(self.rows("select path, picture from pictures"))
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:
-            first = len(known)
-            numbers = range(first, first + len(new))
+            first, end = len(known), len(known) + len(new)
+            numbered = dict(zip(new, range(first, end), strict=True))
+            shards = [(start, min(shard, end - start)) for start in range(first, end, shard)]
             with self.transaction():
-                self.base.executemany("insert into pictures (picture, path) values (?, ?)", zip(numbers, new, strict=True))
-                starts = [(start, min(shard, first + len(new) - start)) for start in range(first, first + len(new), shard)]
-                self.base.executemany("insert into shards (first, count) values (?, ?)", starts)
-            known.update(zip(new, numbers, strict=True))
+                self.connection.executemany("insert into pictures (path, picture) values (?, ?)", numbered.items())
+                self.connection.executemany("insert into shards (first, count) values (?, ?)", shards)
+            known.update(numbered)
         return known
 
     def set_root(self, root: str) -> None:
-        """Write down where the pictures lie now."""
+        """Write down where the pictures are now."""
         with self.transaction():
-            self.base.execute("update settings set value = ? where name = 'root'", (json.dumps(root),))
+            self.connection.execute("update settings set value = ? where name = 'root'", (json.dumps(root),))
 
     def waiting(self) -> list[tuple[int, int, int]]:
-        """Return (shard, first, count) of the shards that are not done."""
+        """Return the shards that are not done: number, first picture, number of pictures."""
         return self.rows("select shard, first, count from shards where not done order by shard")
 
-    def commit(
-        self,
-        shard: int,
-        pictures: Iterable[tuple[int, int | None, str | None, str | None]],
-        entries: Iterable[tuple[Any, ...]],
-        statistics: Iterable[tuple[str, int, int, int, int]],
-    ) -> bool:
-        """Write one shard in one transaction; False, and nothing written, where it was done before.
+    def hits(self) -> list[tuple[str, int, int, int, float, int, int]]:
+        """Return all entries: layer, channel, rank, picture, activation, row, col."""
+        return self.rows("select layer, channel, rank, picture, activation, row, col from top")
 
-        `pictures`: (number, bytes, sha256, problem). `entries`: whole rows of `top`, which replace what stands at their ranks.
-        `statistics`: (layer, channel, pictures, fired, total) to be added.
+    def commit(
+        self, shard: int, pictures: Iterable[PictureRow], hits: Iterable[HitRow], statistics: Iterable[CountRow]
+    ) -> bool:
+        """Write one shard in one transaction.
+
+        Args:
+            shard: its number.
+            pictures: number, bytes, sha256 and problem of each.
+            hits: whole rows, which replace those of their ranks.
+            statistics: layer, channel, pictures, fired and total, to be added.
+
+        Returns:
+            False if the shard was done before; then nothing is written.
         """
         with self.transaction():
-            if not self.base.execute("update shards set done = 1 where shard = ? and not done", (shard,)).rowcount:
+            if not self.connection.execute("update shards set done = 1 where shard = ? and not done", (shard,)).rowcount:
                 return False
-            self.base.executemany("update pictures set bytes = ?2, sha256 = ?3, problem = ?4 where picture = ?1", pictures)
-            self.base.executemany("insert or replace into top values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
-            self.base.executemany(
+            self.connection.executemany(
+                "update pictures set bytes = ?2, sha256 = ?3, problem = ?4 where picture = ?1", pictures
+            )
+            self.connection.executemany("insert or replace into top values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", hits)
+            self.connection.executemany(
                 "update channels set pictures = pictures + ?3, fired = fired + ?4, total = total + ?5"
                 " where layer = ?1 and channel = ?2",
                 statistics,
             )
         return True
 
-    def arrays(self, layer: str) -> dict[str, npt.NDArray[Any]]:
-        """Return a layer's columns of `channels`, and the strongest activation of each (-inf where there is none)."""
+    def statistics(self, layer: str) -> Statistics:
+        """Return what was counted for each of a layer's channels; the maximum is -inf where there is none."""
         rows = self.rows(
             "select pictures, fired, total, activation from channels left join"
             " (select layer, channel, activation from top where rank = 1) using (layer, channel)"
@@ -212,11 +263,15 @@ class Store:
 
 
 def check_same(path: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings, showing the difference."""
+    """Refuse to continue a scan with other settings.
+
+    Raises:
+        StoreError: which shows the difference.
+    """
     differing = [name for name in MUST_AGREE if found.get(name) != json.loads(json.dumps(asked.get(name)))]
     if differing:
-        shown = "; ".join(f"{name} {_short(found.get(name))} there, {_short(asked.get(name))} now" for name in differing)
-        raise StoreError(f"{path!r} was scanned with other settings: {shown}. Choose another name, or ask for the same.")
+        difference = "; ".join(f"{name} {_short(found.get(name))}, not {_short(asked.get(name))}" for name in differing)
+        raise StoreError(f"{path!r} was scanned with other settings: {difference}. Give the same ones, or choose another name.")
 
 
 def _short(value: Any) -> str:

@@ -1,142 +1,120 @@
-"""What a scan found: the top pictures of each channel, what is counted of them, and their plates."""
+"""The tables of a scan's file, read without its net and without torch: the top pictures of each channel, and counts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from ..choices import Tone
-from ..errors import StoreError, UnitError, UnknownLayerError, did_you_mean
-from ..images import Preprocess
-from ..models import load_model
-from ..net import DeconvNet
+from ..errors import UnitError, UnknownLayerError, did_you_mean
 from ..units import Window
-from .source import Pictures, open_source, source_at
-from .store import Store
+from .store import Statistics, Store
 
-if TYPE_CHECKING:
-    from ..atlas import AtlasSummary
-    from .plates import Plate
+Table = TypeVar("Table", bound="ScanTable")
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One of a channel's top pictures, and the unit that the channel is strongest at there."""
+    """One of a channel's top pictures, with the unit at which the channel is strongest there.
 
-    rank: int  # 1 is the strongest
-    path: str  # from the scan's root, as it stands in the store
+    Attributes:
+        rank: 1 is the strongest.
+        path: of the picture, from the scan's root.
+        activation: of the unit.
+        row: of the unit, in its map.
+        col: of the unit, in its map.
+        window: the pixels that the unit can reach.
+        picture: its number in the scan.
+    """
+
+    rank: int
+    path: str
     activation: float
     row: int
     col: int
-    window: Window  # of pixels that the unit can reach
-    picture: int  # its number in the store
+    window: Window
+    picture: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `deconvnet top --json` prints of it."""
-        shown = {"rank": self.rank, "path": self.path, "activation": self.activation, "row": self.row, "col": self.col}
-        return {**shown, "window": self.window.to_list()}
+        """Return rank, path, activation, row, col and window, as `deconvnet top --json` prints them."""
+        fields = {"rank": self.rank, "path": self.path, "activation": self.activation, "row": self.row, "col": self.col}
+        return {**fields, "window": self.window.to_list()}
 
 
-class Scan:
-    """A finished or unfinished scan. Open it with `Scan.open`.
+class ScanTable:
+    """What a scan's file holds. A context manager, which closes the file.
 
-        >>> scan = Scan.open("net.scan")
-        >>> scan.top("features.10", 51)[0].path
-        'dogs/17.jpg'
-        >>> scan.plate("features.10", [51]).save("plate.png")
+    Args:
+        path: the file.
+        notes: what was noticed about its pictures: those that are gone or have changed.
 
-    `settings` says what was scanned with what; `notes` what was noticed: pictures that are gone or have changed.
+    Attributes:
+        path: the file.
+        settings: what was scanned, and how.
+        sizes: (channels, height, width) of each layer's maps, in the order in which the layers finish.
+        notes: as given.
+
+    Raises:
+        StoreError: there is no such file, or it is not a scan.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        net: DeconvNet | None = None,
-        pictures: Pictures | None = None,
-        notes: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, notes: Sequence[str] = ()) -> None:
         self.store = Store(path)
         self.path, self.notes = self.store.path, list(notes)
         self.settings = self.store.settings()
         rows = self.store.rows("select layer, channels, height, width from layers order by position")
         self.sizes: dict[str, tuple[int, int, int]] = {name: (channels, *size) for name, channels, *size in rows}
-        self._pictures = pictures
-        self._net = None if net is None else self._same(net)
 
-    @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        net: DeconvNet | None = None,
-        root: str | os.PathLike[str] | None = None,
-        pictures: Any = None,
-        notes: Sequence[str] = (),
-    ) -> Scan:
-        """Open a scan's file. `net`: the net that was scanned, loaded again by its name where it is not given.
+    def __enter__(self: Table) -> Table:
+        return self
 
-        `root`: where the pictures lie now, if they were moved. `pictures`: the Dataset, if one was scanned.
-        """
-        source = source_at(os.fspath(root)) if root is not None else None if pictures is None else open_source(pictures)
-        return cls(path, net=net, pictures=source, notes=notes)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.store.close()
 
     @property
     def layers(self) -> list[str]:
-        """The scanned layers' names, in the order in which they finish."""
+        """The names of the scanned layers, in the order in which they finish."""
         return list(self.sizes)
 
     @property
-    def pictures(self) -> Pictures:
-        """Where the pictures are read again."""
-        if self._pictures is None:
-            if self.settings["root"] is None:
-                raise StoreError(f"{self.path!r} was made from a data set. Give it: Scan.open(path, pictures=dataset).")
-            self._pictures = source_at(self.settings["root"])
-        return self._pictures
-
-    @property
-    def net(self) -> DeconvNet:
-        """The net that was scanned; loaded when first asked for, and refused if its weights are others."""
-        if self._net is None:
-            name, weights = self.settings["model"], self.settings["weights_from"]
-            if not weights:
-                raise StoreError(f"{self.path!r} was scanned with your own net, {name}. Give it: Scan.open(path, net=net).")
-            self._net = self._same(DeconvNet(load_model(name, weights=weights, device="auto")))
-        return self._net
-
-    @net.setter
-    def net(self, net: DeconvNet) -> None:
-        self._net = self._same(net)
-
-    def _same(self, net: DeconvNet) -> DeconvNet:
-        """Give the net the scan's preprocessing; refuse other weights."""
-        found, scanned = net.loaded.weights_hash(), self.settings["weights"]
-        if found != scanned:
-            raise StoreError(
-                f"{self.path!r} was scanned with weights {scanned}, found {found} for {net.name}. Give the weights of the scan."
-            )
-        kept = self.settings["preprocess"]
-        if kept is not None:
-            crop = kept["crop"] if isinstance(kept["crop"], int) else tuple(kept["crop"])
-            net.preprocess = Preprocess(**{**kept, "crop": crop, "mean": tuple(kept["mean"]), "std": tuple(kept["std"])})
-        return net
+    def frame(self) -> tuple[int, int]:
+        """The height and width of the pictures as the net sees them."""
+        _, height, width = self.settings["size"]
+        return height, width
 
     def size(self, layer: str) -> tuple[int, int, int]:
-        """Return a layer's channels, height and width."""
+        """Return a layer's channels, and the height and width of its maps.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+        """
         if layer not in self.sizes:
             hint = did_you_mean(layer, self.sizes)
             raise UnknownLayerError(f"{self.path!r} has no layer {layer!r}.{hint} Scanned: {', '.join(self.sizes)}.")
         return self.sizes[layer]
 
+    def check_channel(self, layer: str, channel: int) -> None:
+        """Raise `UnitError` unless a layer has a channel of that number."""
+        count = self.size(layer)[0]
+        if not 0 <= channel < count:
+            raise UnitError(f"layer {layer!r} has no channel {channel}: it has {count}, numbered from 0.")
+
     def top(self, layer: str, channel: int) -> list[Hit]:
-        """Return a channel's top pictures, strongest first."""
-        self._check(layer, channel)
+        """Return a channel's top pictures, strongest first.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+            UnitError: it has no such channel.
+        """
+        self.check_channel(layer, channel)
         rows = self.store.rows(
             "select rank, path, activation, row, col, top, left, height, width, picture from top join pictures using (picture)"
             " where layer = ? and channel = ? order by rank",
@@ -147,31 +125,55 @@ class Scan:
             for rank, path, activation, row, col, *window, picture in rows
         ]
 
-    def _check(self, layer: str, channel: int) -> None:
-        count = self.size(layer)[0]
-        if not 0 <= channel < count:
-            raise UnitError(f"layer {layer!r} has no channel {channel}: it has {count}, numbered from 0.")
+    def top_numbers(self, layer: str) -> list[list[int]]:
+        """Return for each channel of a layer the numbers of its top pictures, strongest first."""
+        numbers: list[list[int]] = [[] for _ in range(self.size(layer)[0])]
+        query = "select channel, picture from top where layer = ? order by channel, rank"
+        for channel, picture in self.store.rows(query, (layer,)):
+            numbers[channel].append(picture)
+        return numbers
 
-    def statistics(self, layer: str) -> dict[str, npt.NDArray[Any]]:
-        """Return arrays (C,): pictures seen, `fired` (on how many the maximum was above 0), mean and maximum of the maxima."""
+    def statistics(self, layer: str) -> Statistics:
+        """Return arrays (C,) by name.
+
+        Returns:
+            "pictures": how many could be read; "fired": on how many of them the channel's maximum was above 0; "mean" and
+            "maximum" of the channel's maxima, -inf where there is none.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+        """
         self.size(layer)
-        return self.store.arrays(layer)
+        return self.store.statistics(layer)
 
     def dead(self, layer: str) -> list[int]:
         """Return the channels that fired on no picture."""
         return np.flatnonzero(self.statistics(layer)["fired"] == 0).tolist()
 
+    def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
+        """Return `count` random channels of a layer, in order of number; those that never fired are left out."""
+        alive = np.flatnonzero(self.statistics(layer)["fired"] > 0)
+        return sorted(np.random.default_rng(seed).permutation(alive)[:count].tolist())
+
+    def paths(self) -> dict[int, str]:
+        """Return the path of each picture, by its number."""
+        return dict(self.store.rows("select picture, path from pictures order by picture"))
+
+    def digests(self) -> dict[int, str | None]:
+        """Return the SHA-256 of each picture's file, by its number; None where it has no file or is not done."""
+        return dict(self.store.rows("select picture, sha256 from pictures"))
+
     def skipped(self) -> list[tuple[str, str]]:
-        """Return the pictures that could not be read, with the reason."""
+        """Return the pictures that could not be read, each with the reason."""
         return self.store.rows("select path, problem from pictures where problem is not null order by picture")
 
     def copies(self) -> list[tuple[str, str]]:
-        """Return the pictures whose file equals an earlier one, with that one."""
+        """Return the pictures whose file equals an earlier one's, each with the earlier one."""
         return self.store.rows(
-            "select one.path, first.path from pictures one join (select sha256, min(picture) as picture from pictures"
+            "select later.path, earlier.path from pictures later join (select sha256, min(picture) as picture from pictures"
             " where sha256 is not null and problem is null group by sha256) known using (sha256)"
-            " join pictures first on first.picture = known.picture where one.picture > known.picture and one.problem is null"
-            " order by one.picture"
+            " join pictures earlier on earlier.picture = known.picture"
+            " where later.picture > known.picture and later.problem is null order by later.picture"
         )
 
     def progress(self) -> tuple[int, int]:
@@ -179,74 +181,16 @@ class Scan:
         done, total = self.store.rows("select coalesce(sum(done * count), 0), coalesce(sum(count), 0) from shards")[0]
         return int(done), int(total)
 
-    def plate(
-        self,
-        layer: str,
-        channels: Sequence[int] | None = None,
-        *,
-        rule: str = "deconvnet",
-        tone: Tone = "symmetric",
-        memory: int | None = None,
-        progress: bool = False,
-    ) -> Plate:
-        """Project the top pictures of channels and lay them beside their patches, as in the paper's Fig. 2.
-
-        `channels`: by default all of the layer, on pages. The nine of a channel are projected separately.
-        """
-        from .plates import Plate
-
-        chosen = list(range(self.size(layer)[0])) if channels is None else list(channels)
-        for channel in chosen:
-            self._check(layer, channel)
-        return Plate(self, layer, tuple(chosen), rule, tone, memory, progress)
-
-    def atlas(
-        self,
-        out: str | os.PathLike[str],
-        *,
-        layers: Sequence[str] | None = None,
-        rule: str = "deconvnet",
-        tone: Tone = "symmetric",
-        tile: int = 96,
-        memory: int | None = None,
-        progress: bool = False,
-    ) -> AtlasSummary:
-        """Write the scan as pages that open from disk, to the folder `out`; again, only what has changed is drawn.
-
-        `layers`: by default all that were scanned. `tile`: the side of a tile, in pixels. Needs the extra `atlas`.
-        """
-        from ..atlas import write_atlas
-
-        return write_atlas(self, out, layers=layers, rule=rule, tone=tone, tile=tile, memory=memory, progress=progress)
-
-    def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
-        """Return `count` random channels of a layer, those that never fired left out, in order of number."""
-        alive = np.flatnonzero(self.statistics(layer)["fired"] > 0)
-        return sorted(np.random.default_rng(seed).permutation(alive)[:count].tolist())
-
-    def paths(self) -> Iterator[tuple[int, str]]:
-        """Yield each picture's number and path."""
-        yield from self.store.rows("select picture, path from pictures order by picture")
-
     def summary(self) -> str:
-        """Return in a line or a few what was scanned and what was noticed."""
+        """Return what was scanned and noticed, in a few lines."""
         done, total = self.progress()
-        skipped, copies = self.skipped(), self.copies()
+        skipped = self.skipped()
         channels = sum(size[0] for size in self.sizes.values())
         lines = [f"{done - len(skipped):,} of {total:,} pictures, {len(self.sizes)} layers, {channels:,} channels: {self.path}"]
         lines += [f"skipped: {problem}" if path in problem else f"skipped: {path}: {problem}" for path, problem in skipped]
-        lines += [f"a copy: {path} equals {first}" for path, first in copies]
+        lines += [f"a copy: {path} equals {earlier}" for path, earlier in self.copies()]
         return "\n".join([*lines, *self.notes])
-
-    def close(self) -> None:
-        """Close the file."""
-        self.store.__exit__()
 
     def __repr__(self) -> str:
         done, total = self.progress()
-        return f"Scan({self.path!r}, {done} of {total} pictures, {len(self.sizes)} layers)"
-
-    def _repr_html_(self) -> str:
-        from ..render.html import scan_html
-
-        return scan_html(self)
+        return f"{type(self).__name__}({self.path!r}, {done} of {total} pictures, {len(self.sizes)} layers)"

@@ -1,0 +1,246 @@
+"""The examples of a plate: a channel's top pictures, recorded again, each unit projected by itself, cut to one size.
+
+Channels share pictures, so a block of channels goes picture by picture: each is recorded once, and all its units are projected
+together, in their windows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .. import rules as rules_
+from ..choices import RuleName
+from ..crops import cut_window, recut
+from ..images import to_rgb
+from ..memory import batch_bytes
+from ..projection import as_maps, project_units
+from ..render.example import Example
+from ..units import Unit, Window
+from .engine_local import default_workers, prefetch
+from .origin import Origin
+from .pictures import LoadedPicture, Pixels, collate
+from .table import Hit, ScanTable
+
+RECORD_BATCH = 8  # pictures that are recorded at once
+BLOCK_BATCHES = 32  # the projections of a block of channels may take as many bytes as this many batches
+ACTIVATION_TOLERANCE = 1e-3  # relative: activations that differ by more belong to another picture, or another net
+ENERGY_SHARE = 0.95  # of a projection's energy, which its box shows where the window is larger than the frame
+GREY = 128  # of a patch, beyond the picture
+
+
+@dataclass(frozen=True, eq=False)
+class PlateExample:
+    """One of a channel's top pictures, with what a plate shows of it.
+
+    Attributes:
+        hit: the picture and the unit.
+        box: the part of the picture that is shown: the unit's window, or, if the window is as large as the frame, the part
+            with most of the projection's energy.
+        example: projection and patch of that part.
+    """
+
+    hit: Hit
+    box: Window
+    example: Example
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedHit:
+    """The projection of a hit's unit.
+
+    Attributes:
+        hit: the picture and the unit.
+        window: what the unit can reach.
+        projection: (C, h, w), of the part of the window inside the frame.
+        pixels: (H, W, 3), the whole picture as the net saw it.
+    """
+
+    hit: Hit
+    window: Window
+    projection: npt.NDArray[np.float32]
+    pixels: npt.NDArray[np.uint8]
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The height and width of the picture."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def inside(self) -> Window:
+        """The part of the window inside the frame."""
+        return self.window.clip(*self.frame)
+
+
+#: Is called with a picture's path and what is wrong with it.
+OnChange = Callable[[str, str], object]
+
+
+@dataclass(frozen=True)
+class ExampleMaker:
+    """Makes the examples of a layer's channels.
+
+    Args:
+        table: the scan's tables.
+        origin: its net and pictures.
+        layer: a scanned layer.
+        rule: how units are projected.
+        memory: bytes that a batch may take; None: a quarter of what is free.
+        on_change: is called for each picture that is gone, or no longer gives the activation that was recorded.
+    """
+
+    table: ScanTable
+    origin: Origin
+    layer: str
+    rule: RuleName
+    memory: int | None
+    on_change: OnChange
+
+    def make(self, channels: Sequence[int], on_progress: Callable[[float], object]) -> dict[int, list[PlateExample]]:
+        """Return the examples of each channel, strongest first; `on_progress` is called with channels' worth of work."""
+        work, channels = len(channels), list(dict.fromkeys(channels))
+        wanted: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
+        for channel in channels:
+            for hit in self.table.top(self.layer, channel):
+                wanted[hit.picture].append((channel, hit))
+        projected: dict[int, list[tuple[int, ProjectedHit]]] = defaultdict(list)
+        for numbers, images in read_pictures(self.table, self.origin, sorted(wanted), self.on_change):
+            units = [(index, channel, hit) for index, number in enumerate(numbers) for channel, hit in wanted[number]]
+            for channel, unit in self._project(images, units):
+                projected[channel].append((unit.hit.rank, unit))
+            on_progress(work * len(numbers) / max(len(wanted), 1))
+        ranked = {channel: sorted(projected.pop(channel, []), key=itemgetter(0)) for channel in channels}
+        return {channel: cut_examples([unit for _, unit in ranked.pop(channel)]) for channel in channels}  # frees whole windows
+
+    def _project(self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]) -> Iterator[tuple[int, ProjectedHit]]:
+        """Project units of a batch of pictures, (index in the batch, channel, hit) each; yield (channel, projection)."""
+        net = self.origin.net
+        with torch.no_grad():
+            recording = net.record(images, layers=[self.layer])
+            maps = as_maps(recording.kept_activations(self.layer), recording.layout(self.layer), self.layer)
+            units = [
+                Unit(self.layer, channel, hit.row, hit.col, float(maps[index, channel, hit.row, hit.col]), index)
+                for index, channel, hit in wanted
+            ]
+            table = net.rules.with_options(**rules_.parse_rule(self.rule))
+            windows, projections = project_units(recording, self.layer, units, table, memory=self.memory)
+        pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
+        for unit, window, projection, (index, channel, hit) in zip(units, windows, projections, wanted, strict=True):
+            if not math.isclose(unit.activation or 0, hit.activation, rel_tol=ACTIVATION_TOLERANCE, abs_tol=1e-5):
+                self.on_change(
+                    hit.path, f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
+                )
+            yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index])
+
+
+def read_pictures(
+    table: ScanTable, origin: Origin, numbers: Sequence[int], on_change: OnChange
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Read pictures again, by their numbers in the scan.
+
+    Yields:
+        The numbers of a few pictures, and the batch (N, C, H, W) of them as the net expects it. A picture that cannot be read
+        is left out; `on_change` is called with its path and the reason.
+    """
+    paths, net, source = table.paths(), origin.net, origin.pictures
+    indices = {name: index for index, name in enumerate(source.names)}
+
+    def load(number: int) -> tuple[int, LoadedPicture]:
+        path = paths[number]
+        return number, source.load(indices.get(path, number), path, net.preprocess)
+
+    batch: list[int] = []
+    pixels: list[Pixels] = []
+    with ThreadPoolExecutor(default_workers()) as pool:
+        for number, picture in prefetch(pool, load, numbers, 2 * RECORD_BATCH):
+            if picture.pixels is None:
+                on_change(paths[number], f"is gone or cannot be read: {picture.problem}")
+                continue
+            batch.append(number)
+            pixels.append(picture.pixels)
+            if len(batch) == RECORD_BATCH:
+                yield batch, collate(pixels, net.preprocess)
+                batch, pixels = [], []
+    if batch:
+        yield batch, collate(pixels, net.preprocess)
+
+
+def plate_blocks(table: ScanTable, layer: str, channels: Sequence[int], memory: int | None = None) -> Iterator[list[int]]:
+    """Yield blocks of channels that are projected together, or one channel that takes more memory than a block may.
+
+    The same picture projected in another block may differ in the last digit.
+    """
+    most = BLOCK_BATCHES * batch_bytes(torch.device("cpu"), memory)
+    depth = table.settings["size"][0]
+    block: list[int] = []
+    used = 0
+    for channel in channels:
+        inside = [hit.window.clip(*table.frame) for hit in table.top(layer, channel)]
+        needed = 4 * depth * sum(window.height * window.width for window in inside)
+        if block and used + needed > most:
+            yield block
+            block, used = [], 0
+        block.append(channel)
+        used += needed
+    if block:
+        yield block
+
+
+def cut_examples(units: Sequence[ProjectedHit]) -> list[PlateExample]:
+    """Cut a channel's projections and patches, all to one size."""
+    if not units:
+        return []
+    height, width = units[0].frame
+    is_large = any(unit.window.height >= height or unit.window.width >= width for unit in units)
+    boxes = _energetic_boxes(units) if is_large else [unit.window for unit in units]
+    return [_cut_example(unit, box) for unit, box in zip(units, boxes, strict=True)]
+
+
+def _cut_example(unit: ProjectedHit, box: Window) -> PlateExample:
+    projection = recut(unit.projection, unit.inside, box)
+    patch = cut_window(unit.pixels.transpose(2, 0, 1), box, GREY).transpose(1, 2, 0)
+    visible = box.clip(*unit.frame)
+    inside = Window(visible.top - box.top, visible.left - box.left, visible.height, visible.width)
+    name = os.path.basename(unit.hit.path)
+    example = Example(projection, np.ascontiguousarray(patch), inside, unit.hit.activation, name)
+    return PlateExample(unit.hit, box, example)
+
+
+def _energetic_boxes(units: Sequence[ProjectedHit]) -> list[Window]:
+    """Return a square for each projection, around most of its energy and inside the frame, all of one size.
+
+    It spans the middle 95 % of the energy, of the rows and of the columns; the largest of these spans is the side of all
+    squares. A square that is higher or wider than the frame is cut.
+    """
+    frame = units[0].frame
+    spans = []
+    for unit in units:
+        energy = np.square(unit.projection, dtype=np.float64).sum(0)
+        spans.append((_span(energy.sum(1), unit.inside.top), _span(energy.sum(0), unit.inside.left)))
+    side = max(last - first for span in spans for first, last in span)
+    height, width = (min(side, size) for size in frame)
+    corners = [
+        [min(max((first + last - side) // 2, 0), max(size - side, 0)) for (first, last), size in zip(span, frame, strict=True)]
+        for span in spans
+    ]
+    return [Window(top, left, height, width) for top, left in corners]
+
+
+def _span(energy: npt.NDArray[np.float64], start: int) -> tuple[int, int]:
+    """Return where the middle 95 % of the energy of rows begins and ends; the span of all rows if there is none."""
+    total = energy.sum()
+    if not total > 0:
+        return start, start + len(energy)
+    below = np.cumsum(energy) / total
+    first, last = np.searchsorted(below, [(1 - ENERGY_SHARE) / 2, (1 + ENERGY_SHARE) / 2])
+    return start + int(first), start + min(int(last) + 1, len(energy))

@@ -1,0 +1,152 @@
+"""Pictures as a scan takes them: read, decoded, cropped, checked and stacked to batches, wherever they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import PictureError
+from ..images import Picture, Preprocess, open_picture
+from ..models import Preprocessing
+
+#: A larger file is not read: no picture that is small enough to be decoded needs more.
+MAX_BYTES = 2**30
+
+Size: TypeAlias = tuple[int, int, int]  # (C, H, W)
+Pixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"  # (H, W, C) still to be normalised, or (C, H, W) as the model expects it
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPicture:
+    """One picture as the net gets it, or the problem that keeps it from being used."""
+
+    pixels: Pixels | None
+    size: int | None = None  # bytes of the file
+    sha256: str | None = None
+    problem: str | None = None
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Pictures by name, in a fixed order."""
+
+    @property
+    def root(self) -> str | None:
+        """The folder or URI that names are relative to; None where names are no paths."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all pictures, each once."""
+
+    def path(self, name: str) -> str:
+        """Return where a picture is."""
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a picture's file, None if it has no file."""
+
+    def exists(self, name: str) -> bool:
+        """Return whether this process can see a picture."""
+
+    def load(self, index: int, name: str, preprocess: Preprocessing | None) -> LoadedPicture:
+        """Read and prepare the picture at an index of `names`; errors are returned, not raised."""
+
+
+def load_file(read: Callable[[], bytes], name: str, preprocess: Preprocessing | None) -> LoadedPicture:
+    """Read a file and prepare its picture; errors are returned, not raised."""
+    size, digest = None, None
+    try:
+        data = read()
+        size, digest = len(data), hashlib.sha256(data).hexdigest()
+        if not data:
+            raise empty_file(name)
+        return LoadedPicture(prepare(open_picture(name, data=io.BytesIO(data)), preprocess), size, digest)
+    except Exception as error:  # a user's own preprocessing may raise anything
+        return LoadedPicture(None, size, digest, error_text(error))
+
+
+def prepare(picture: Picture | Tensor, preprocess: Preprocessing | None) -> Pixels:
+    """Return a picture's pixels, to be stacked by `collate`.
+
+    Args:
+        picture: a path, a PIL picture, or an image (C, H, W) as the model expects it.
+        preprocess: turns a picture into such an image; None where all pictures are images already.
+
+    Returns:
+        (H, W, C) uint8 where `preprocess` is a `Preprocess`, which `collate` normalises; else the image (C, H, W).
+
+    Raises:
+        PictureError: it is not a picture, it needs a preprocessing, or its image has another form.
+    """
+    if isinstance(picture, Tensor):
+        return _check_image(picture)
+    if preprocess is None:
+        raise PictureError(
+            f"cannot prepare a picture of type {type(picture).__name__}: the net has no preprocessing."
+            " Pass preprocess= to DeconvNet, or give tensors."
+        )
+    if isinstance(preprocess, Preprocess):
+        pixels: npt.NDArray[np.uint8] = np.asarray(preprocess.crop_picture(picture))
+        return pixels if pixels.ndim == 3 else pixels[:, :, None]
+    return _check_image(preprocess(open_picture(picture)))
+
+
+def size_of(pixels: Pixels) -> Size:
+    """Return (C, H, W) of what `prepare` returns."""
+    first, second, third = pixels.shape
+    return (first, second, third) if isinstance(pixels, Tensor) else (third, first, second)
+
+
+def check_size(picture: LoadedPicture, size: Size) -> LoadedPicture:
+    """Return a picture as it is, or as a problem if its size is not the (C, H, W) that the scan's maps belong to."""
+    if picture.pixels is None or size_of(picture.pixels) == size:
+        return picture
+    found, expected = ("x".join(map(str, numbers)) for numbers in (size_of(picture.pixels), size))
+    problem = f"it is {found}, the scan's pictures are {expected}. Crop them alike."
+    return replace(picture, pixels=None, problem=problem)
+
+
+def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None) -> Tensor:
+    """Stack what `prepare` returned to a batch (N, C, H, W) float32; bytes are normalised exactly as by `Preprocess`."""
+    if any(isinstance(pixels, Tensor) for pixels in pictures):
+        return torch.stack([pixels if isinstance(pixels, Tensor) else collate([pixels], preprocess)[0] for pixels in pictures])
+    assert isinstance(preprocess, Preprocess)  # nothing else leaves bytes
+    pixels = torch.from_numpy(np.stack([np.asarray(pixels) for pixels in pictures])).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std))
+    return pixels.float().div_(255).sub_(mean).div_(std)
+
+
+def printable_name(name: str) -> str:
+    """Return a name that can be stored and printed: bytes that are not UTF-8 are escaped, as in "gr\\xfcn.png"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def error_text(error: Exception) -> str:
+    """Return an error as one line, as it is kept in the scan's file; the type is left out if the text is written for users."""
+    text = printable_name(" ".join(str(error).split()))
+    return text if isinstance(error, PictureError) else f"{type(error).__name__}: {text}"
+
+
+def empty_file(name: str) -> PictureError:
+    """Return the error of a file without a byte."""
+    return PictureError(f"cannot open {name!r}: the file is empty. Get a fresh copy.")
+
+
+def large_file(name: str) -> PictureError:
+    """Return the error of a file with more than `MAX_BYTES`."""
+    return PictureError(f"cannot open {name!r}: it has more than {MAX_BYTES:,} bytes, too many to be safe. Shrink it first.")
+
+
+def _check_image(image: Any) -> Tensor:
+    if not isinstance(image, Tensor) or image.dim() != 3 or not image.is_floating_point():
+        found = f"{tuple(image.shape)} of {str(image.dtype).removeprefix('torch.')}" if isinstance(image, Tensor) else image
+        raise PictureError(f"an image must be a float tensor (C, H, W), found {found}.")
+    return image

@@ -1,0 +1,138 @@
+"""The result of a scan: its tables, and plates of its channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..choices import RuleName, Tone
+from .origin import Origin
+from .table import ScanTable
+
+if TYPE_CHECKING:
+    from ..net import DeconvNet
+    from .pictures import Pictures
+    from .plates import Plate
+    from .source import PictureSource
+
+
+class Scan(ScanTable):
+    """A finished or unfinished scan. Open its file with `Scan.open`, and close it at the end of the block.
+
+        >>> with Scan.open("net.scan") as scan:
+        ...     scan.top("features.10", 51)[0].path
+        ...     scan.plate("features.10", [51]).save("plate.png")
+        'dogs/17.jpg'
+        [PosixPath('plate.png')]
+
+    Attributes:
+        path: the file.
+        settings: what was scanned, and how.
+        sizes: (channels, height, width) of each layer's maps, in the order in which the layers finish.
+        notes: what was noticed about its pictures: those that are gone or have changed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        net: DeconvNet | None = None,
+        pictures: Pictures | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(path, notes=notes)
+        self.origin = Origin(self.path, self.settings, net=net, pictures=pictures)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        net: DeconvNet | None = None,
+        root: str | os.PathLike[str] | None = None,
+        pictures: PictureSource | None = None,
+        notes: Sequence[str] = (),
+    ) -> Scan:
+        """Open a scan's file.
+
+        Args:
+            path: the file.
+            net: the scanned net, which stays as it is; None: loaded by its name when it is needed.
+            root: the folder or URI of the pictures, if they were moved.
+            pictures: the Dataset, if one was scanned.
+            notes: what was noticed about its pictures.
+
+        Raises:
+            StoreError: there is no such file, it is not a scan, or `net` has other weights than the scanned net.
+            PictureError: `pictures` are no pictures.
+        """
+        source: Pictures | None = None
+        if root is not None:
+            from .source import source_at  # here: it loads torch
+
+            source = source_at(os.fspath(root))
+        elif pictures is not None:
+            from .source import open_source
+
+            source = open_source(pictures)
+        return cls(path, net=net, pictures=source, notes=notes)
+
+    @property
+    def net(self) -> DeconvNet:
+        """The scanned net, with the scan's preprocessing; a net that is set here stays as it is.
+
+        Raises:
+            StoreError: it cannot be loaded by its name, or has other weights than the scanned one.
+        """
+        return self.origin.net
+
+    @net.setter
+    def net(self, net: DeconvNet) -> None:
+        self.origin.net = net
+
+    @property
+    def pictures(self) -> Pictures:
+        """The scanned pictures, read from where they were.
+
+        Raises:
+            StoreError: they are the items of a dataset.
+        """
+        return self.origin.pictures
+
+    def plate(
+        self,
+        layer: str,
+        channels: Sequence[int] | None = None,
+        *,
+        rule: RuleName = "deconvnet",
+        tone: Tone = "symmetric",
+        memory: int | None = None,
+        progress: bool = False,
+    ) -> Plate:
+        """Project the top pictures of channels, each by itself, beside their patches (Zeiler & Fergus 2014, Fig. 2).
+
+        Args:
+            layer: a scanned layer.
+            channels: their numbers, on pages; None: all of the layer.
+            rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+            tone: how signed values become pixels.
+            memory: bytes that a batch may take; None: a quarter of what is free.
+            progress: whether to show a bar, on a terminal or in Jupyter.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+            UnitError: it has no such channel.
+            OptionError: no channel is given, or there is no such rule, tone or memory.
+        """
+        from .plates import Plate  # here: it loads torch
+
+        chosen = range(self.size(layer)[0]) if channels is None else channels
+        for channel in chosen:
+            self.check_channel(layer, channel)
+        return Plate(self, self.origin, layer, tuple(chosen), rule, tone, memory, progress)
+
+    def _repr_html_(self) -> str:
+        from .html import scan_html
+
+        return scan_html(self)
