@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from torch import nn
 
@@ -38,7 +39,7 @@ def load(name: str, weights: str) -> LoadedModel:
     model = _build(full, known[name])
     if weights != "none":
         model = _load_weights(full, known[name], model, path, published=weights == "DEFAULT")
-    size: tuple[int, int] = model.in_size
+    size: tuple[int, int] = model.in_size  # type: ignore[assignment]
     return LoadedModel(
         model=model.eval(),
         preprocess=_preprocess(size, _scale(store, name)),
@@ -49,7 +50,7 @@ def load(name: str, weights: str) -> LoadedModel:
     )
 
 
-def _build(full: str, function: Any, **options: Any) -> Any:
+def _build(full: str, function: Callable[..., nn.Module], **options: int) -> nn.Module:
     with seeded():
         try:
             model = function(**options)
@@ -60,7 +61,7 @@ def _build(full: str, function: Any, **options: Any) -> Any:
     return model
 
 
-def _load_weights(full: str, function: Any, model: Any, path: str, *, published: bool) -> nn.Module:
+def _load_weights(full: str, function: Callable[..., nn.Module], model: nn.Module, path: str, *, published: bool) -> nn.Module:
     """Load a file into a net with as many classes as the file has; published files may hold more than the net needs."""
     state, expected = read_state(path), model.state_dict()
     if published:
@@ -69,18 +70,17 @@ def _load_weights(full: str, function: Any, model: Any, path: str, *, published:
     if classes not in (None, getattr(model, "num_classes", None)):
         model = _build(full, function, num_classes=classes)
     load_checked(model, state, path, full)
-    loaded: nn.Module = model
-    return loaded
+    return model
 
 
-def _count_classes(state: StateDict, model: Any) -> int | None:
+def _count_classes(state: StateDict, model: nn.Module) -> int | None:
     """Return the number of classes of a state dict: the size of what is the classifier's last tensor in the net."""
     count = getattr(model, "num_classes", None)
     last = [key for key, value in model.state_dict().items() if value.dim() and len(value) == count]
     return len(state[last[-1]]) if last and last[-1] in state and state[last[-1]].dim() else None
 
 
-def _download(store: Any, name: str) -> str:
+def _download(store: ModuleType, name: str) -> str:
     """Return the path of the published weights. pytorchcv fetches the file but does not read it: it would run the pickle."""
     if name not in store.get_model_metainfo_dict():
         raise WeightsError(f"pytorchcv has no weights for {name}. Give --weights FILE, or --weights none for random ones.")
@@ -102,7 +102,7 @@ def _folder() -> Path:
     return Path("~/.torch/models").expanduser()
 
 
-def _scale(store: Any, name: str) -> float:
+def _scale(store: ModuleType, name: str) -> float:
     """Return how much of the resized short side is cropped, 0..1, from pytorchcv's own list of how its nets were tested."""
     header, *rows = store.load_csv(store.get_model_metainfos_file_path())
     scale = next((row[header.index("img_scale")] for row in rows if row[0] == name), "NA")

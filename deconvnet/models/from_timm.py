@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from PIL.Image import Image
@@ -46,7 +47,7 @@ def load(name: str, weights: str) -> LoadedModel:
     )
 
 
-def _check_name(timm: Any, name: str) -> None:
+def _check_name(timm: ModuleType, name: str) -> None:
     """Refuse a name that timm does not have; if the net is known, suggest the names of its weights."""
     if not timm.is_model(name) or set(name) & set(":/\\"):
         close = did_you_mean(name, timm.list_models())
@@ -57,7 +58,7 @@ def _check_name(timm: Any, name: str) -> None:
     raise UnknownModelError(f"'timm:{name}' is not a model of timm {timm.__version__}.{close}")
 
 
-def _download(timm: Any, name: str) -> nn.Module:
+def _download(timm: ModuleType, name: str) -> nn.Module:
     if not timm.models.is_model_pretrained(name):
         raise WeightsError(f"timm has no weights for {name}. Give --weights FILE, or --weights none for random ones.")
     try:
@@ -70,7 +71,7 @@ def _download(timm: Any, name: str) -> nn.Module:
     return model
 
 
-def _address_text(timm: Any, name: str) -> str:
+def _address_text(timm: ModuleType, name: str) -> str:
     """Return where a net's weights are published, and what to do with the file."""
     config = timm.models.get_pretrained_cfg(name)
     if config.hf_hub_id:
@@ -79,7 +80,7 @@ def _address_text(timm: Any, name: str) -> str:
     return f"Get {config.url} and give it by --weights FILE"
 
 
-def _from_file(timm: Any, name: str, path: str) -> nn.Module:
+def _from_file(timm: ModuleType, name: str, path: str) -> nn.Module:
     """Build a net with as many classes as the file's classifier has, and load the file."""
     state = read_state(path)
     model: nn.Module = timm.create_model(name)
@@ -105,7 +106,7 @@ def _rename_as_timm(model: nn.Module, state: StateDict) -> StateDict:
     return renamed
 
 
-def _classes(timm: Any, model: Any) -> tuple[str, ...]:
+def _classes(timm: ModuleType, model: nn.Module) -> tuple[str, ...]:
     """Return the names of ImageNet's classes, or of a larger ImageNet's, recognised by the number of classes."""
     subset = timm.data.infer_imagenet_subset(model)
     if subset is None:
@@ -128,7 +129,7 @@ class _TimmPreprocess(Preprocess):
         return image
 
 
-def _preprocess(timm: Any, config: dict[str, Any]) -> Preprocess:
+def _preprocess(timm: ModuleType, config: dict[str, Any]) -> Preprocess:
     """Return timm's own evaluation transform as one that can be undone; a test compares it with the original."""
     if config["interpolation"] == "random":  # for training
         config = {**config, "interpolation": "bilinear"}

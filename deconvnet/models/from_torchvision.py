@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from torch import nn
@@ -12,6 +13,10 @@ from ..images import Preprocess
 from .model import LoadedModel
 from .seeding import seeded
 from .weights import StateDict, hash_file, load_checked, read_state
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+    from torchvision.transforms._presets import ImageClassification
 
 #: Nets whose published weights were made for inputs in -1..1, and which convert torchvision's own normalisation inside.
 CONVERTS_INPUT = ("googlenet", "inception_v3")
@@ -47,7 +52,7 @@ def load(name: str, weights: str) -> LoadedModel:
     )
 
 
-def _download(name: str, default: Any) -> tuple[nn.Module, str]:
+def _download(name: str, default: WeightsEnum) -> tuple[nn.Module, str]:
     import torch.hub
     import torchvision
 
@@ -78,7 +83,7 @@ def _build_for(name: str, state: StateDict) -> nn.Module:
     """Build the net with random weights and with as many classes as a state dict for it has."""
     import torchvision
 
-    options: dict[str, Any] = {}
+    options: dict[str, bool] = {}
     if name in CONVERTS_INPUT:
         # they were trained with side branches, which a file may leave out and which eval mode never runs
         auxiliary = any(key.lower().startswith("aux") for key in state)
@@ -97,12 +102,12 @@ def _count_classes(model: nn.Module) -> int:
     return len(next(reversed(model.state_dict().values())))
 
 
-def _sides(size: Any) -> tuple[int, int]:
+def _sides(size: int | Sequence[int]) -> tuple[int, int]:
     sides = [size] if isinstance(size, int) else list(size)
     return sides[0], sides[-1]
 
 
-def _preprocess(preset: Any) -> Preprocess:
+def _preprocess(preset: ImageClassification) -> Preprocess:
     """Return torchvision's own transform as one that can be undone; a test compares it with the original."""
     return Preprocess(
         resize=_sides(preset.resize_size)[0],
