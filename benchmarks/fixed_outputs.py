@@ -378,7 +378,7 @@ def read_scan(path: Path, places: Places) -> Contents:
         for table in tables:
             rows = base.execute(f'select * from "{table}"')
             columns = [column for column, *_ in rows.description]
-            if columns == ["name", "value"]:
+            if columns[0] == "name":  # the second column had another name in older scans
                 yield from ((f"setting {name}", canonical_json(json.loads(value), places)) for name, value in rows)
             else:
                 lines = sorted(neutral("\t".join(map(repr, row)), places) for row in rows)
@@ -386,8 +386,8 @@ def read_scan(path: Path, places: Places) -> Contents:
 
 
 def table_name(table: str, columns: list[str]) -> str:
-    """Return a table's name; the table of top pictures goes by its columns, since it may be renamed."""
-    return "top pictures" if len(columns) == 11 and columns[:3] == ["layer", "channel", "rank"] else table
+    """Return a table's name; the table of top pictures goes by its columns, since it had another name in older scans."""
+    return "top pictures" if len(columns) == 11 and columns[:2] == ["layer", "channel"] else table
 
 
 def read_bytes(path: Path, places: Places) -> Contents:

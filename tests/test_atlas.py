@@ -206,7 +206,7 @@ def test_search_data_is_the_top_table(scan, site):
     for picture, name, numbers in found["pictures"]:
         for layer, channel, rank in zip(*[iter(numbers)] * 3, strict=True):
             entries.add((found["layers"][layer][0], channel, rank, picture, name))
-    wanted = scan.store.rows("select layer, channel, rank, picture, path from top join pictures using (picture)")
+    wanted = scan.store.rows("select layer, channel, hit_rank, picture, path from hits join pictures using (picture)")
     assert entries == set(wanted)
 
 

@@ -169,7 +169,7 @@ def test_fewer_pictures_than_places(net, paths, tmp_path):
 
 # What does not change the table
 
-TABLES = ("top", "channels", "pictures", "shards")
+TABLES = ("hits", "channels", "pictures", "shards")
 
 
 def test_workers_do_not_change_a_byte(net, paths, tmp_path):
@@ -194,7 +194,7 @@ def test_pictures_added_at_a_shard_s_end_give_the_bytes_of_one_scan(net, paths, 
         for count in (first, 24):
             deconvnet.scan(net, paths[:count], tmp_path / name, shard=8)
     assert dump(tmp_path / "alike", *TABLES) == dump(tmp_path / "once", *TABLES)
-    assert rows(tmp_path / "else", "select first, count from shards") == [(0, 8), (8, 5), (13, 8), (21, 3)]
+    assert rows(tmp_path / "else", "select first_picture, picture_count from shards") == [(0, 8), (8, 5), (13, 8), (21, 3)]
     for layer, found in maxima.items():
         width = {"features.1": 46, "features.5": 23}.get(layer, 11)
         check_top(tmp_path / "else", layer, found, width)
@@ -495,7 +495,7 @@ def test_a_scan_runs_in_eval_mode(tmp_path):
     training = made(tmp_path, model, images, ["norm"], batch=2)
     (tmp_path / "eval").mkdir()
     evaluating = made(tmp_path / "eval", model.eval(), images, ["norm"], batch=2)
-    assert dump(training.path, "top") == dump(evaluating.path, "top")
+    assert dump(training.path, "hits") == dump(evaluating.path, "hits")
     assert table(training.path, "norm")["activation"].max() > 0
 
 

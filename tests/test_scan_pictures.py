@@ -82,7 +82,7 @@ def test_every_way_of_naming_gives_one_table(net, nested, tmp_path, monkeypatch)
     for name, (pictures, names) in ways.items():
         scan = scan_into(net, pictures, tmp_path / f"{name}.scan", batch=2)
         assert names_of(scan) == names, name
-        tables[name] = dump(scan.path, "top", "channels")
+        tables[name] = dump(scan.path, "hits", "channels")
     assert len(set(tables.values())) == 1, tables.keys()
 
 
@@ -358,10 +358,10 @@ def test_nothing_is_lost_and_each_is_named(net, tmp_path):
         assert dict(scan.skipped()) == expected
         assert scan.copies() == [("copies/00.png", "00.png"), ("copies/03.png", "03.png")]
         assert (scan.statistics("features.1")["pictures"] == 26).all()
-        top = rows(scan.path, "select problem from top join pictures using (picture)")
+        top = rows(scan.path, "select problem from hits join pictures using (picture)")
         assert len(top) == 9 * 32
         assert set(top) == {(None,)}
-    query = "select channel, rank, path, activation, row, col, top, left, height, width from top join pictures using (picture) order by 1, 2"
+    query = "select * from (select channel, hit_rank, path, activation, map_row, map_col, window_top, window_left, window_height, window_width from hits join pictures using (picture)) order by 1, 2"
     assert rows(scans[1].path, query) == rows(tmp_path / "good1.scan", query)
     assert rows(scans[1].path, "select * from channels") == rows(tmp_path / "good1.scan", "select * from channels")
     names = [path for path in scans[8].paths().values() if path not in reasons]

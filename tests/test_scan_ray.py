@@ -30,7 +30,7 @@ from deconvnet.scanning.ray_worker import Worker  # noqa: E402
 from deconvnet.scanning.topk import EMPTY, TopK  # noqa: E402
 from deconvnet.scanning.wire import pack, size_of, unpack  # noqa: E402
 
-TABLES = ("top", "channels", "pictures", "shards")
+TABLES = ("hits", "channels", "pictures", "shards")
 LAYERS = {"tiny": ["features.1", "features.13"], "torchvision:squeezenet1_0": ["features.1", "features.5"]}
 OPTIONS = {"shard": 25, "batch": 8}
 STORE = 80 * 2**20  # bytes of shared memory a node: little, as in a container
@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_named_as_by_the_local_engine(cluster, tiny_net, 
     assert dump(scan.path, *TABLES) == dump(tmp_path / "local.scan", *TABLES)
     far = scan_few(tiny_net, folder.as_uri(), tmp_path / "far.scan", **options)
     assert [path for path, _ in far.skipped()] == [path for path, _ in scan.skipped()]
-    assert dump(far.path, "top", "channels") == dump(scan.path, "top", "channels")
+    assert dump(far.path, "hits", "channels") == dump(scan.path, "hits", "channels")
 
 
 # Pictures in object storage
@@ -276,7 +276,8 @@ def test_pictures_in_object_storage(bucket, tiny_net, few, tmp_path):
     assert skipped == ("deep/empty.png", "cannot open 'deep/empty.png': the file is empty. Get a fresh copy.")
     assert dump(tmp_path / "ray.scan", *TABLES) == dump(far.path, *TABLES)
     query = (
-        "select path, bytes, sha256, rank, channel, activation from top join pictures using (picture) order by channel, rank"
+        "select path, bytes, sha256, hit_rank, channel, activation from hits join pictures using (picture)"
+        " order by channel, hit_rank"
     )
     assert rows(far.path, query) == rows(near.path, query)
     far.close()

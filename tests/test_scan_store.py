@@ -23,7 +23,7 @@ from deconvnet.scanning import store as store_module
 from deconvnet.scanning.store import Store
 from support.scans import drawing, drawings, dump, rows
 
-TABLES = ("top", "channels", "pictures", "shards")
+TABLES = ("hits", "channels", "pictures", "shards")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
         scan_one(net, paths, tmp_path / "a.scan", shard=6)
     monkeypatch.undo()
     scan_one(net, paths[:6], tmp_path / "half.scan", shard=6)
-    assert dump(tmp_path / "a.scan", "top", "channels") == dump(tmp_path / "half.scan", "top", "channels")
+    assert dump(tmp_path / "a.scan", "hits", "channels") == dump(tmp_path / "half.scan", "hits", "channels")
     assert rows(tmp_path / "a.scan", "select picture from pictures where sha256 is null") == [
         (number,) for number in range(6, 12)
     ]
@@ -254,7 +254,7 @@ def test_gone_and_changed_pictures_are_named(net, tmp_path):
     folder = tmp_path / "photos"
     names = drawings(folder, 5)
     (folder / "bad.png").write_bytes(b"")
-    before = dump(scan_one(net, folder, tmp_path / "a.scan").path, "top")
+    before = dump(scan_one(net, folder, tmp_path / "a.scan").path, "hits")
     names[0].unlink()
     drawing(0).resize((50, 60)).save(names[1])
     drawing(7).save(folder / "bad.png")
@@ -264,7 +264,7 @@ def test_gone_and_changed_pictures_are_named(net, tmp_path):
         "01.png has changed; the entries of the old picture are kept. To scan the new one, use a new file.",
         "bad.png was skipped and has changed. To scan it, use a new file.",
     ]
-    assert dump(scan.path, "top") == before
+    assert dump(scan.path, "hits") == before
     assert scan.summary().splitlines()[-3:] == scan.notes
     narrowed = scan_one(net, names[3:], tmp_path / "a.scan")
     assert "02.png is no longer asked for; its entries are kept." in narrowed.notes
@@ -329,12 +329,12 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
         base.execute("create table films (title text)")
     scan_one(net, paths[:2], tmp_path / "old.scan")
     with closing(sqlite3.connect(tmp_path / "old.scan")) as base, base:
-        base.execute("update settings set value = '0' where name = 'format'")
+        base.execute("update settings set json_text = '0' where name = 'format'")
     (tmp_path / "folder").mkdir()
     text = {
         "notes.txt": "is not a scan: file is not a database. Choose another name.",
         "other.db": "is an SQLite file, but not a scan. Choose another name.",
-        "old.scan": "has format 0, this version reads 1. Scan again.",
+        "old.scan": "has format 0, this version reads 1 and 2. Scan again.",
         "folder": "is a folder. Name a file in it.",
     }
     kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
@@ -386,12 +386,11 @@ def test_a_file_that_may_not_be_written(net, paths, tmp_path):
 
 def documented() -> dict[str, list[str]]:
     """Read tables and columns from the table in the file's docstring."""
-    found = {}
+    documented = {}
     for name, _, columns in re.findall(r"^\| (\w+) \| ([^|]+) \| (.+) \|$", store_module.__doc__, re.M):
         if name != "table":
-            plain = re.sub(r" \([^)]*\)", "", columns).replace("; its window: ", ", ").partition(":")[0]
-            found[name] = plain.split(", ")
-    return found
+            documented[name] = re.sub(r" \([^)]*\)", "", columns).partition(":")[0].split(", ")
+    return documented
 
 
 def test_the_file_has_the_documented_tables(net, paths, tmp_path):

@@ -13,7 +13,7 @@ import torch
 import deconvnet
 from support.scans import drawings, dump, rows
 
-TABLES = ("top", "channels", "pictures", "shards")
+TABLES = ("hits", "channels", "pictures", "shards")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "scan_by_torchrun.py"
 
 

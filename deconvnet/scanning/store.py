@@ -2,18 +2,19 @@
 
 | table | a row for each | columns |
 |---|---|---|
-| settings | setting | name, value (JSON): model, weights, preprocess, size, layers, top, shard, and what the scan ran with |
-| layers | scanned layer | position, layer, channels, height, width (of its maps) |
+| settings | setting | name, json_text: model, weights, preprocess, size, layers, top, shard, and what the scan ran with |
+| layers | scanned layer | layer_number, layer, channels, height, width (of its maps) |
 | pictures | picture | picture (its number), path (from `root`), bytes, sha256, problem (why it was skipped, or null) |
-| shards | shard | shard, first, count (of its pictures), done (0 or 1) |
-| top | entry | layer, channel, rank (1: strongest), picture, activation, row, col; its window: top, left, height, width |
-| channels | channel | layer, channel, pictures (seen), fired (on how many it was above 0), total (of the maxima, in 2^-24) |
+| shards | shard | shard, first_picture, picture_count, done (0 or 1) |
+| hits | top picture of a channel | layer, channel, hit_rank (1: strongest), picture, activation, map_row, map_col, \
+window_top, window_left, window_height, window_width (of the unit's window) |
+| channels | channel | layer, channel, pictures (read), fired (on how many it was above 0), total (of the maxima, in 2^-24) |
 
 A shard is one transaction: after a kill the file holds what had been committed. Totals are integers, since sums of floats would
 depend on the order of the shards. Nothing depends on the time or the machine's name.
 
-    sqlite3 net.scan "select path, activation, row, col from top join pictures using (picture)
-                      where layer = 'features.10' and channel = 151 order by rank"
+    sqlite3 net.scan "select path, activation, map_row, map_col from hits join pictures using (picture)
+                      where layer = 'features.10' and channel = 151 order by hit_rank"
 """
 
 from __future__ import annotations
@@ -29,27 +30,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import StoreError
+from .formats import FORMAT, READABLE_FORMATS, TABLES, migrate_format_1, read_format, view_format_1
 
-FORMAT = 1  # of the tables below; a file of another format is refused
 FIXED_POINT = 2**24  # of which totals are multiples
 LOCK_TIMEOUT = 5.0  # seconds to wait for another process that writes
-
-SCHEMA = """
-create table settings (name text primary key, value text not null);
-create table layers (position integer primary key, layer text unique, channels integer, height integer, width integer);
-create table pictures (picture integer primary key, path text unique, bytes integer, sha256 text, problem text);
-create table shards (shard integer primary key, first integer, count integer, done integer not null default 0);
-create table top (layer text, channel integer, rank integer, picture integer references pictures, activation real,
-    row integer, col integer, top integer, left integer, height integer, width integer,
-    primary key (layer, channel, rank)) without rowid;
-create table channels (layer text, channel integer, pictures integer, fired integer, total integer,
-    primary key (layer, channel)) without rowid;
-"""
 
 #: Settings that must agree before a scan is continued.
 MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard")
 
-#: Rows of the tables: pictures without their path, top, and what is added to channels.
+#: Rows of the tables: pictures without their path, hits, and what is added to channels.
 PictureRow: TypeAlias = tuple[int, "int | None", "str | None", "str | None"]  # number, bytes, sha256, problem
 HitRow: TypeAlias = tuple[str, int, int, int, float, int, int, int, int, int, int]
 CountRow: TypeAlias = tuple[str, int, int, int, int]  # layer, channel, pictures, fired, total
@@ -100,9 +89,13 @@ class Store:
             raise StoreError(f"{self.path!r} is an empty scan: it was stopped before it began. Scan again.")
         if tables and "settings" not in tables:
             raise StoreError(f"{self.path!r} is an SQLite file, but not a scan. Choose another name.")
-        if tables and self.settings().get("format") != FORMAT:
-            found = self.settings().get("format")
-            raise StoreError(f"{self.path!r} has format {found}, this version reads {FORMAT}. Scan again.")
+        with self._store_errors():
+            self.format = read_format(self.connection) if tables else FORMAT
+            if self.format == 1:
+                view_format_1(self.connection)
+        if self.format not in READABLE_FORMATS:
+            known = " and ".join(map(str, READABLE_FORMATS))
+            raise StoreError(f"{self.path!r} has format {self.format}, this version reads {known}. Scan again.")
 
     def __enter__(self) -> Store:
         return self
@@ -162,10 +155,12 @@ class Store:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by name."""
-        return {name: json.loads(value) for name, value in self.rows("select name, value from settings")}
+        return {name: json.loads(text) for name, text in self.rows("select name, json_text from settings")}
 
     def begin(self, settings: Mapping[str, Any], layers: Sequence[tuple[str, int, int, int]]) -> None:
         """Write down what is scanned and how; if the file holds a scan already, check that it is the same one.
+
+        A file of a former format is brought up to date.
 
         Args:
             settings: of the scan.
@@ -176,9 +171,10 @@ class Store:
         """
         if not self.is_new:
             check_same(self.path, self.settings(), settings)
+            self._migrate()
             return
         with self.transaction():
-            for statement in SCHEMA.strip().split(";")[:-1]:
+            for statement in TABLES.values():
                 self.connection.execute(statement)
             rows = [(name, json.dumps(value)) for name, value in {"format": FORMAT, **settings}.items()]
             self.connection.executemany("insert into settings values (?, ?)", rows)
@@ -190,6 +186,12 @@ class Store:
             )
         self.is_new = False
 
+    def _migrate(self) -> None:
+        if self.format == 1:
+            with self.transaction():
+                migrate_format_1(self.connection)
+            self.format = FORMAT
+
     def extend(self, names: Sequence[str], shard: int) -> dict[str, int]:
         """Add the pictures that are new, in shards of their own; return the numbers of all pictures by path."""
         known: dict[str, int] = dict(self.rows("select path, picture from pictures"))
@@ -200,22 +202,22 @@ class Store:
             shards = [(start, min(shard, end - start)) for start in range(first, end, shard)]
             with self.transaction():
                 self.connection.executemany("insert into pictures (path, picture) values (?, ?)", numbered.items())
-                self.connection.executemany("insert into shards (first, count) values (?, ?)", shards)
+                self.connection.executemany("insert into shards (first_picture, picture_count) values (?, ?)", shards)
             known.update(numbered)
         return known
 
     def set_root(self, root: str) -> None:
         """Write down where the pictures are now."""
         with self.transaction():
-            self.connection.execute("update settings set value = ? where name = 'root'", (json.dumps(root),))
+            self.connection.execute("update settings set json_text = ? where name = 'root'", (json.dumps(root),))
 
     def waiting(self) -> list[tuple[int, int, int]]:
         """Return the shards that are not done: number, first picture, number of pictures."""
-        return self.rows("select shard, first, count from shards where not done order by shard")
+        return self.rows("select shard, first_picture, picture_count from shards where not done order by shard")
 
     def hits(self) -> list[tuple[str, int, int, int, float, int, int]]:
         """Return all entries: layer, channel, rank, picture, activation, row, col."""
-        return self.rows("select layer, channel, rank, picture, activation, row, col from top")
+        return self.rows("select layer, channel, hit_rank, picture, activation, map_row, map_col from hits")
 
     def commit(
         self, shard: int, pictures: Iterable[PictureRow], hits: Iterable[HitRow], statistics: Iterable[CountRow]
@@ -237,7 +239,7 @@ class Store:
             self.connection.executemany(
                 "update pictures set bytes = ?2, sha256 = ?3, problem = ?4 where picture = ?1", pictures
             )
-            self.connection.executemany("insert or replace into top values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", hits)
+            self.connection.executemany("insert or replace into hits values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", hits)
             self.connection.executemany(
                 "update channels set pictures = pictures + ?3, fired = fired + ?4, total = total + ?5"
                 " where layer = ?1 and channel = ?2",
@@ -249,7 +251,7 @@ class Store:
         """Return what was counted for each of a layer's channels; the maximum is -inf where there is none."""
         rows = self.rows(
             "select pictures, fired, total, activation from channels left join"
-            " (select layer, channel, activation from top where rank = 1) using (layer, channel)"
+            " (select layer, channel, activation from hits where hit_rank = 1) using (layer, channel)"
             " where layer = ? order by channel",
             (layer,),
         )

@@ -66,7 +66,7 @@ class ScanTable:
         self.store = Store(path)
         self.path, self.notes = self.store.path, list(notes)
         self.settings = self.store.settings()
-        rows = self.store.rows("select layer, channels, height, width from layers order by position")
+        rows = self.store.rows("select layer, channels, height, width from layers order by layer_number")
         self.sizes: dict[str, tuple[int, int, int]] = {name: (channels, *size) for name, channels, *size in rows}
 
     def __enter__(self: Table) -> Table:
@@ -116,8 +116,8 @@ class ScanTable:
         """
         self.check_channel(layer, channel)
         rows = self.store.rows(
-            "select rank, path, activation, row, col, top, left, height, width, picture from top join pictures using (picture)"
-            " where layer = ? and channel = ? order by rank",
+            "select hit_rank, path, activation, map_row, map_col, window_top, window_left, window_height, window_width, picture"
+            " from hits join pictures using (picture) where layer = ? and channel = ? order by hit_rank",
             (layer, channel),
         )
         return [
@@ -128,7 +128,7 @@ class ScanTable:
     def top_numbers(self, layer: str) -> list[list[int]]:
         """Return for each channel of a layer the numbers of its top pictures, strongest first."""
         numbers: list[list[int]] = [[] for _ in range(self.size(layer)[0])]
-        query = "select channel, picture from top where layer = ? order by channel, rank"
+        query = "select channel, picture from hits where layer = ? order by channel, hit_rank"
         for channel, picture in self.store.rows(query, (layer,)):
             numbers[channel].append(picture)
         return numbers
@@ -178,7 +178,9 @@ class ScanTable:
 
     def progress(self) -> tuple[int, int]:
         """Return how many pictures are done, and how many there are."""
-        done, total = self.store.rows("select coalesce(sum(done * count), 0), coalesce(sum(count), 0) from shards")[0]
+        done, total = self.store.rows(
+            "select coalesce(sum(done * picture_count), 0), coalesce(sum(picture_count), 0) from shards"
+        )[0]
         return int(done), int(total)
 
     def summary(self) -> str:

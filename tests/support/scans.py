@@ -72,7 +72,9 @@ def dump(path: str | os.PathLike[str], *tables: str) -> bytes:
 
 def table(path: str | os.PathLike[str], layer: str) -> dict[str, np.ndarray]:
     """Return a layer's table as arrays (C, ranks); all channels must have as many entries."""
-    entries = rows(path, f"select channel, rank, picture, activation, row, col from top where layer = '{layer}' order by 1, 2")
+    entries = rows(
+        path, f"select channel, hit_rank, picture, activation, map_row, map_col from hits where layer = '{layer}' order by 1, 2"
+    )
     columns = np.array(entries).reshape(entries[-1][0] + 1, -1, 6)
     assert (columns[:, :, 0] == np.arange(len(columns))[:, None]).all()
     assert (columns[:, :, 1] == 1 + np.arange(columns.shape[1])).all()
