@@ -617,7 +617,7 @@ def test_the_command_says_which_preprocessing_it_assumes(run, write, picture):
     code, _, err = run("project", picture, "--model", "file:net.py:make", "--top", "1", "--size", "32", "--device", "cpu")
     assert (code, err) == (
         0,
-        "file:net.py:make brings no preprocessing. Taken: short side 32, centre 32, mean 0.485,0.456,0.406, "
+        "file:net.py:make has no preprocessing. Assumed: short side 32, centre 32, mean 0.485,0.456,0.406, "
         "std 0.229,0.224,0.225. To change it: --size, --mean, --std.\n",
     )
 

@@ -6,7 +6,7 @@ import click
 
 from ..choices import RuleName, Tone
 from .options import say
-from .scan_options import in_bytes, open_scan, with_origin, with_projection
+from .scan_options import open_scan, with_origin, with_projection
 
 
 @click.command()
@@ -39,9 +39,7 @@ def atlas(
     from ..atlas import write_atlas
 
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        summary = write_atlas(
-            opened, out, layers=layers or None, rule=rule, tone=tone, tile=tile, memory=in_bytes(memory), progress=True
-        )
+        summary = write_atlas(opened, out, layers=layers or None, rule=rule, tone=tone, tile=tile, memory=memory, progress=True)
     for line in summary.changed:
         say(line)
     click.echo(str(summary.index))

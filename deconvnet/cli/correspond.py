@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .option_types import FillType
-from .options import say
-from .study import check_results, figure_name, finish, load_net, with_model, with_results
+from .options import load_net, say, with_model
+from .study import check_results, figure_name, finish, with_results
 
 if TYPE_CHECKING:
     from ..inputs import PictureInputs

@@ -9,8 +9,8 @@ import click
 from ..choices import Tone
 from ..errors import OptionError
 from ..units import parse_channels
-from .options import MODEL_HELP, with_device, with_preprocess
-from .study import check_results, draw_several, figure_name, find_inputs, finish, load_net, with_results, with_tone
+from .options import MODEL_HELP, load_net, with_device, with_preprocess, with_tone
+from .study import check_results, draw_several, figure_name, find_inputs, finish, with_results
 
 
 @click.command()

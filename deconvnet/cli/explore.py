@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import LRNS, OVERLAPS, TONES, Tone
+from ..choices import LRN, TONES, Overlap, RuleName, Tone
 from .option_types import RuleType
-from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights
+from .options import load_net, say, with_model, with_net_options
 
 if TYPE_CHECKING:
     from ..explorer.serve import Job
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("picture", required=False, type=click.Path())
-@click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
-@with_weights
-@with_preprocess
+@with_model
 @click.option("--layer", "-l", help="The layer to begin with. [default: the last rectified one]")
 @click.option("--rule", type=RuleType(), default="deconvnet", show_default=True, help="The rule to begin with.")
 @click.option(
@@ -29,14 +27,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How signed values become pixels, to begin with.",
 )
-@click.option("--overlap", type=click.Choice(OVERLAPS), default="sum", show_default=True, help="Maxima that share a pixel.")
-@click.option(
-    "--lrn",
-    type=click.Choice(LRNS),
-    default="identity",
-    show_default=True,
-    help="Response normalisation.",
-)
+@with_net_options
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The page's port. [default: a free one]")
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page, or only print its address.")
 def explore(
@@ -48,10 +39,10 @@ def explore(
     std: tuple[float, ...] | None,
     size: int | None,
     layer: str | None,
-    rule: str,
+    rule: RuleName,
     tone: Tone,
-    overlap: str,
-    lrn: str,
+    overlap: Overlap,
+    lrn: LRN,
     port: int,
     browser: bool,
 ) -> None:
@@ -93,8 +84,6 @@ def _check(job: Job) -> None:
     """Make the explorer once before the page opens: errors are shown here, and downloads happen here."""
     from ..explorer.state import Explorer
     from ..inputs import default_picture
-    from ..models import load_model
-    from ..net import DeconvNet
 
-    loaded = prepared(load_model(job["model"], weights=job["weights"], device=job["device"]), **job["preprocess"])
-    Explorer(DeconvNet(loaded), job["picture"] or default_picture(), **job["choices"])
+    net = load_net(model=job["model"], weights=job["weights"], device=job["device"], **job["preprocess"], **job["options"])
+    Explorer(net, job["picture"] or default_picture(), **job["choices"])

@@ -8,7 +8,8 @@ import click
 
 from ..choices import Tone
 from ..units import parse_channels
-from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results, with_tone
+from .options import load_net, with_model, with_tone
+from .study import check_results, figure_name, find_inputs, finish, with_results
 
 
 @click.command()

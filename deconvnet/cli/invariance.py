@@ -9,7 +9,8 @@ import click
 
 from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
 from .option_types import FillType
-from .study import check_results, figure_name, find_inputs, finish, load_net, with_model, with_results
+from .options import load_net, with_model
+from .study import check_results, figure_name, find_inputs, finish, with_results
 
 #: Drawings that are used where no picture is given: (class, seed); the clock and the flower are nearly symmetric.
 DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))

@@ -8,7 +8,8 @@ import click
 
 from ..choices import STRONGEST_BY, StrongestBy, Tone
 from .option_types import FillType
-from .study import check_results, draw_several, figure_name, finish, load_net, with_model, with_results, with_tone
+from .options import load_net, with_model, with_tone
+from .study import check_results, draw_several, figure_name, finish, with_results
 
 if TYPE_CHECKING:
     from ..inputs import PictureInputs

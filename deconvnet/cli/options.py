@@ -1,18 +1,21 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options that several commands share, so that they are the same everywhere, and what carries them out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..choices import DEVICES
-from .option_types import NumbersType
+from ..choices import DEVICES, LRNS, OVERLAPS, TONES
+from .option_types import JsonFile, NumbersType, RuleType
 
 if TYPE_CHECKING:
     from ..models import LoadedModel
+    from ..net import DeconvNet
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL_HELP = (
     "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
@@ -20,7 +23,7 @@ MODEL_HELP = (
 )
 
 
-def with_device(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_device(function: Command) -> Command:
     """Add --device."""
     return click.option(
         "--device",
@@ -31,7 +34,7 @@ def with_device(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_weights(function: Command) -> Command:
     """Add --weights and --device."""
     return click.option(
         "--weights",
@@ -42,8 +45,8 @@ def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
     )(with_device(function))
 
 
-def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --mean, --std and --size, which replace what the model brings; `prepared` carries them out."""
+def with_preprocess(function: Command) -> Command:
+    """Add --mean, --std and --size, which replace the model's preprocessing; `apply_preprocess` takes them."""
     function = click.option(
         "--size",
         type=click.IntRange(min=1),
@@ -62,16 +65,96 @@ def with_preprocess(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def prepared(loaded: LoadedModel, mean: Any, std: Any, size: int | None) -> LoadedModel:
-    """Give a model the preprocessing asked for; say so where it brings none and not all was asked for."""
-    made = loaded.with_preprocess(mean=mean, std=std, size=size)
+def with_model(function: Command) -> Command:
+    """Add --model, --weights, --device, --mean, --std and --size; `load_net` takes them."""
+    function = with_weights(with_preprocess(function))
+    return click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)(function)
+
+
+def with_rule(function: Command) -> Command:
+    """Add --rule."""
+    return click.option(
+        "--rule",
+        type=RuleType(),
+        default="deconvnet",
+        show_default=True,
+        help="How ReLUs and max pools are reversed: by name, or by the bits mask, switches, rectify; FTT is deconvnet.",
+    )(function)
+
+
+def with_net_options(function: Command) -> Command:
+    """Add --overlap and --lrn, options of `DeconvNet`."""
+    function = click.option(
+        "--lrn",
+        type=click.Choice(LRNS),
+        default="identity",
+        show_default=True,
+        help="Mirror local response normalisation by the identity, or by its derivative.",
+    )(function)
+    return click.option(
+        "--overlap",
+        type=click.Choice(OVERLAPS),
+        default="sum",
+        show_default=True,
+        help="Where pooling windows share a maximum, pass down the sum of their signals, or the last one.",
+    )(function)
+
+
+def with_tone(function: Command) -> Command:
+    """Add --tone."""
+    return click.option(
+        "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
+    )(function)
+
+
+def with_memory(function: Command) -> Command:
+    """Add --memory, in MiB; the command gets bytes."""
+    return click.option(
+        "--memory",
+        type=click.IntRange(min=1),
+        callback=lambda ctx, param, value: None if value is None else value * 2**20,
+        metavar="MIB",
+        help="Bound a batch's memory. [default: a quarter of what is free]",
+    )(function)
+
+
+def with_json(what: str) -> Callable[[Command], Command]:
+    """Add --json, to stdout without a file's name; `what` is written, such as "the units"."""
+    return click.option(
+        "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help=f"Write {what} as JSON, to stdout or a file."
+    )
+
+
+def load_net(
+    *,
+    model: str,
+    weights: str = "DEFAULT",
+    device: str = "auto",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    size: int | None = None,
+    **options: Any,
+) -> DeconvNet:
+    """Return the net that the options of `with_model` name; further options are those of `DeconvNet`."""
+    from ..models import load_model
+    from ..net import DeconvNet
+
+    loaded = load_model(model, weights=weights, device=device)
+    return DeconvNet(apply_preprocess(loaded, mean, std, size), **options)
+
+
+def apply_preprocess(
+    loaded: LoadedModel, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, size: int | None
+) -> LoadedModel:
+    """Give a model the preprocessing of `with_preprocess`, and say what is assumed where nobody gives it."""
+    changed = loaded.with_preprocess(mean=mean, std=std, size=size)
     if loaded.preprocess is None and None in (mean, std, size):
-        used: Any = made.preprocess
+        assumed: Any = changed.preprocess
         say(
-            f"{made.name} brings no preprocessing. Taken: short side {used.resize}, centre {used.crop}, "
-            f"mean {_text(used.mean)}, std {_text(used.std)}. To change it: --size, --mean, --std."
+            f"{changed.name} has no preprocessing. Assumed: short side {assumed.resize}, centre {assumed.crop}, "
+            f"mean {_text(assumed.mean)}, std {_text(assumed.std)}. To change it: --size, --mean, --std."
         )
-    return made
+    return changed
 
 
 def _text(numbers: tuple[float, ...]) -> str:
@@ -79,13 +162,13 @@ def _text(numbers: tuple[float, ...]) -> str:
 
 
 def say(text: str) -> None:
-    """Tell how it goes, on stderr: results alone go to stdout."""
+    """Print progress and remarks to stderr: stdout is for results."""
     click.echo(text, err=True)
 
 
-def write_json(rows: Any, to: str) -> None:
-    """Write JSON to stdout (-) or, whole or not at all, to a file, whose name is then told."""
-    text = json.dumps(rows, indent=2)
+def write_json(value: object, to: str) -> None:
+    """Write JSON to stdout (-) or, whole or not at all, to a file, whose name is then printed."""
+    text = json.dumps(value, indent=2)
     if to == "-":
         click.echo(text)
         return

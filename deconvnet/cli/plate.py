@@ -10,7 +10,7 @@ from ..choices import RuleName, Tone
 from ..errors import OptionError, UnitError
 from ..units import parse_channels
 from .options import say
-from .scan_options import in_bytes, open_scan, with_origin, with_projection
+from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
     from ..scanning import Scan
@@ -62,7 +62,7 @@ def plate(
         raise OptionError("--channel and --random exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
         chosen = _choose_channels(opened, layer, channels, count, seed)
-        drawn = opened.plate(layer, chosen, rule=rule, tone=tone, memory=in_bytes(memory), progress=True)
+        drawn = opened.plate(layer, chosen, rule=rule, tone=tone, memory=memory, progress=True)
         for file in drawn.save(out, per_page=page):
             click.echo(file)
         for line in drawn.changed:

@@ -13,7 +13,7 @@ from ..choices import LRNS, OVERLAPS, TONES, Tone
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
 from .option_types import JsonFile, PositionType, RuleType
-from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, write_json
+from .options import MODEL_HELP, apply_preprocess, say, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from ..net import DeconvNet
@@ -100,7 +100,7 @@ def project(
     chosen = [channel for text in channels for channel in parse_channels(text)] or None
     files: list[Any] = list(find_pictures(pictures)) if pictures else [default_picture()]
     targets = _targets(files, outs, model)
-    loaded = prepared(load_model(model, weights=weights, device=device), mean, std, size)
+    loaded = apply_preprocess(load_model(model, weights=weights, device=device), mean, std, size)
     net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
     asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
     asked |= {"memory": memory and memory * 2**20, "progress": len(files) == 1}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .option_types import JsonFile
-from .options import say, write_json
+from .options import say, with_json, write_json
 
 if TYPE_CHECKING:
     from ..scanning.report import LayerReport
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     help="A channel is rare below this share of pictures.",
 )
 @click.option("--out", "-o", default=None, metavar="FILE", help="Draw the histograms: .png, .jpg or .pdf.")
-@click.option("--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write JSON, to stdout or a file.")
+@with_json("the report")
 def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, json_to: str | None) -> None:
     """Report for each layer of SCAN which channels are dead, which fire rarely, and how strong they are.
 

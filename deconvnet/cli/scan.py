@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DeconvnetError
-from .options import prepared, say
-from .study import with_model
+from .options import load_net, say, with_model
 
 if TYPE_CHECKING:
     from ..scanning import Scan
@@ -91,11 +90,9 @@ def scan(
     deconvnet scan photos/ --model torchvision:alexnet --out alexnet.scan
     deconvnet plate alexnet.scan --layer features.11 --random 12 --out figure2.png
     """
-    from ..models import load_model
-    from ..net import DeconvNet
     from ..scanning import scan as run
 
-    net = DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
+    net = load_net(model=model, weights=weights, device=device, mean=mean, std=std, size=size)
     if engine == "ray" and device == "cpu" and gpus_per_worker is None:
         gpus_per_worker = 0
     options: dict[str, Any] = {

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import TONES
-from .option_types import RuleType
+from .options import Command, with_memory, with_rule, with_tone
 
 if TYPE_CHECKING:
     from ..scanning import Scan
 
 
-def with_projection(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_projection(function: Command) -> Command:
     """Add --rule and --tone."""
-    function = click.option(
-        "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
-    )(function)
-    return click.option(
-        "--rule", type=RuleType(), default="deconvnet", show_default=True, help="Or the bits mask, switches, rectify."
-    )(function)
+    return with_rule(with_tone(function))
 
 
-def with_origin(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --root, --model, --weights and --memory; `open_scan` and `in_bytes` take them."""
+def with_origin(function: Command) -> Command:
+    """Add --root, --model and --weights, which `open_scan` takes, and --memory."""
+    function = with_memory(function)
     for option in (
-        click.option(
-            "--memory",
-            type=click.IntRange(min=1),
-            metavar="MIB",
-            help="Bound a batch's memory. [default: a quarter of what is free]",
-        ),
         click.option("--weights", metavar="FILE", help="The weights, if they were moved. [default: the scan's]"),
         click.option(
             "--model", "-m", metavar="MODEL", help="The model, if it has another name now. [default: the scan's name for it]"
@@ -55,8 +43,3 @@ def open_scan(path: str, *, root: str | None, model: str | None, weights: str | 
         name, weights_from = scan.settings["model"], scan.settings["weights_from"]
         scan.net = DeconvNet(load_model(model or name, weights=weights or weights_from or "DEFAULT", device="auto"))
     return scan
-
-
-def in_bytes(mebibytes: int | None) -> int | None:
-    """Return an option's MiB in bytes."""
-    return None if mebibytes is None else mebibytes * 2**20

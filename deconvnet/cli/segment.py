@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from .option_types import JsonFile
-from .options import say, with_device, write_json
+from .options import say, with_device, with_json, write_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
 )
 @with_device
 @click.option("--out", "-o", default="segment.png", show_default=True, metavar="FILE", help="The figure: .png, .jpg or .pdf.")
-@click.option(
-    "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write the numbers as JSON, to stdout or a file."
-)
+@with_json("the numbers")
 @click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")
 def segment(
     ways: str,

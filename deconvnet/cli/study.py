@@ -1,4 +1,4 @@
-"""What every study's command shares: its model, its pictures, and where its figure and numbers go."""
+"""What the commands of all studies share: their pictures, and where figure and numbers go."""
 
 from __future__ import annotations
 
@@ -9,38 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import TONES
-from .option_types import JsonFile
-from .options import MODEL_HELP, prepared, say, with_preprocess, with_weights, write_json
+from .options import say, with_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..inputs import PictureInput, PictureInputs
-    from ..net import DeconvNet
     from ..results import Result
-
-
-def with_model(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --model, --weights, --device, --mean, --std and --size; `load_net` takes them all."""
-    function = with_weights(with_preprocess(function))
-    return click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)(function)
-
-
-def load_net(
-    *,
-    model: str,
-    weights: str = "DEFAULT",
-    device: str = "auto",
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    size: int | None = None,
-) -> DeconvNet:
-    """Return the net that the options of `with_model` name."""
-    from ..models import load_model
-    from ..net import DeconvNet
-
-    return DeconvNet(prepared(load_model(model, weights=weights, device=device), mean, std, size))
 
 
 def find_inputs(pictures: Sequence[str]) -> PictureInputs | None:
@@ -64,23 +39,9 @@ def draw_several(count: int, first: int = 0) -> list[PictureInput]:
 def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --out, --json and --npz; `finish` carries them out."""
     function = click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")(function)
-    function = click.option(
-        "--json",
-        "json_to",
-        type=JsonFile(),
-        is_flag=False,
-        flag_value="-",
-        help="Write the numbers as JSON, to stdout or a file.",
-    )(function)
+    function = with_json("the numbers")(function)
     return click.option(
         "--out", "-o", default=None, metavar="FILE", help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL.png]"
-    )(function)
-
-
-def with_tone(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --tone, for studies that draw projections."""
-    return click.option(
-        "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How projections become pixels."
     )(function)
 
 

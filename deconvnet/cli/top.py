@@ -11,8 +11,7 @@ import click
 
 from ..errors import OptionError
 from ..units import parse_channels
-from .option_types import JsonFile
-from .options import write_json
+from .options import with_json, write_json
 
 if TYPE_CHECKING:
     from ..scanning import Hit
@@ -27,7 +26,7 @@ CSV_COLUMNS = ("rank", "path", "activation", "row", "col", "top", "left", "heigh
 @click.argument("scan", metavar="SCAN", type=click.Path())
 @click.option("--layer", "-l", required=True, help="A scanned layer.")
 @click.option("--channel", "-c", "channels", required=True, help="Channels such as 3 or 1,4-6.")
-@click.option("--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write JSON, to stdout or a file.")
+@with_json("the pictures")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout.")
 def top(scan: str, layer: str, channels: str, json_to: str | None, as_csv: bool) -> None:
     """Print the pictures of SCAN that excite channels of a layer most: rank, activation, row and column, window, path.

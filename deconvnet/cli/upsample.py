@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..choices import POOLS, Pool
-from .option_types import FactorsType, JsonFile
-from .options import MODEL_HELP, say, with_preprocess, with_weights, write_json
+from .option_types import FactorsType
+from .options import MODEL_HELP, load_net, say, with_json, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 @with_weights
 @with_preprocess
 @click.option("--out", "-o", type=click.Path(), help="A .png, .jpg or .pdf file. [default: upsample-PICTURE.png]")
-@click.option(
-    "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write the numbers as JSON, to stdout or a file."
-)
+@with_json("the numbers")
 def upsample(
     picture: str | None,
     factors: tuple[int, ...],
@@ -115,7 +113,6 @@ def _map(
 ) -> tuple[Tensor, dict[str, Any]]:
     """Return one map that a model makes of a picture as (1, 1, H, W), and its source."""
     from ..upsampling.comparison import map_of
-    from .study import load_net
 
     net = load_net(model=model, weights=weights, device=device, mean=mean, std=std, size=size)
     opened, name = _open(picture)
