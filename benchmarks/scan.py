@@ -34,6 +34,7 @@ from rivals import captum_calls
 from torch import Tensor, nn
 
 import deconvnet
+from deconvnet.forward import ForwardEngine
 from deconvnet.projection import project_units
 from deconvnet.scanning import engine_local
 from deconvnet.scanning.best import BestEntries
@@ -57,7 +58,7 @@ def load(weights: str) -> deconvnet.DeconvNet:
 
 def module_layers(net: deconvnet.DeconvNet) -> list[str]:
     """Return every module of the features, fire modules and what is in them: what a user would hook."""
-    recorded = net.record_zeros().places()
+    recorded = net.record_zeros().records()
     return [name for name, _ in net.model.named_modules() if name.startswith("features.") and name in recorded]
 
 
@@ -145,7 +146,7 @@ def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) ->
     """Scan once; return the seconds, and the share of them that is the scan's own work."""
     clock, prefetch = Clock(), engine_local.prefetch
     with (
-        patch.object(MaximaReducer, "_forward", clock.timed("net", MaximaReducer._forward)),
+        patch.object(ForwardEngine, "_run", clock.timed("net", ForwardEngine._run)),
         patch.object(MaximaBuffer, "__call__", clock.timed("take", MaximaBuffer.__call__)),
         patch.object(engine_local, "collate", clock.timed("stack", engine_local.collate)),
         patch.object(engine_local, "prefetch", lambda *args: clock.waiting(prefetch(*args))),

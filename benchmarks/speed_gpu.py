@@ -47,8 +47,8 @@ def deviation(name: str, layer: str, *, tf32: bool) -> float:
 def take_switches(recording: deconvnet.Recording, other: deconvnet.Recording) -> None:
     """Give a recording the switches of another of the same picture."""
     for call, other_call in zip(recording.tape.calls, other.tape.calls, strict=True):
-        if hasattr(call.kept, "switches"):
-            call.kept.switches = other_call.kept.switches.to(call.kept.switches.device)
+        if hasattr(call.saved, "switches"):
+            call.saved.switches = other_call.kept.switches.to(call.saved.switches.device)
 
 
 def flipped(name: str, layer: str) -> str:
@@ -58,7 +58,7 @@ def flipped(name: str, layer: str) -> str:
         for device in ("cuda", "cpu")
     )
     pairs = [
-        (a.kept.switches.cpu(), b.kept.switches) for a, b in zip(on_gpu, on_cpu, strict=True) if hasattr(a.kept, "switches")
+        (a.saved.switches.cpu(), b.saved.switches) for a, b in zip(on_gpu, on_cpu, strict=True) if hasattr(a.saved, "switches")
     ]
     return f"{sum(int((a != b).sum()) for a, b in pairs):,} of {sum(b.numel() for _, b in pairs):,}"
 

@@ -43,7 +43,7 @@ def table_row(name: str, model: torch.nn.Module, size: int) -> str:
     images = torch.randn(2, 3, size, size)
     net = deconvnet.DeconvNet(model)
     recording = net.record(images)
-    statuses = Counter(step.status for step in net.mirror(recording, list(recording.places())[-1]).steps)
+    statuses = Counter(step.status for step in net.mirror(recording, list(recording.records())[-1]).steps)
     worst = 0.0
     for layer in three_layers(recording, model):
         signal = torch.randn_like(recording.activations(layer))
@@ -51,7 +51,7 @@ def table_row(name: str, model: torch.nn.Module, size: int) -> str:
             expected = project_by_autograd(model, images, layer, signal, rule)
             worst = max(worst, relative(net.project_signal(recording, layer, signal, rule=rule), expected))
     counts = " | ".join(str(statuses[status] or "") for status in ("exact", "paper", "generalised", "held"))
-    return f"| {name} | {len(recording.places())} | {sum(statuses.values())} | {counts} | {worst:.0e} |"
+    return f"| {name} | {len(recording.records())} | {sum(statuses.values())} | {counts} | {worst:.0e} |"
 
 
 def models(names: list[str]) -> Iterator[tuple[str, torch.nn.Module, int]]:

@@ -13,17 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import DeconvnetError
+from . import errors
+from .errors import *  # noqa: F403  # all of them: errors is a list of classes
 from .units import Unit, Window
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import rules
+    from . import drawings, rules, studies, upsampling
     from .atlas import write_atlas
     from .explorer import explore
     from .images import Preprocess
+    from .layer_table import Layer, Layers
+    from .mirror import Mirror
     from .models import LoadedModel, load_model
-    from .net import DeconvNet, Layer
+    from .net import DeconvNet
     from .projection import Projection
     from .recording import Recording
     from .scanning import Engine, Hit, Plate, Scan, scan
@@ -31,11 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeconvNet",
-    "DeconvnetError",
     "Engine",
     "Hit",
     "Layer",
+    "Layers",
     "LoadedModel",
+    "Mirror",
     "Plate",
     "Preprocess",
     "Projection",
@@ -44,20 +48,26 @@ __all__ = [
     "Unit",
     "Window",
     "__version__",
+    "drawings",
     "explore",
     "load_model",
     "rules",
     "save_sheet",
     "scan",
+    "studies",
+    "upsampling",
     "write_atlas",
+    *errors.__all__,
 ]
 
 _HOMES = {
     "DeconvNet": "net",
     "Engine": "scanning",
     "Hit": "scanning",
-    "Layer": "net",
+    "Layer": "layer_table",
+    "Layers": "layer_table",
     "LoadedModel": "models",
+    "Mirror": "mirror",
     "Plate": "scanning",
     "Preprocess": "images",
     "Projection": "projection",

@@ -8,6 +8,7 @@
     ├── PictureError            a picture that cannot be opened or does not fit the net
     ├── NoRuleError             the way down meets a call that has no mirror rule
     ├── StaleRecordingError     the weights changed after the recording was made
+    ├── UnstableModelError      two passes of the model over one image differ
     ├── UnitError               a channel, row, column or image that the layer does not have
     ├── StoreError              a scan's file that cannot be used
     ├── EngineError             Ray, or one of its workers, that cannot be used
@@ -20,6 +21,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+__all__ = [
+    "DeconvnetError",
+    "EngineError",
+    "MissingPackageError",
+    "NoRuleError",
+    "OptionError",
+    "PictureError",
+    "StaleRecordingError",
+    "StoreError",
+    "UnitError",
+    "UnknownLayerError",
+    "UnknownModelError",
+    "UnstableModelError",
+    "WeightsError",
+]
 
 
 class DeconvnetError(ValueError):
@@ -52,6 +69,10 @@ class NoRuleError(DeconvnetError):
 
 class StaleRecordingError(DeconvnetError):
     """The model's weights changed between the recording and what is asked of it now."""
+
+
+class UnstableModelError(DeconvnetError):
+    """The model's passes over one image differ: it keeps state, or adds noise."""
 
 
 class UnitError(DeconvnetError):

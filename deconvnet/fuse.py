@@ -2,173 +2,145 @@
 or in place where nobody else looks.
 
 All change nothing in what is computed but the order of a few factors. They matter because a signal's way down is
-limited by memory: each pass over it that is saved is a good part of the time (docs/speed.md).
+limited by memory: each pass over it that is saved is a good part of the time (docs/speed.md). What may be fused is said by the
+rules themselves: see the promises of `rules.base.Rule`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .rules.activation import ReLU
-from .rules.base import Same
-from .rules.conv import Conv, ConvTranspose
-from .rules.norm import AtenBatchNorm, BatchNorm
-from .rules.onednn import Layout
-from .rules.pool import AvgPool2d, MaxPool2d
-from .tape import Call, Saved, Tape
+from .rules import Table
+from .rules.base import AnyRule, Signals
+from .rules.call import Call, Saved
+from .tape import Tape
 
-Table = Mapping[Callable[..., Any], Any]
-
-#: Rules that make a new tensor for the signal they return. Others may return the very signal they were given.
-MAKERS = (Conv, ConvTranspose, MaxPool2d, AvgPool2d, BatchNorm, AtenBatchNorm, ReLU)
-
-#: How many signals make folding pay at once: it reads and writes the filters. Fewer get it the second time.
+#: How many signals make folding worthwhile at once: it reads and writes the filters. Fewer get it the second time.
 FOLD_FROM = 4
 
+#: Channels that carry nothing are left out where at most one in this many carries anything.
+SPARSE_SHARE = 4
 
-def plan(tape: Tape, value: int, table: Table, signals: int) -> list[Call]:
-    """Return the calls from the one that made `value` down to the first; where it pays, norms and rectifiers are folded.
 
-    A folded call is no longer there, and its convolution does its work. Saved on the tape for the next time.
+@dataclass(frozen=True, eq=False)
+class FusedStep:
+    """One step of the way down: a call, its rule, and what it does for others that were fused into it."""
+
+    call: Call
+    rule: AnyRule | None  # None where the call cannot be mirrored
+    saved: Saved
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    rectify: bool = False  # it also rectifies what it sends down
+
+    @classmethod
+    def of(cls, call: Call, table: Table) -> FusedStep:
+        """Return the step that mirrors a call as it is."""
+        rule = None if call.problem else table.rule_for(call.func, call.layer)
+        return cls(call, rule, call.saved, call.inputs, call.outputs)
+
+    def mirror(self, saved: Saved, signal: Tensor, *, owned: bool) -> Signals:
+        """Carry one signal through the step; one that nobody else holds (`owned`) may be changed in place."""
+        assert self.rule is not None  # `steps_down` raises where there is none
+        if self.rectify:
+            return self.rule.mirror_rectified(saved, signal)
+        return self.rule.mirror_inplace(saved, signal) if owned else self.rule.mirror(saved, signal)
+
+
+def steps_down(tape: Tape, value: int, table: Table, signals: int) -> list[FusedStep]:
+    """Return the steps from the call that made `value` down to the first, norms and rectifiers fused where it is worthwhile.
+
+    Kept on the tape for the next time.
     """
-    key = (value, id(table))
-    if signals < FOLD_FROM and key not in tape.plans:
-        tape.plans[key] = (table, None)  # the table lives as long as its id is used
-        return list(tape.down_from(value))
-    if tape.plans.get(key, (table, None))[1] is None:
-        calls = _folded(tape, list(tape.down_from(value)), table)
-        tape.plans[key] = (table, _rectified(tape, calls, table))
-    planned: list[Call] = tape.plans[key][1]
-    return planned
+    key, cache = (value, id(table)), tape.cache.fused
+    if signals < FOLD_FROM and key not in cache:
+        cache[key] = (table, None)  # the table lives as long as its id is used
+        return [FusedStep.of(call, table) for call in tape.down_from(value)]
+    if cache.get(key, (table, None))[1] is None:
+        steps = [FusedStep.of(call, table) for call in tape.down_from(value)]
+        cache[key] = (table, _with_rectifiers(_with_norms(steps)))
+    fused: list[FusedStep] = cache[key][1]
+    return fused
 
 
-def _folded(tape: Tape, calls: list[Call], table: Table) -> list[Call]:
-    readers = Counter(number for call in calls for number in call.inputs)
-    norms = {
-        call.inputs[0]: call
-        for call in calls
-        if _is_fixed_norm(call, table) and readers[call.inputs[0]] == 1 and _made_by_conv(tape, call.inputs[0], table)
-    }
-    folded = {id(norm) for norm in norms.values()}
+def _with_norms(steps: Sequence[FusedStep]) -> list[FusedStep]:
+    """Fold norms that scale each channel into the convolutions below them that nobody else reads."""
+    readers, makers = _readers(steps), _makers(steps)
+    norms: dict[
+        int, tuple[FusedStep, Saved]
+    ] = {}  # by the value between convolution and norm: the norm, what the convolution saves
+    for norm in steps:
+        below = makers.get(norm.inputs[0]) if len(norm.inputs) == 1 else None
+        scale = None if norm.rule is None else norm.rule.channel_scale(norm.saved)
+        if scale is None or below is None or below.rule is None or readers[norm.inputs[0]] != 1:
+            continue
+        scaled = below.rule.scaled(below.saved, scale) if len(below.outputs) == 1 else None
+        if scaled is not None:
+            norms[norm.inputs[0]] = norm, scaled
+    folded = {id(norm) for norm, _ in norms.values()}
+    result = []
+    for step in steps:
+        if len(step.outputs) == 1 and step.outputs[0] in norms:
+            norm, saved = norms[step.outputs[0]]
+            result.append(replace(step, outputs=norm.outputs, saved=saved))
+        elif id(step) not in folded:
+            result.append(step)
+    return result
+
+
+def _with_rectifiers(steps: Sequence[FusedStep]) -> list[FusedStep]:
+    """Let a step rectify what it sends to a rectifier and to nobody else, itself or through what only moves values."""
+    readers, makers = _readers(steps), _makers(steps)
+    gone: set[int] = set()
+    rectifying: set[int] = set()
+    inputs: dict[int, tuple[int, ...]] = {}  # of steps that reach past a rectifier which is gone
+    for step in steps:
+        if step.rule is None or not step.rule.can_rectify():
+            continue
+        last, value = step, step.inputs[0]
+        while readers[value] == 1 and value in makers and _passes_rectifying(makers[value]):
+            last, value = makers[value], makers[value].inputs[0]
+        below = makers.get(value)
+        if readers[value] == 1 and below is not None and below.rule is not None and below.rule.rectifies():
+            gone.add(id(below))
+            rectifying.add(id(step))
+            inputs[id(last)] = below.inputs
     return [
-        _with_norm(call, norms[call.outputs[0]]) if len(call.outputs) == 1 and call.outputs[0] in norms else call
-        for call in calls
-        if id(call) not in folded
+        replace(step, rectify=id(step) in rectifying, inputs=inputs.get(id(step), step.inputs))
+        for step in steps
+        if id(step) not in gone
     ]
 
 
-def _is_fixed_norm(call: Call, table: Table) -> bool:
-    fixed = type(table.get(call.func)) in (BatchNorm, AtenBatchNorm) and getattr(call.kept, "status", "") != "held"
-    return fixed and call.problem is None
+def _passes_rectifying(step: FusedStep) -> bool:
+    single = len(step.inputs) == 1 and len(step.outputs) == 1
+    return single and step.rule is not None and step.rule.passes_rectifying(step.saved)
 
 
-def _made_by_conv(tape: Tape, value: int, table: Table) -> bool:
-    maker = tape.calls[tape.makers[value]] if value in tape.makers else None
-    return maker is not None and type(table.get(maker.func)) is Conv and maker.problem is None
+def _readers(steps: Sequence[FusedStep]) -> Counter[int]:
+    return Counter(number for step in steps for number in step.inputs)
 
 
-def _with_norm(conv: Call, norm: Call) -> Call:
-    """Return a convolution with the norm's scale in its filters: the sums are the same."""
-    kept = Saved(**{name: value for name, value in vars(conv.kept).items() if name != "per_image"})
-    scale = BatchNorm.scale(norm.kept).to(kept.weight.dtype)
-    _set_weight(kept, kept.weight.detach() * scale.view(-1, *[1] * (kept.weight.dim() - 1)))
-    return replace(conv, outputs=norm.outputs, kept=kept)
-
-
-def _set_weight(kept: Saved, weight: Tensor) -> None:
-    """Give a convolution other filters, and forget how the old ones were laid out."""
-    kept.weight, kept.phases, kept.laid_out = weight, {}, Layout()
-
-
-def _rectified(tape: Tape, calls: list[Call], table: Table) -> list[Call]:
-    """Let a convolution rectify what it sends to a rectifier and to nobody else, itself or through what only moves values."""
-    readers = Counter(number for call in calls for number in call.inputs)
-    makers = {number: call for call in calls for number in call.outputs}
-    gone: set[int] = set()
-    rectifying: set[int] = set()
-    inputs: dict[int, tuple[int, ...]] = {}  # of calls that reach past a rectifier which is gone
-    for conv in calls:
-        if type(table.get(conv.func)) is not Conv or conv.problem:
-            continue
-        last, value = conv, conv.inputs[0]
-        while readers[value] == 1 and value in makers and _lets_through(makers[value], table):
-            last, value = makers[value], makers[value].inputs[0]
-        below = makers.get(value)
-        if readers[value] == 1 and below is not None and _is_rectifier(below, table):
-            gone.add(id(below))
-            rectifying.add(id(conv))
-            inputs[id(last)] = below.inputs
-    return [_with_rectifier(call, id(call) in rectifying, inputs.get(id(call))) for call in calls if id(call) not in gone]
-
-
-def _with_rectifier(call: Call, rectify: bool, inputs: tuple[int, ...] | None) -> Call:
-    if rectify:
-        kept = Saved(**{name: value for name, value in vars(call.kept).items() if name != "per_image"})
-        kept.rectify = True
-        call = replace(call, kept=kept)
-    return call if inputs is None else replace(call, inputs=inputs)
-
-
-def _is_rectifier(call: Call, table: Table) -> bool:
-    rule = table.get(call.func)
-    return type(rule) is ReLU and rule.rectify and not rule.mask and not call.problem
-
-
-def _lets_through(call: Call, table: Table) -> bool:
-    """Say whether rectifying above a call is the same as below it: it moves each value to a place of its own."""
-    rule, kept = table.get(call.func), call.kept
-    if call.problem or len(call.inputs) != 1 or len(call.outputs) != 1:
-        return False
-    apart = (
-        type(rule) is MaxPool2d
-        and kept.dilation == (1, 1)
-        and kept.kernel[0] <= kept.stride[0]
-        and kept.kernel[1] <= kept.stride[1]
-    )
-    return apart or type(rule) is Same
-
-
-def carry(rule: Any, kept: Saved, signal: Tensor, owned: bool) -> Any:
-    """Carry one signal through a call; one that nobody else holds (`owned`) may be changed in place.
-
-    Only for these very rules: a subclass may mirror otherwise.
-    """
-    if owned and type(rule) is ReLU and rule.rectify:
-        signal = torch.clamp_(signal, min=0)
-        return signal.mul_(kept.positive) if rule.mask else signal
-    if owned and type(rule) in (BatchNorm, AtenBatchNorm):
-        return signal.mul_(BatchNorm.scale(kept, signal))
-    return rule.mirror(kept, signal)
+def _makers(steps: Sequence[FusedStep]) -> dict[int, FusedStep]:
+    return {number: step for step in steps for number in step.outputs}
 
 
 def nonzero_channels(signal: Tensor) -> Tensor | None:
     """Return which channels of a start signal (K, C, H, W) carry anything, where they are few: those of a map or two."""
     if signal.dim() != 4 or signal.device.type != "cpu":  # a GPU would have to be waited for
         return None
-    busy = signal.ne(0).flatten(2).any(2).any(0).nonzero()[:, 0]
-    return busy if 0 < len(busy) <= signal.shape[1] // 4 else None
+    channels = signal.ne(0).flatten(2).any(2).any(0).nonzero()[:, 0]
+    return channels if 0 < len(channels) <= signal.shape[1] // SPARSE_SHARE else None
 
 
-def slice_filters(rule: Any, kept: Saved, signal: Tensor, busy: Tensor) -> tuple[Saved, Tensor]:
+def slice_filters(rule: AnyRule, saved: Saved, signal: Tensor, channels: Tensor) -> tuple[Saved, Tensor]:
     """Leave out the filters of channels that carry nothing, in the first convolution below the start."""
-    if type(rule) is not Conv or kept.groups != 1 or signal.dim() != 4:
-        return kept, signal
-    thin = Saved(**{name: value for name, value in vars(kept).items() if name != "per_image"})
-    _set_weight(thin, kept.weight[busy])
-    return thin, signal[:, busy].contiguous(memory_format=torch.channels_last)
-
-
-def keeps_channels(rule: Any) -> bool:
-    """Say whether a rule leaves a signal in the channels that it came in."""
-    return isinstance(rule, Same) or type(rule) in (ReLU, BatchNorm, AtenBatchNorm, MaxPool2d, AvgPool2d)
-
-
-def returns_new(rule: Any) -> bool:
-    """Say whether what a rule's `mirror` returns is a tensor that nobody else holds."""
-    return type(rule) in MAKERS and (type(rule) is not ReLU or rule.rectify or rule.mask)
+    sliced = rule.sliced(saved, channels) if signal.dim() == 4 else None
+    if sliced is None:
+        return saved, signal
+    return sliced, signal[:, channels].contiguous(memory_format=torch.channels_last)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from .fuse import carry, keeps_channels, nonzero_channels, plan, returns_new, slice_filters
+from .fuse import nonzero_channels, slice_filters, steps_down
 from .render.table import table_html, table_text
 from .render.text import size_text
-from .tape import Call, Tape
+from .rules import Table
+from .rules.base import AnyRule
+from .rules.call import Call
+from .tape import Tape
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +26,7 @@ def deterministic(way_down: Callable[P, R]) -> Callable[P, R]:
     """Make a function use cuDNN's deterministic algorithms: the same call is to give the same bytes on a GPU too."""
 
     @functools.wraps(way_down)
-    def deterministic(*args: P.args, **kwargs: P.kwargs) -> R:
+    def with_flags(*args: P.args, **kwargs: P.kwargs) -> R:
         cudnn = torch.backends.cudnn
         before = cudnn.deterministic, cudnn.benchmark
         cudnn.deterministic, cudnn.benchmark = True, False
@@ -32,34 +35,42 @@ def deterministic(way_down: Callable[P, R]) -> Callable[P, R]:
         finally:
             cudnn.deterministic, cudnn.benchmark = before
 
-    return deterministic
+    return with_flags
 
 
 @torch.no_grad()
 @deterministic
-def project_value(
-    tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
-) -> Tensor:
+def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: int | Tensor | None = None) -> Tensor:
     """Carry a signal (K, *shape of the value) down to the pixels, (K, C, H, W).
 
-    `rows` says which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal
-    k to image k (None). Where a value was read by several calls, what comes back from them adds up.
+    Where a value was read by several calls, what comes back from them adds up.
+
+    Args:
+        tape: of the recording.
+        value: the number of the value that the signal starts at.
+        signal: K signals.
+        table: the rules to mirror by.
+        rows: which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal k to
+            image k (None).
+
+    Raises:
+        NoRuleError: the way down meets a call that cannot be mirrored.
     """
-    signals, owned, busy = {value: preferred_format(signal)}, set(), nonzero_channels(signal)
-    for call in plan(tape, value, table, len(signal)):
-        above = [signals.pop(number, None) for number in call.outputs]
+    signals, owned, channels = {value: preferred_format(signal)}, set[int](), nonzero_channels(signal)
+    for step in steps_down(tape, value, table, len(signal)):
+        above = [signals.pop(number, None) for number in step.outputs]
         if all(part is None for part in above):
             continue
-        rule, kept = tape.rule(call, table), call.kept.of(rows)
+        rule, saved = tape.rule(step.call, table), step.saved.for_images(rows)
         if len(above) == 1 and above[0] is not None:
-            only = above[0]
-            if busy is not None:
-                kept, only = slice_filters(rule, kept, only, busy)
-                busy = busy if keeps_channels(rule) else None
-            below = carry(rule, kept, only, owned=call.outputs[0] in owned)
+            single = above[0]
+            if channels is not None:
+                saved, single = slice_filters(rule, saved, single, channels)
+                channels = channels if rule.keeps_channels() else None
+            below = step.mirror(saved, single, owned=step.outputs[0] in owned)
         else:
-            below, busy = rule.mirror(kept, tuple(above)), None
-        for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
+            below, channels = rule.mirror(saved, tuple(above)), None
+        for number, part in zip(step.inputs, below if isinstance(below, tuple) else (below,), strict=True):
             if part is None:
                 continue
             if number in signals:
@@ -67,7 +78,7 @@ def project_value(
                 owned.add(number)
             else:
                 signals[number] = part
-                if returns_new(rule):
+                if step.rectify or rule.returns_new():
                     owned.add(number)
     shape = (signal.shape[0], *tape.shapes[0][1:])
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
@@ -75,7 +86,7 @@ def project_value(
 
 @torch.no_grad()
 def walk_down(
-    tape: Tape, value: int, signal: Tensor, table: Mapping[Callable[..., Any], Any], rows: int | Tensor | None = None
+    tape: Tape, value: int, signal: Tensor, table: Table, rows: int | Tensor | None = None
 ) -> Iterator[tuple[Call, int, Tensor]]:
     """Carry a signal down as `project_value` does, but one call at a time, with no short cut.
 
@@ -87,7 +98,7 @@ def walk_down(
         above = tuple(signals.pop(number, None) for number in call.outputs)
         if all(part is None for part in above):
             continue
-        below = tape.rule(call, table).mirror(call.kept.of(rows), above[0] if len(above) == 1 else above)
+        below = tape.rule(call, table).mirror(call.saved.for_images(rows), above[0] if len(above) == 1 else above)
         for number, part in zip(call.inputs, below if isinstance(below, tuple) else (below,), strict=True):
             if part is not None:
                 signals[number] = signals[number] + part if number in signals else part
@@ -109,7 +120,7 @@ def calls_below(tape: Tape, value: int) -> list[Call]:
     reached, calls = {value}, []
     for call in tape.down_from(value):
         if reached.intersection(call.outputs):
-            held = getattr(call.kept, "held", None) or [False] * len(call.inputs)
+            held = call.saved.held or (False,) * len(call.inputs)
             reached.update(number for number, hold in zip(call.inputs, held, strict=True) if not hold)
             calls.append(call)
     return calls[::-1]
@@ -156,21 +167,21 @@ class Mirror:
         return table_html(self.rows())
 
 
-def describe(tape: Tape, layer: str, value: int, table: Mapping[Callable[..., Any], Any]) -> Mirror:
+def describe(tape: Tape, layer: str, value: int, table: Table) -> Mirror:
     """Return the mirror of a layer's value; a call without a rule has the status "no rule"."""
     return Mirror(layer, tuple(step_of(tape, call, table) for call in calls_below(tape, value)))
 
 
-def step_of(tape: Tape, call: Call, table: Mapping[Callable[..., Any], Any]) -> Step:
+def step_of(tape: Tape, call: Call, table: Table) -> Step:
     """Return one call as a row of the mirror's table."""
-    rule = table.get(call.func)
+    rule = table.rule_for(call.func, call.layer)
     size_in = tuple(tape.shapes[call.inputs[0]][1:]) if call.inputs else ()
     size_out = tuple(tape.shapes[call.outputs[0]][1:])
     return Step(call.layer, call.name, size_in, size_out, type(rule).__name__ if rule else "-", status(call, rule))
 
 
-def status(call: Call, rule: Any) -> str:
+def status(call: Call, rule: AnyRule | None) -> str:
     """Return what a call's rule says of itself: exact, paper, generalised, held, or "no rule"."""
     if rule is None or call.problem:
         return "no rule"
-    return str(getattr(call.kept, "status", rule.status))
+    return call.saved.status or rule.status

@@ -57,7 +57,7 @@ class SheetSource(Protocol):
         """All that is needed to make the projections again."""
 
     @property
-    def seen(self) -> Mapping[int, ShownImage]:
+    def shown(self) -> Mapping[int, ShownImage]:
         """The images that have units, by number."""
 
     @property
@@ -123,7 +123,7 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", 
     if len(images) > 1:
         raise OptionError(f"a sheet shows the units of one image, found those of {len(images)}. Project each image by itself.")
     first = projections[0]
-    shown = first.seen[next(iter(images or first.seen))]
+    shown = first.shown[next(iter(images or first.shown))]
     return Sheet(
         picture=to_rgb(shown.pixels),
         title=os.path.basename(shown.source),

@@ -4,7 +4,7 @@ Module hooks alone miss `F.relu`, `F.max_pool2d`, `torch.cat` and `+`; symbolic 
 `TorchFunctionMode` sees each public torch call as it is made. Every tensor that descends from the image gets a number;
 a call reads some numbers and makes new ones. Three requirements shape this file:
 
-- nothing may be passed over in silence: a call without a rule, a tensor that changed behind our back (through a view),
+- nothing may be passed over in silence: a call without a rule, a rule that fails, a tensor that was changed through a view,
   or one that no recorded call made (a scripted function) is written down as a *problem*, and raises when a projection
   needs it - never while recording;
 - an in-place call gives the same tensor object a new number, so numbers belong to (object, version) pairs;
@@ -13,86 +13,53 @@ a call reads some numbers and makes new ones. Three requirements shape this file
 
 from __future__ import annotations
 
-import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .axes import Axes, default_axes, whole_frame
 from .errors import NoRuleError
-from .receptive_field import Layout, default_layout
+from .receptive_field import NOTHING
+from .rules import Table
+from .rules.base import AnyRule
+from .rules.call import Call, CallContext, Saved, UnsupportedCall, plain_name, tensors_in
 from .units import Window
 
-CONSTANT = -1  # a tensor made by a recorded call, from nothing that descends from the image
+CONSTANT = -1  # the number of a tensor that a recorded call made from nothing that descends from the image
 UNSEEN = "it reads a tensor that no recorded call made: a scripted function or other compiled code did"
 CHANGED = "it reads a tensor that was changed in place through another view of it"
 
 
-class Saved(SimpleNamespace):
-    """What one call leaves for the way down, by name.
-
-    `per_image` tensors have the recording's batch axis first; everything else serves all images alike.
-    """
-
-    def __init__(self, per_image: Mapping[str, Tensor] | None = None, **shared: Any) -> None:
-        super().__init__(**shared, **(per_image or {}))
-        self.per_image = tuple(per_image or ())
-
-    def of(self, rows: int | Tensor | None) -> Saved:
-        """Return what is kept of these images: one that all signals share (int), one for each signal, or all (None)."""
-        if rows is None or not self.per_image:
-            return self
-        kept = Saved(**{name: value for name, value in vars(self).items() if name != "per_image"})
-        for name in self.per_image:
-            setattr(kept, name, _rows(getattr(self, name), rows))
-        kept.per_image = self.per_image
-        return kept
-
-
-def _rows(tensor: Tensor, rows: int | Tensor) -> Tensor:
-    if tensor.shape[0] == 1:
-        return tensor
-    return (
-        tensor[rows : rows + 1] if isinstance(rows, int) else tensor.index_select(0, rows.to(tensor.device, non_blocking=True))
-    )
-
-
 @dataclass
-class Call:
-    """One call of the forward pass: which values it read and made, and what its rule kept."""
+class TapeCache:
+    """What the way down works out once for a recording and may use again. It can be emptied at any time."""
 
-    func: Callable[..., Any]
-    name: str  # the function's plain name: "conv2d", "add"
-    layer: str  # the layer it belongs to: "features.0", "layer3.1.add"
-    inputs: tuple[int, ...]  # the values that descend from the image, in the order of the arguments
-    outputs: tuple[int, ...]
-    kept: Saved = field(default_factory=Saved)
-    problem: str | None = None  # why it cannot be mirrored
+    calls: dict[int, dict[Any, Any]] = field(default_factory=dict)  # of each call's rule, by the call's index
+    fused: dict[Any, Any] = field(default_factory=dict)  # fused ways down: see fuse.py
+    pixel_windows: dict[tuple[int, Window], Window] = field(default_factory=dict)  # by (value, window of it)
+    patch_sizes: dict[int, dict[int, int]] = field(default_factory=dict)  # by value: see windowed.py
 
 
 @dataclass
 class Tape:
     """The calls of one forward pass, in order; value 0 is the image."""
 
-    table: Mapping[Callable[..., Any], Any]
+    table: Table
     calls: list[Call] = field(default_factory=list)
     shapes: list[torch.Size] = field(default_factory=list)  # of each value
-    layouts: list[Layout] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
+    axes: list[Axes] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
-
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    plans: dict[Any, Any] = field(default_factory=dict, repr=False)  # ways down that were prepared: see plan.py
-    windows: dict[tuple[int, Window], Window] = field(default_factory=dict, repr=False)  # of pixels, by (value, window of it)
+    cache: TapeCache = field(default_factory=TapeCache, repr=False)
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""
@@ -100,77 +67,61 @@ class Tape:
         if last is not None:
             yield from reversed(self.calls[: last + 1])
 
-    def rule(self, call: Call, table: Mapping[Callable[..., Any], Any] | None = None) -> Any:
+    def rule(self, call: Call, table: Table | None = None) -> AnyRule:
         """Return the rule that mirrors a call, or raise `NoRuleError` naming the layer and the call."""
-        rule = (self.table if table is None else table).get(call.func)
+        rule = (self.table if table is None else table).rule_for(call.func, call.layer)
         if rule is None or call.problem:
-            why = f" ({call.problem})" if call.problem else ""
-            raise NoRuleError(f"no mirror rule for {call.name} in {call.layer!r}{why}. Add one: see docs/your-own-rule.md.")
+            reason = f" ({call.problem})" if call.problem else ""
+            raise NoRuleError(f"no mirror rule for {call.name} in {call.layer!r}{reason}. Add one: see docs/your-own-rule.md.")
         return rule
 
+    def windows_below(self, value: int, window: Window) -> dict[int, Window]:
+        """Return, for each value on the way down, the window of it that `window` of a value depends on, over all branches."""
+        windows = {value: window}
+        for call in self.down_from(value):
+            reached = [windows[number] for number in call.outputs if number in windows]
+            if not reached:
+                continue
+            above = reached[0]
+            for other in reached[1:]:
+                above = above.union(other)
+            below = self.rule(call).window(call.saved, above)
+            for number, part in zip(
+                call.inputs, below if isinstance(below, tuple) else (below,) * len(call.inputs), strict=True
+            ):
+                part = whole_frame(self.shapes[number], self.axes[number]) if part is None else part
+                if part != NOTHING:
+                    windows[number] = windows[number].union(part) if number in windows else part
+        return windows
 
-class CallContext:
-    """The call as a rule sees it in `run`: `asked()` makes it, `asked.descends(x)` says if x comes from the image."""
+    def pixel_window(self, value: int, window: Window) -> Window:
+        """Return the pixels that `window` of a value depends on, unclipped.
 
-    def __init__(self, func: Callable[..., Any], args: Any, kwargs: Any, writer: Tracer, inputs: int) -> None:
-        self.func, self.args, self.kwargs = func, args, kwargs
-        self.inputs = inputs  # how many tensors of its arguments descend from the image
-        self.made, self.output = False, None
-        self._writer = writer
-
-    def __call__(self, func: Callable[..., Any] | None = None, **changes: Any) -> Any:
-        """Make the call as the model asked for it, or by another function or with other keywords that do the same."""
-        self.made = True
-        self.output = (func or self.func)(*self.args, **{**self.kwargs, **changes})
-        return self.output
-
-    @property
-    def batch(self) -> int:
-        """How many images there are."""
-        return self._writer.tape.shapes[0][0]
-
-    def descends(self, value: Any) -> bool:
-        """Say whether something is a tensor that descends from the image."""
-        return isinstance(value, Tensor) and self._writer.value(value) is not None
-
-    def value(self, tensor: Tensor) -> int | None:
-        """Return the number of a tensor on the tape; two tensors with one number are the same value."""
-        return self._writer.value(tensor)
-
-    def maker(self, tensor: Tensor) -> Call | None:
-        """Return the call that made a tensor; None for the image."""
-        tape, value = self._writer.tape, self._writer.value(tensor)
-        return tape.calls[tape.makers[value]] if value in tape.makers else None
-
-    def origin(self, tensor: Tensor) -> Call | None:
-        """Return the call that computed a tensor, looking through calls that only move values about."""
-        tape, value = self._writer.tape, self._writer.value(tensor)
-        while value in tape.makers:
-            call = tape.calls[tape.makers[value]]
-            if not getattr(tape.table.get(call.func), "moves", False) or not call.inputs:
-                return call
-            value = call.inputs[0]
-        return None
+        Empty (height and width 0) where no path leads to the pixels. Worked out once.
+        """
+        known = self.cache.pixel_windows
+        if (value, window) not in known:
+            known[value, window] = self.windows_below(value, window).get(0, NOTHING)
+        return known[value, window]
 
 
-class UnsupportedCall(Exception):
-    """Raised by a rule's `run` where it cannot mirror these arguments; the text says why.
-
-    Best before the call is made; after it, `asked.output` is taken as what the call returned.
-    """
-
-
-_active: ContextVar[Tracer | None] = ContextVar("deconvnet_writer", default=None)
+_active: ContextVar[Tracer | None] = ContextVar("deconvnet_tracer", default=None)
 
 
 T = torch.Tensor
-#: Questions about a tensor that make no other: nothing to write down.
-TRIVIAL = {T.dim, T.size, T.numel, T.stride, T.is_contiguous, T.is_floating_point, T.item, T.__len__, T.requires_grad.__get__}  # type: ignore[attr-defined]
-TRIVIAL |= {T.shape.__get__, T.device.__get__, T.dtype.__get__, T.ndim.__get__, T.is_cuda.__get__, T.layout.__get__}  # type: ignore[attr-defined]
+#: Metadata accessors: they make no tensor, and there is nothing to write down.
+METADATA = {T.dim, T.size, T.numel, T.stride, T.is_contiguous, T.is_floating_point, T.item, T.__len__, T.requires_grad.__get__}  # type: ignore[attr-defined]
+METADATA |= {T.shape.__get__, T.device.__get__, T.dtype.__get__, T.ndim.__get__, T.is_cuda.__get__, T.layout.__get__}  # type: ignore[attr-defined]
+
+#: Operators that write to their first operand.
+IN_PLACE_OPERATORS = {"__setitem__", "__set__"} | {f"__i{name}__" for name in ("add", "sub", "mul", "div", "truediv", "pow")}
+
+#: Calls through which the image leaves torch: what comes back may be made of it.
+TO_NUMPY = ("numpy", "array", "tolist")
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
+def untraced() -> Iterator[None]:
     """Use torch without any recording writing that down."""
     token = _active.set(None)
     try:
@@ -180,39 +131,53 @@ def unwatched() -> Iterator[None]:
 
 
 class UnrecordedOps(TorchDispatchMode):
-    """Sees every kernel, also those that scripted code runs, and knows what it made of the image behind the writer's back."""
+    """Sees every kernel, also those that scripted code runs, and knows what it made of the image without a recorded call."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.made: Any = WeakTensorKeyDictionary()  # tensor -> made of the image, not of constants
-        self.inside = False  # of a recorded call
+        self.in_recorded_call = False
         self.descends: Callable[[Tensor], bool] = lambda tensor: False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one kernel; outside a recorded call, note what it made."""
-        with unwatched():  # a kernel called from Python passes the function mode again
+        with untraced():  # a kernel called from Python passes the function mode again
             output = func(*args, **(kwargs or {}))
-        if not self.inside:
-            tainted = any(self.descends(tensor) or self.made.get(tensor) for tensor in tensors_in((args, kwargs)))
-            self.made.update((tensor, tainted) for tensor in tensors_in(output))
+        if not self.in_recorded_call:
+            of_image = any(self.descends(tensor) or self.made.get(tensor) for tensor in tensors_in((args, kwargs)))
+            self.made.update((tensor, of_image) for tensor in tensors_in(output))
         return output
 
 
 class Tracer(TorchFunctionMode):
-    """The mode that fills a tape; `called(call, outputs)` is told of each call that made something of the image.
+    """The mode that fills a tape; `on_call(call, outputs)` is told of each call that made something of the image.
 
     A tensor that no recorded call made is either a constant from before, or made by compiled code that a function mode
-    does not see. `strangers` tells the two apart by a mode that costs more, so it is asked only in a second pass.
+    does not see. `unrecorded` tells the two apart by a mode that costs more, so it is given only in a second pass.
+
+    Args:
+        model: whose parameters, buffers and attributes are constants.
+        table: the rules by which calls are made.
+        unrecorded: sees what compiled code makes.
+        on_write: is told of each weight that is about to be written to, before it is.
     """
 
     def __init__(
-        self, model: nn.Module, table: Mapping[Callable[..., Any], Any], strangers: UnrecordedOps | None = None
+        self,
+        model: nn.Module,
+        table: Table,
+        unrecorded: UnrecordedOps | None = None,
+        on_write: Callable[[Tensor], None] = lambda tensor: None,
     ) -> None:
         super().__init__()
         self.tape = Tape(table)
-        self.met_unknown, self._strangers = False, strangers
-        self._leaked = False  # the image went through numpy: what comes back may be made of it
-        self.called: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
+        self.met_unknown, self._unrecorded = False, unrecorded
+        self._left_torch = False  # the image went through numpy: what comes back may be made of it
+        self.on_call: Callable[[Call, list[Tensor]], None] = lambda call, outputs: None
+        self.layer_of: Callable[[str], str] = lambda function: ""  # the name that the next call of a function will have
+        self._on_write = on_write
+        self._written = set[int]()  # the storages of constants that the pass wrote to
+        self._filled = set[int]()  # the storages that it wrote values of the image to, perhaps through a view
         # id -> (the tensor, weakly: ids are used again; its number; its version then)
         self._values: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
         # the model's own tensors live as long as it does: their ids are safe
@@ -220,97 +185,155 @@ class Tracer(TorchFunctionMode):
         self._attributes: set[int] | None = None  # looked for when first needed
 
     @contextmanager
-    def writing(self, image: Tensor) -> Iterator[Tape]:
+    def tracing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
-        self._number(image, default_layout(image.shape))
+        self._number(image, default_axes(image.shape))
         self.tape.device = image.device
-        if self._strangers is not None:
-            self._strangers.descends = lambda tensor: self.value(tensor) is not None
+        if self._unrecorded is not None:
+            self._unrecorded.descends = lambda tensor: self.value(tensor) is not None
         token = _active.set(self)
         try:
-            with self, self._strangers or nullcontext():
+            with self, self._unrecorded or nullcontext():
                 yield self.tape
         finally:
             _active.reset(token)
 
     @property
-    def awake(self) -> bool:
-        """True while this writer, and not one nested in it, is the one that writes."""
+    def is_active(self) -> bool:
+        """True while this tracer, and not one nested in it, is the one that writes."""
         return _active.get() is self
+
+    # what a rule may ask while a call is made: `ValueLookup`
+
+    @property
+    def batch(self) -> int:
+        """How many images there are."""
+        return self.tape.shapes[0][0]
 
     def value(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor that descends from the image, else None."""
         entry = self._values.get(id(tensor))
-        known = entry is not None and entry[0]() is tensor and entry[1] != CONSTANT and entry[2] == _version(tensor)
-        return entry[1] if known and entry is not None else None
+        is_known = entry is not None and entry[0]() is tensor and entry[1] != CONSTANT and entry[2] == _version(tensor)
+        return entry[1] if is_known and entry is not None else None
+
+    def axes(self, tensor: Tensor) -> Axes:
+        """Return which axes of a tensor are channels, rows and columns."""
+        value = self.value(tensor)
+        return default_axes(tensor.shape) if value is None else self.tape.axes[value]
+
+    def maker(self, tensor: Tensor) -> Call | None:
+        """Return the call that made a tensor; None for the image."""
+        value = self.value(tensor)
+        return self.tape.calls[self.tape.makers[value]] if value in self.tape.makers else None
+
+    def origin(self, tensor: Tensor) -> Call | None:
+        """Return the call that computed a tensor, looking through calls that only move values about."""
+        tape, value = self.tape, self.value(tensor)
+        while value in tape.makers:
+            call = tape.calls[tape.makers[value]]
+            rule = tape.table.rule_for(call.func, call.layer)
+            if rule is None or not rule.moves or not call.inputs:
+                return call
+            value = call.inputs[0]
+        return None
+
+    def as_used(self, tensor: Tensor) -> Tensor:
+        """Return a constant as it is in this pass: an alias, or a copy where the pass wrote to it and it is restored later."""
+        is_written = bool(self._written) and tensor.untyped_storage().data_ptr() in self._written
+        return tensor.detach().clone() if is_written else tensor.detach()
+
+    def call_cache(self) -> dict[Any, Any]:
+        """Return the cache of the call that is being made."""
+        return self.tape.cache.calls.setdefault(len(self.tape.calls), {})
+
+    # how calls are made and written down
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make one call and write it down."""
         kwargs = kwargs or {}
-        if _active.get() is not self or func in TRIVIAL:
+        if _active.get() is not self or func in METADATA:
             return func(*args, **kwargs)
-        if self._strangers is None:
+        if self._unrecorded is None:
             return self._call(func, args, kwargs)
-        self._strangers.inside = True
+        self._unrecorded.in_recorded_call = True
         try:
             return self._call(func, args, kwargs)
         finally:
-            self._strangers.inside = False
+            self._unrecorded.in_recorded_call = False
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         read = tensors_in((args, kwargs))
         looked_up = [self._look_up(tensor) for tensor in read]
         numbers = [number for number, _ in looked_up]
-        problem = next((why for _, why in looked_up if why), None)
+        problem = next((reason for _, reason in looked_up if reason), None)
         if problem is None and all(number is None for number in numbers):
-            return self._constant(func, args, kwargs, read)
-        self._leaked = self._leaked or plain_name(func) in ("numpy", "array", "tolist")
+            return self._call_on_constants(func, args, kwargs, read)
+        self._left_torch = self._left_torch or plain_name(func) in TO_NUMPY
         versions = [_version(tensor) for tensor in read]
         inputs = tuple(number for number in numbers if number is not None)
-        output, kept, trouble = self._run(func, args, kwargs, len(inputs))
+        rule = self._rule(func)
+        if rule is None:
+            output, saved, rule_problem = func(*args, **kwargs), Saved(), None
+        else:
+            output, saved, rule_problem = self._run_rule(rule, func, args, kwargs, len(inputs))
         made = tensors_in(output)
-        if not made or func not in self.tape.table:  # where a rule knows the call, what it returns is what it made:
+        if not made or rule is None:  # where a rule knows the call, what it returns is what it made:
             # norms of some versions of torch count running statistics as written to, although they are not
             made = made + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
         made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
         if made:
-            self._write(func, inputs, made, kept, problem or trouble)
+            self._write(func, rule, inputs, made, saved, problem or rule_problem)
         return output
 
-    def _constant(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
+    def _rule(self, func: Any) -> AnyRule | None:
+        table = self.tape.table
+        if not table.by_layer:
+            return table.get(func)
+        return table.rule_for(func, self.layer_of(plain_name(func)))
+
+    def _call_on_constants(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
+        if _writes_in_place(func, kwargs):
+            for tensor in read:
+                self._on_write(tensor)
+                self._written.add(tensor.untyped_storage().data_ptr())
         output = func(*args, **kwargs)
         for tensor in [*tensors_in(output), *(x for x in read if id(x) in self._values)]:
             self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT, _version(tensor))
         return output
 
-    def _run(self, func: Any, args: Any, kwargs: Any, inputs: int) -> tuple[Any, Saved, str | None]:
+    def _run_rule(self, rule: AnyRule, func: Any, args: Any, kwargs: Any, input_count: int) -> tuple[Any, Saved, str | None]:
         """Make the call through its rule; where the rule cannot take it, make it plainly and say why."""
-        rule = self.tape.table.get(func)
-        if rule is None:
-            return func(*args, **kwargs), Saved(), None
-        asked = CallContext(func, args, kwargs, self, inputs)
+        call = CallContext(func, args, kwargs, self, input_count)
         try:
-            output, kept = rule.run(asked, *args, **kwargs)
-            return output, kept, None
+            output, saved = rule.run(call, *args, **kwargs)
+            return output, saved, None
         except UnsupportedCall as error:
-            return (asked.output if asked.made else func(*args, **kwargs)), Saved(), str(error)
-        except TypeError as error:  # arguments that the rule does not know
-            if asked.made:
-                raise
-            return func(*args, **kwargs), Saved(), str(error)
+            reason = str(error)
+        except Exception as error:  # whatever a rule raises: it is no reason to end the model's own pass
+            has_unknown_arguments = isinstance(error, TypeError) and not call.is_made
+            reason = _first_line(error) if has_unknown_arguments else _failure(error)
+        # what the model itself does wrong is raised here, as if nobody looked on
+        return (call.output if call.is_made else func(*args, **kwargs)), Saved(), reason
 
-    def _write(self, func: Any, inputs: tuple[int, ...], made: list[Tensor], kept: Saved, problem: str | None) -> None:
-        rule, layouts = self.tape.table.get(func), [self.tape.layouts[number] for number in inputs]
-        of = getattr(rule, "layout", None) if not problem else None
-        outputs = tuple(self._number(x, of(kept, layouts, x.shape) if of else default_layout(x.shape)) for x in made)
-        call = Call(func, plain_name(func), "", inputs, outputs, kept, problem)
+    def _write(
+        self, func: Any, rule: AnyRule | None, inputs: tuple[int, ...], made: list[Tensor], saved: Saved, problem: str | None
+    ) -> None:
+        axes, numbers = [self.tape.axes[number] for number in inputs], []
+        for tensor in made:
+            output_axes, reason = _output_axes(None if problem else rule, saved, axes, tensor.shape)
+            problem = problem or reason
+            numbers.append(self._number(tensor, output_axes))
+            if tensor._base is not None or id(tensor) in self._buffers:
+                self._filled.add(tensor.untyped_storage().data_ptr())
+        outputs = tuple(numbers)
+        call = Call(func, plain_name(func), "", inputs, outputs, saved, problem)
         self.tape.calls.append(call)
         self.tape.makers.update(dict.fromkeys(outputs, len(self.tape.calls) - 1))
-        self.called(call, made)
+        self.on_call(call, made)
 
-    def _number(self, tensor: Tensor, layout: Layout) -> int:
+    def _number(self, tensor: Tensor, axes: Axes) -> int:
         self.tape.shapes.append(tensor.shape)
-        self.tape.layouts.append(layout)
+        self.tape.axes.append(axes)
         number = len(self.tape.shapes) - 1
         self._values[id(tensor)] = (weakref.ref(tensor), number, _version(tensor))
         return number
@@ -318,50 +341,54 @@ class Tracer(TorchFunctionMode):
     def _look_up(self, tensor: Tensor) -> tuple[int | None, str | None]:
         """Return a tensor's number, None for a constant, and what is wrong with it where a call is about to read it."""
         if type(tensor) is nn.Parameter or id(tensor) in self._buffers:  # isinstance of a Parameter is slow
-            return self.value(tensor), None  # a buffer that was written to may descend from the image
+            value = self.value(tensor)  # a buffer that was written to may descend from the image
+            return value, CHANGED if value is None and self._is_filled(tensor) else None
         entry = self._values.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
             if entry[1] == CONSTANT:
-                return None, None
+                return None, CHANGED if entry[2] != _version(tensor) and self._is_filled(tensor) else None
             return (entry[1], None) if entry[2] == _version(tensor) else (None, CHANGED)
-        return None, self._unknown(tensor)
+        return None, self._problem_of(tensor)
 
-    def _unknown(self, tensor: Tensor) -> str | None:
-        """Judge a tensor that no recorded call made: one of the model's attributes, a constant, or a stranger's work."""
+    def _is_filled(self, tensor: Tensor) -> bool:
+        return bool(self._filled) and tensor.untyped_storage().data_ptr() in self._filled
+
+    def _problem_of(self, tensor: Tensor) -> str | None:
+        """Judge a tensor that no recorded call made: one of the model's attributes, a constant, or made by compiled code."""
         if self._attributes is None:
-            self._attributes = {id(own) for own in _attributes_of(self._model)}
+            self._attributes = {id(attribute) for attribute in _attributes_of(self._model)}
         if id(tensor) in self._attributes or not tensor.is_floating_point():
             return None
         self.met_unknown = True
-        made = None if self._strangers is None else self._strangers.made.get(tensor)
-        return UNSEEN if self._strangers is None or made or (self._leaked and made is not None) else None
+        made = None if self._unrecorded is None else self._unrecorded.made.get(tensor)
+        return UNSEEN if self._unrecorded is None or made or (self._left_torch and made is not None) else None
 
 
-def tensors_in(tree: Any) -> list[Tensor]:
-    """Return the tensors in nested tuples, lists and dicts, in order."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    found: list[Tensor] = []
-    if isinstance(tree, (tuple, list)):
-        for item in tree:
-            if isinstance(item, Tensor):  # the usual case, without a call
-                found.append(item)
-            elif not isinstance(item, (int, float, str, type(None))):
-                found += tensors_in(item)
-    elif isinstance(tree, dict):
-        found = tensors_in(list(tree.values()))
-    return found
+def _output_axes(rule: AnyRule | None, saved: Saved, axes: list[Axes], shape: torch.Size) -> tuple[Axes, str | None]:
+    """Return the axes of what a call made, and what is wrong where its rule fails to say."""
+    if rule is None:
+        return default_axes(shape), None
+    try:
+        return rule.axes(saved, axes, shape), None
+    except Exception as error:  # as in `run`
+        return default_axes(shape), _failure(error)
 
 
-@functools.cache
-def plain_name(func: Callable[..., Any]) -> str:
-    """Return the name people know a torch function by: `Tensor.add_`, `+=` and `torch.add` are all "add"."""
-    name = getattr(func, "__name__", type(func).__name__)
-    if name == "fn":  # F.max_pool2d and its kin are closures of one dispatcher
-        name = next(known for known, value in vars(F).items() if value is func)
-    bare = name.strip("_")
-    in_place_or_reflected = name.startswith("__") and bare[:1] in "ir" and hasattr(torch.Tensor, f"__{bare[1:]}__")
-    return bare[1:] if in_place_or_reflected else bare
+def _failure(error: Exception) -> str:
+    return f"its rule failed: {type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _writes_in_place(func: Any, kwargs: Any) -> bool:
+    name = getattr(func, "__name__", "")
+    if name.startswith("__"):
+        return name in ("__setitem__", "__set__") or (
+            name.startswith("__i") and name not in ("__invert__", "__int__", "__index__")
+        )
+    return name.endswith("_") or kwargs.get("out") is not None
 
 
 def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:

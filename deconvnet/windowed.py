@@ -14,28 +14,27 @@ A rule that none of this fits goes on in the full frame. Nothing here is approxi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .fuse import carry, plan, returns_new
+from .axes import MAPS
+from .fuse import FusedStep, steps_down
 from .mirror import deterministic, preferred_format
-from .receptive_field import pixel_window, windows_below
-from .rules.arithmetic import Add, Cat, Mul, Pairwise
-from .rules.base import Placewise
+from .rules import Table
+from .rules.arithmetic import Cat, Pairwise
+from .rules.base import AnyRule, Placewise, SlidingSaved
+from .rules.call import Saved, select_images
 from .rules.conv import Conv
 from .rules.pool import AvgPool2d, MaxPool2d
-from .rules.shape import Pad
-from .tape import Call, Saved, Tape
+from .tape import Tape
 from .units import Window
 
-#: Windows that are linear in the place, or the whole of a value.
-SLIDING = {Conv.window, MaxPool2d.window, AvgPool2d.window, Placewise.window, Pairwise.window, Cat.window}
-
-MAPS = (1, 2, 3)  # the layout that patches are cut from
+#: Windows that are linear in the position, or the whole of a value.
+LINEAR_WINDOWS = {Conv.window, MaxPool2d.window, AvgPool2d.window, Placewise.window, Pairwise.window, Cat.window}
 
 
 @dataclass
@@ -89,38 +88,42 @@ class Patch:
 
 def can_start(tape: Tape, value: int) -> bool:
     """Say whether units of this value can go down as patches: it has maps in torch's own order."""
-    return len(tape.shapes[value]) == 4 and tape.layouts[value] == MAPS
+    return len(tape.shapes[value]) == 4 and tape.axes[value] == MAPS
 
 
 @torch.no_grad()
 @deterministic
 def project_patches(
-    tape: Tape,
-    value: int,
-    places: Sequence[tuple[int, int, int]],
-    starts: Tensor,
-    table: Mapping[Callable[..., Any], Any],
-    rows: int | Tensor,
+    tape: Tape, value: int, positions: Sequence[tuple[int, int, int]], starts: Tensor, table: Table, rows: int | Tensor
 ) -> Patch:
-    """Carry units - (channel, row, col) each, with the signals `starts` (K,) - down to the pixels.
+    """Carry units down to the pixels.
 
-    `rows` says which image of the recording each belongs to.
+    Args:
+        tape: of the recording.
+        value: the number of the value that the units are of; `can_start` says whether it can be.
+        positions: (channel, row, col) of each of the K units.
+        starts: the signal that each begins with, (K,).
+        table: the rules to mirror by.
+        rows: which image of the recording each belongs to: one for all, or one each.
+
+    Raises:
+        NoRuleError: the way down meets a call that cannot be mirrored.
     """
     shape, dtype, device = tape.shapes[value], starts.dtype, tape.device
-    channels, tops, lefts = torch.tensor(places).unbind(1)
-    signal = starts.new_zeros((len(places), shape[1]))
+    channels, tops, lefts = torch.tensor(positions).unbind(1)
+    signal = starts.new_zeros((len(positions), shape[1]))
     signal.scatter_(1, to_async(channels, device)[:, None], starts[:, None])
     signal = preferred_format(signal[:, :, None, None])
     arrived = _Arrived({value: Patch(signal, tops, lefts, shape[2], shape[3], owned=True)})
-    images = torch.full((len(places),), rows) if isinstance(rows, int) else rows
-    for call in plan(tape, value, table, len(places)):
-        if any(number in arrived.patches or number in arrived.frames for number in call.outputs):
-            _step(tape, call, tape.rule(call, table), rows, images, arrived)
+    images = torch.full((len(positions),), rows) if isinstance(rows, int) else rows
+    for step in steps_down(tape, value, table, len(positions)):
+        if any(number in arrived.patches or number in arrived.frames for number in step.outputs):
+            _take(tape, step, tape.rule(step.call, table), rows, images, arrived)
     if 0 in arrived.patches:
         return arrived.patches[0]
     pixels, _ = arrived.frame(0)
     if pixels is None:
-        pixels = torch.zeros((len(places), *tape.shapes[0][1:]), dtype=dtype, device=device)
+        pixels = torch.zeros((len(positions), *tape.shapes[0][1:]), dtype=dtype, device=device)
     return Patch(pixels, torch.zeros_like(tops), torch.zeros_like(lefts), *tape.shapes[0][2:])
 
 
@@ -158,99 +161,89 @@ class _Arrived:
             self.owned.add(number)
 
 
-def _step(tape: Tape, call: Call, rule: Any, rows: int | Tensor, images: Tensor, arrived: _Arrived) -> None:
-    """Take one call: as a patch where its rule allows, else in the full frame."""
-    single = len(call.outputs) == 1 and call.outputs[0] in arrived.patches
-    patch = arrived.patches[call.outputs[0]] if single else None
-    below = _patch_below(tape, call, rule, patch, images) if patch is not None and not patch.is_frame else None
+def _take(tape: Tape, step: FusedStep, rule: AnyRule, rows: int | Tensor, images: Tensor, arrived: _Arrived) -> None:
+    """Take one step: as a patch where its rule allows, else in the full frame."""
+    single = len(step.outputs) == 1 and step.outputs[0] in arrived.patches
+    patch = arrived.patches[step.outputs[0]] if single else None
+    below = _patch_below(tape, step, rule, patch, images) if patch is not None and not patch.is_frame else None
     if below is not None:
-        arrived.patches.pop(call.outputs[0])
-        for number, part in zip(call.inputs, below, strict=True):
+        arrived.patches.pop(step.outputs[0])
+        for number, part in zip(step.inputs, below, strict=True):
             if part is not None:
                 arrived.add_patch(number, part)
         return
-    above = [arrived.frame(number) for number in call.outputs]
-    kept = call.kept.of(rows)
+    above = [arrived.frame(number) for number in step.outputs]
+    saved = step.saved.for_images(rows)
     signal, owned = above[0]
     if len(above) == 1 and signal is not None:
-        parts = carry(rule, kept, signal, owned)
+        parts = step.mirror(saved, signal, owned=owned)
     else:
-        parts = rule.mirror(kept, tuple(signal for signal, _ in above))
-    for number, full in zip(call.inputs, parts if isinstance(parts, tuple) else (parts,), strict=True):
+        parts = rule.mirror(saved, tuple(signal for signal, _ in above))
+    is_new = step.rectify or rule.returns_new()
+    for number, full in zip(step.inputs, parts if isinstance(parts, tuple) else (parts,), strict=True):
         if full is not None:
-            arrived.add_frame(number, full, returns_new(rule))
+            arrived.add_frame(number, full, is_new)
 
 
-def _patch_below(tape: Tape, call: Call, rule: Any, patch: Patch, images: Tensor) -> Sequence[Patch | None] | None:
-    """Return the patch that a call hands to each of its inputs; None where its rule needs the full frame."""
-    if any(tape.layouts[number] != MAPS or len(tape.shapes[number]) != 4 for number in (*call.inputs, *call.outputs)):
+def _patch_below(tape: Tape, step: FusedStep, rule: AnyRule, patch: Patch, images: Tensor) -> Sequence[Patch | None] | None:
+    """Return the patch that a step hands to each of its inputs; None where its rule needs the full frame."""
+    if any(tape.axes[number] != MAPS or len(tape.shapes[number]) != 4 for number in (*step.inputs, *step.outputs)):
         return None
-    kept, frame = call.kept, tape.shapes[call.inputs[0]]
-    if type(rule) is Conv:
-        return [_conv(rule, kept, patch, frame)]
-    if type(rule) is MaxPool2d and rule.switches and rule.overlap == "sum":
-        switches = _cut(kept.switches, images, patch)
-        return [_sliding(rule, kept, patch, frame, switches=switches, ceil_mode=False)]
-    if type(rule) is AvgPool2d and kept.padding == (0, 0) and not kept.args[3]:
-        return [_sliding(rule, kept, patch, frame)]
-    if isinstance(rule, Pad) and kept.mode == "constant" and not any(kept.pad[4:]):
-        left, _, top, _ = (*kept.pad, 0, 0, 0)[:4]
-        return [clamp_to_frame(patch.signal, patch.tops - top, patch.lefts - left, frame)]
-    here = Window(0, 0, *patch.signal.shape[2:])  # a rule knows best whether its places depend on themselves alone
-    same_place = isinstance(rule, Placewise) and rule.window(kept, here) == here
-    same_place = same_place or isinstance(rule, (Add, Mul)) or (type(rule) is Cat and kept.dim == 1)
-    local = _cut_all(kept, images, patch) if same_place and _one_frame(tape, call) else None
+    saved, frame = step.saved, tape.shapes[step.inputs[0]]
+    if isinstance(saved, SlidingSaved) and rule.slides(saved):
+        return [_mirror_position(step, rule, saved, patch, frame) or _slide(step, saved, patch, images, frame)]
+    shift = rule.shift(saved)
+    if shift is not None:
+        down, right = shift
+        return [clamp_to_frame(patch.signal, patch.tops - down, patch.lefts - right, frame)]
+    here = Window(0, 0, *patch.signal.shape[2:])
+    local = _cut_all(saved, images, patch) if rule.keeps_positions(saved, here) and _has_one_frame(tape, step) else None
     if local is None:
         return None
-    parts = carry(rule, local, patch.signal, patch.owned)
+    parts = step.mirror(local, patch.signal, owned=patch.owned)
     parts = parts if isinstance(parts, tuple) else (parts,)
-    owned = returns_new(rule)
+    owned = step.rectify or rule.returns_new()
     return [None if part is None else replace(patch, signal=part, owned=owned) for part in parts]
 
 
-def _one_frame(tape: Tape, call: Call) -> bool:
-    """Say whether all that a call reads and makes has the same rows and columns: nothing was broadcast along them.
+def _has_one_frame(tape: Tape, step: FusedStep) -> bool:
+    """Say whether all that a step reads and makes has the same rows and columns: nothing was broadcast along them.
 
     What is held may have any: no signal goes there.
     """
-    held = getattr(call.kept, "held", [False] * len(call.inputs))
-    reads = [number for number, hold in zip(call.inputs, held, strict=True) if not hold]
-    return len({tape.shapes[number][2:] for number in (*reads, *call.outputs)}) == 1
+    held = step.saved.held or (False,) * len(step.inputs)
+    reads = [number for number, hold in zip(step.inputs, held, strict=True) if not hold]
+    return len({tape.shapes[number][2:] for number in (*reads, *step.outputs)}) == 1
 
 
-def _conv(rule: Conv, kept: Saved, patch: Patch, frame: torch.Size) -> Patch:
-    if patch.signal.shape[2:] == (1, 1) and kept.groups == 1:
-        result = _filters(patch.signal[:, :, 0, 0], kept.weight.to(patch.signal.dtype))
-        if getattr(kept, "rectify", False):
-            result = result.clamp_(min=0)
-        if kept.dilation == (1, 1):
-            tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
-            return clamp_to_frame(preferred_format(result), tops, lefts, frame, owned=True)
-    return _sliding(rule, kept, patch, frame)
+def _mirror_position(step: FusedStep, rule: AnyRule, saved: SlidingSaved, patch: Patch, frame: torch.Size) -> Patch | None:
+    """Mirror patches of a single position each; None where there are more, or the rule has no short way for it."""
+    if patch.signal.shape[2:] != (1, 1):
+        return None
+    result = rule.mirror_position(saved, patch.signal[:, :, 0, 0])
+    if result is None:
+        return None
+    result = result.clamp_(min=0) if step.rectify else result
+    return clamp_to_frame(preferred_format(result), *_origins(saved, patch), frame, owned=True)
 
 
-def _filters(signal: Tensor, weight: Tensor) -> Tensor:
-    """Return what one place sends down, (K, C') -> (K, C, h, w): a sum of filters; of a single unit, its own filter."""
-    if on_gpu(signal) or int((signal != 0).sum(1).max()) > 1:  # a GPU would have to be waited for
-        return torch.tensordot(signal, weight, 1)
-    channels = (signal != 0).to(torch.uint8).argmax(1)
-    return weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
-
-
-def _sliding(rule: Any, kept: Saved, patch: Patch, frame: torch.Size, **changes: Any) -> Patch:
+def _slide(step: FusedStep, saved: SlidingSaved, patch: Patch, images: Tensor, frame: torch.Size) -> Patch:
     """Mirror a sliding window on the patch as if it were a small frame without padding; then see what lies inside the frame."""
-    dilation = getattr(kept, "dilation", (1, 1))
     height, width = (
-        (count - 1) * stride + step * (kernel - 1) + 1
-        for count, stride, step, kernel in zip(patch.signal.shape[2:], kept.stride, dilation, kept.kernel, strict=True)
+        (count - 1) * stride + dilation * (kernel - 1) + 1
+        for count, stride, dilation, kernel in zip(
+            patch.signal.shape[2:], saved.stride, saved.dilation, saved.kernel, strict=True
+        )
     )
-    local = Saved(**{name: value for name, value in vars(kept).items() if name != "per_image"})
-    local.size, local.padding = torch.Size((1, frame[1], height, width)), (0, 0)
-    for name, value in changes.items():
-        setattr(local, name, value)
-    below = rule.mirror(local, patch.signal)
-    tops, lefts = patch.tops * kept.stride[0] - kept.padding[0], patch.lefts * kept.stride[1] - kept.padding[1]
-    return clamp_to_frame(below, tops, lefts, frame, owned=True)
+    local = saved.on_frame(torch.Size((1, frame[1], height, width)), lambda tensor: _cut(tensor, images, patch))
+    below = step.mirror(local, patch.signal, owned=False)
+    assert isinstance(below, Tensor)  # a sliding window has one input
+    return clamp_to_frame(below, *_origins(saved, patch), frame, owned=True)
+
+
+def _origins(saved: SlidingSaved, patch: Patch) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns where the input's patches begin, before they are moved into the frame."""
+    return patch.tops * saved.stride[0] - saved.padding[0], patch.lefts * saved.stride[1] - saved.padding[1]
 
 
 def clamp_to_frame(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Size, owned: bool = False) -> Patch:
@@ -264,11 +257,10 @@ def clamp_to_frame(signal: Tensor, tops: Tensor, lefts: Tensor, frame: torch.Siz
     if len(strays) and (not owned or on_gpu(signal)):
         return patch.moved(inner_tops, inner_lefts, height, width)
     for unit in strays.tolist():  # only those near a border
-        own = signal[unit : unit + 1]
-        old = own.clone()
-        own.zero_()
-        one = slice(unit, unit + 1)
-        for target, source in _overlaps(own, old, tops[one] - inner_tops[one], lefts[one] - inner_lefts[one]):
+        row = slice(unit, unit + 1)
+        content = signal[row].clone()
+        signal[row].zero_()
+        for target, source in _overlaps(signal[row], content, tops[row] - inner_tops[row], lefts[row] - inner_lefts[row]):
             target.copy_(source)
     return replace(patch, tops=inner_tops, lefts=inner_lefts)
 
@@ -282,18 +274,17 @@ def _cut(tensor: Tensor, images: Tensor, patch: Patch) -> Tensor:
     return windows[rows, :, tops, lefts]
 
 
-def _cut_all(kept: Saved, images: Tensor, patch: Patch) -> Saved | None:
-    """Cut all that was kept of the images; None where something has rows and columns of its own."""
-    local = Saved(**{name: value for name, value in vars(kept).items() if name != "per_image"})
-    for name, value in vars(kept).items():
-        if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[-2:] == (1, 1):
-            if name in kept.per_image and isinstance(value, Tensor):
-                setattr(local, name, value if value.shape[0] == 1 else value[to_async(images, value.device)])
-        elif name in kept.per_image and value.dim() == 4 and value.shape[2:] == (patch.height, patch.width):
-            setattr(local, name, _cut(value, images, patch))
-        else:
-            return None
-    return local
+def _cut_all(saved: Saved, images: Tensor, patch: Patch) -> Saved | None:
+    """Cut all that was saved of the images; None where something has rows and columns of its own."""
+
+    def cut(tensor: Tensor, is_per_image: bool) -> Tensor | None:
+        if tensor.dim() < 3 or tensor.shape[-2:] == (1, 1):
+            return select_images(tensor, images) if is_per_image else tensor
+        if is_per_image and tensor.dim() == 4 and tensor.shape[2:] == (patch.height, patch.width):
+            return _cut(tensor, images, patch)
+        return None
+
+    return saved.with_tensors(cut)
 
 
 def on_gpu(signal: Tensor) -> bool:
@@ -349,19 +340,20 @@ def _union(first: Tensor, length: int, second: Tensor, other_length: int, size: 
     return begin.clamp(max=size - longest), longest
 
 
-def unit_windows(tape: Tape, value: int, places: Sequence[tuple[int, int]]) -> list[Window]:
+def unit_windows(tape: Tape, value: int, positions: Sequence[tuple[int, int]]) -> list[Window]:
     """Return the pixels, unclipped, that the units at (row, col) of a value can reach."""
-    calls_slide = all(getattr(type(tape.table.get(call.func)), "window", None) in SLIDING for call in tape.down_from(value))
-    if len(set(places)) > 3 and calls_slide:
-        # each edge is a minimum or maximum of what is linear in row or column: where three places, the first and the
+    rules = (tape.table.rule_for(call.func, call.layer) for call in tape.down_from(value))
+    is_linear = all(getattr(type(rule), "window", None) in LINEAR_WINDOWS for rule in rules)
+    if len(set(positions)) > 3 and is_linear:
+        # each edge is a minimum or maximum of what is linear in row or column: where three positions, the first and the
         # last among them, lie on one line, so do all between
         last = max(*tape.shapes[value][2:], 2) - 1
-        first, *others = (pixel_window(tape, value, Window(at, at, 1, 1)) for at in (0, 1, last))
+        first, *others = (tape.pixel_window(value, Window(at, at, 1, 1)) for at in (0, 1, last))
         down, right = others[0].top - first.top, others[0].left - first.left
         if others == [_shifted(first, down * at, right * at) for at in (1, last)]:
-            return [_shifted(first, down * row, right * col) for row, col in places]
-    known = {place: pixel_window(tape, value, Window(*place, 1, 1)) for place in dict.fromkeys(places)}
-    return [known[place] for place in places]
+            return [_shifted(first, down * row, right * col) for row, col in positions]
+    known = {position: tape.pixel_window(value, Window(*position, 1, 1)) for position in dict.fromkeys(positions)}
+    return [known[position] for position in positions]
 
 
 def _shifted(window: Window, down: int, right: int) -> Window:
@@ -392,11 +384,12 @@ def batch_size(tape: Tape, value: int, most: int) -> int:
 
 def _patch_sizes(tape: Tape, value: int) -> dict[int, int]:
     """Return how many numbers a middle unit's patch has in each value on the way down; worked out once for a tape."""
-    if ("patches", value) not in tape.plans:
+    known = tape.cache.patch_sizes
+    if value not in known:
         height, width = tape.shapes[value][2:]
-        sizes = tape.plans["patches", value] = {}
-        for number, window in windows_below(tape, value, Window(height // 2, width // 2, 1, 1)).items():
+        sizes = known[value] = {}
+        for number, window in tape.windows_below(value, Window(height // 2, width // 2, 1, 1)).items():
             shape = tape.shapes[number]
             inside = min(window.height, shape[2]) * min(window.width, shape[3]) * shape[1] if len(shape) == 4 else 0
             sizes[number] = max(1, inside or shape[1:].numel())
-    return tape.plans["patches", value]
+    return known[value]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum", "ignore:Se
 def ours(model, images, target):
     net = deconvnet.DeconvNet(model)
     recording = net.record(images)
-    layer = list(recording.places())[-1]
+    layer = list(recording.records())[-1]
     signal = torch.zeros_like(recording.activations(layer))
     signal[:, target] = 1
     return net.project_signal(recording, layer, signal)

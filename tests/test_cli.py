@@ -197,7 +197,7 @@ def test_layers_prints_a_table(run):
 
 def test_many_options_at_once(run, picture):
     """Layers, channels, unit, rule, overlap, lrn and tone all reach the projection and its settings."""
-    options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--unit", "2,3", "--rule", "guided"]
+    options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--at", "2,3", "--rule", "guided"]
     options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--whole", "--device", "cpu"]
     code, out, err = run(
         "project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json"
@@ -205,7 +205,7 @@ def test_many_options_at_once(run, picture):
     assert (code, out) == (0, "sheet.png\narrays.npz\nunits.json\n")
     settings = read_settings("sheet.png")
     assert [layer["layer"] for layer in settings["layers"]] == ["features.8", "features.4"]
-    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": False, "unit": [2, 3]}
+    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": False, "at": [2, 3]}
     assert expected.items() <= settings.items()
     rows = json.loads(Path("units.json").read_text())
     assert [(row["layer"], row["channel"], row["row"], row["col"]) for row in rows] == [
@@ -260,7 +260,7 @@ BAD = [
     (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
     (["good.png", "--channel", "999"], "UnitError: layer 'features.13' has no channel 999: it has 64, numbered from 0."),
     (["good.png", "--channel", "x"], "UnitError: 'x' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6."),
-    (["good.png", "--unit", "40,40"], "UnitError: layer 'features.13' has no position 40,40: its maps are 11x11, from 0,0."),
+    (["good.png", "--at", "40,40"], "UnitError: layer 'features.13' has no position 40,40: its maps are 11x11, from 0,0."),
     (["good.png", "--out", "sheet.gif"], "OptionError: cannot save 'sheet.gif': the suffix is '.gif'. Use one of .png, .jpg, .jpeg, .pdf, .npz."),
     (["good.png", "--out", "no/sheet.png"], "OptionError: cannot write 'no/sheet.png': there is no folder 'no'. Make it first."),
     (["good.png", "good.png", "--out", "a.png"], "OptionError: 2 pictures cannot go into one file. Give a folder: --out sheets/"),
@@ -282,7 +282,7 @@ def test_bad_input_gets_one_line_and_exit_1(run, tmp_path, arguments, text):
 
 WRONG_USE = {
     ("projekt",): "no command 'projekt'. Did you mean 'project'?",
-    ("project", "--unit", "corner"): "'corner' is not max, map, or a position such as 6,6.",
+    ("project", "--at", "corner"): "'corner' is not max, map, or a position such as 6,6.",
     ("project", "--rule", "guide"): "'guide' is not deconvnet, guided, gradient, or three bits such as FTT.",
     ("project", "--json", "cat.jpg"): "'cat.jpg' does not end in .json.",
     ("project", "--layr", "x"): "No such option",

@@ -25,7 +25,7 @@ def test_a_layer_of_ones_own(capsys):
     images, function = torch.rand(1, 3, 9, 9), example["softsign"]
     net = deconvnet.DeconvNet(example["Softsign"](), rules=rules.replace({function: rules.Activation()}))
     recording = net.record(images - 0.5)
-    layer = list(recording.places())[-1]
+    layer = list(recording.records())[-1]
     signal = torch.randn(1, 3, 9, 9)
     derivative = (1 + (images - 0.5).abs()).pow(-2)
     projected = net.project_signal(recording, layer, signal, rule="gradient")

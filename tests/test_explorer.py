@@ -61,7 +61,7 @@ def test_shows_what_project_gives(net, picture, explorer, place, rule):
     explorer.choose_place(place)
     explorer.choose_rule(rule)
     recording = net.record([str(picture)])
-    expected = net.project(recording, "features.5", channels=[7], unit=place, rule=rule)
+    expected = net.project(recording, "features.5", channels=[7], at=place, rule=rule)
     assert torch.equal(explorer.projection.pixels, expected.pixels)
     assert explorer.unit == expected.units[0]
     told = eval(explorer.code(), {"net": net, "recording": recording})
@@ -222,7 +222,7 @@ def test_patch_is_what_the_window_holds(explorer):
     explorer.choose_layer("features.1")
     explorer.choose_place((20, 30))
     window = explorer.projection.windows[0]
-    seen = explorer.projection.seen[0].pixels
+    seen = explorer.projection.shown[0].pixels
     cut = pictures._patch(explorer.projection, (7, 7))
     assert np.array_equal(cut, seen[window.top : window.bottom, window.left : window.right])
     explorer.choose_place((0, 0))
@@ -315,7 +315,7 @@ def test_an_upload_is_looked_at(explorer):
     upload(shown, "cat.png", buffer.getvalue())
     assert shown.trouble.value == ""
     assert shown.picture.value != before
-    assert explorer.projection.seen[0].source == "cat.png"
+    assert explorer.projection.shown[0].source == "cat.png"
 
 
 def bomb() -> bytes:
@@ -422,7 +422,7 @@ def test_explore_takes_a_module_and_a_tensor():
     model = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU())
     shown = deconvnet.explore(model, torch.rand(1, 1, 9, 13))
     assert shown.projection.frame == (1, 9, 13)
-    assert "drawing" in deconvnet.explore(deconvnet.load_model("tiny")).projection.seen[0].source
+    assert "drawing" in deconvnet.explore(deconvnet.load_model("tiny")).projection.shown[0].source
 
 
 # ---- the command
@@ -532,7 +532,7 @@ def test_recordings_show_their_pictures(net, tmp_path):
     assert "&lt;b&gt;cat&lt;b&gt;.png" in shown
     assert "<b>" not in shown
     data = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1])
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), net.project(recording, top=1).seen[0].pixels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), net.project(recording, top=1).shown[0].pixels)
     assert "Recording(1 images of 3x96x96" in shown
 
 

@@ -150,13 +150,13 @@ def walk_through(tab: Tab) -> None:
     tab.changes(projection, page.locator(".dn-map-4").click)
     code.to_contain_text(f"channels=[{number}])")
     tab.changes(picture, page.locator(".dn-places button").nth(5 * 11 + 6).click)
-    code.to_contain_text("unit=(5, 6)")
+    code.to_contain_text("at=(5, 6)")
     page.locator(".dn-map-7").focus()
     tab.changes(projection, lambda: page.keyboard.press("Enter"))
-    code.not_to_contain_text("unit=")  # a new map begins at its strongest place
+    code.not_to_contain_text("at=")  # a new map begins at its strongest place
     page.locator(".dn [role=slider], .dn .noUi-handle").first.focus()
     tab.changes(picture, lambda: page.keyboard.press("ArrowRight"))
-    code.to_contain_text("unit=(")
+    code.to_contain_text("at=(")
     tab.changes(projection, lambda: page.get_by_label("Rule").select_option("guided"))
     code.to_contain_text("rule='guided'")
     tab.changes(projection, lambda: page.get_by_label("Tone").select_option("grey"))

@@ -12,10 +12,9 @@ from torch import nn
 
 import deconvnet
 from deconvnet import Window, rules
-from deconvnet.fuse import FOLD_FROM, plan
+from deconvnet.fuse import FOLD_FROM, steps_down
 from deconvnet.memory import AT_ONCE, BATCH_BYTES, batch_bytes, free_bytes
 from deconvnet.mirror import project_value
-from deconvnet.receptive_field import pixel_window
 from deconvnet.rules.activation import ReLU
 from deconvnet.windowed import unit_windows
 from support.nets import randomise_norms
@@ -43,7 +42,7 @@ def test_folded_norms_change_nothing(name, layer, rule):
     signals = torch.randn(FOLD_FROM, *tape.shapes[value][1:])
     alone = [project_value(tape, value, signal[None], table, 0) for signal in signals]
     together = project_value(tape, value, signals, table, 0)
-    assert len(plan(tape, value, table, FOLD_FROM)) < len(list(tape.down_from(value)))
+    assert len(steps_down(tape, value, table, FOLD_FROM)) < len(list(tape.down_from(value)))
     for one, other in zip(alone, together, strict=True):
         assert relative(other, one[0]) < 1e-5
 
@@ -58,7 +57,7 @@ def test_the_second_and_third_time_give_the_same(name, layer, rule):
     net = deconvnet.DeconvNet(stirred(name))
     recording = net.record(torch.randn(1, 3, 96, 107))
     for unit in ("map", "max"):
-        first, *others = [net.project(recording, layer, channels=[3, 1], unit=unit, rule=rule).pixels for _ in range(4)]
+        first, *others = [net.project(recording, layer, channels=[3, 1], at=unit, rule=rule).pixels for _ in range(4)]
         assert all(relative(other, first) < 1e-5 for other in others)
         assert torch.equal(others[-1], others[-2])
 
@@ -72,9 +71,9 @@ def test_rectifiers_go_into_the_convolution_above():
         net = deconvnet.DeconvNet(model.eval())
         channels = next(model.parameters()).shape[1]
         recording = net.record(torch.randn(1, channels, 19, 21))
-        value = recording.value(list(recording.places())[-1])
-        calls = plan(recording.tape, value, net.rules, FOLD_FROM)
-        assert sum(isinstance(recording.tape.rule(call), ReLU) for call in calls) == expected
+        value = recording.value(list(recording.records())[-1])
+        steps = steps_down(recording.tape, value, net.rules, FOLD_FROM)
+        assert sum(isinstance(step.rule, ReLU) for step in steps) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_a_norm_whose_input_is_read_elsewhere_stays():
     net = deconvnet.DeconvNet(Forked().eval())
     recording = net.record(torch.randn(1, 2, 11, 13))
     value = recording.value("relu_1")
-    assert any(call.name == "batch_norm" for call in plan(recording.tape, value, net.rules, 8))
+    assert any(step.call.name == "batch_norm" for step in steps_down(recording.tape, value, net.rules, 8))
     signals = torch.randn(8, *recording.tape.shapes[value][1:])
     alone = torch.cat([net.project_signal(recording, "relu_1", signal[None]) for signal in signals])
     assert relative(project_value(recording.tape, value, signals, net.rules, 0), alone) < 1e-6
@@ -172,7 +171,7 @@ def test_windows_of_many_units_are_those_of_each(name, layer):
     recording = net.record(torch.randn(1, 3, 96, 128), layers=[layer])
     tape, value = recording.tape, recording.value(layer)
     places = [(row, col) for row in range(tape.shapes[value][2]) for col in range(tape.shapes[value][3])]
-    assert unit_windows(tape, value, places) == [pixel_window(tape, value, Window(*place, 1, 1)) for place in places]
+    assert unit_windows(tape, value, places) == [tape.pixel_window(value, Window(*place, 1, 1)) for place in places]
 
 
 class Bent(nn.Module):
@@ -194,7 +193,7 @@ def test_windows_that_do_not_slide_are_found_one_by_one():
     recording = net.record(torch.randn(1, 2, 23, 29))
     tape, value = recording.tape, recording.value("relu")
     places = [(row, col) for row in range(7) for col in range(5)]
-    assert unit_windows(tape, value, places) == [pixel_window(tape, value, Window(*place, 1, 1)) for place in places]
+    assert unit_windows(tape, value, places) == [tape.pixel_window(value, Window(*place, 1, 1)) for place in places]
 
 
 def test_memory_bounds_the_batch():

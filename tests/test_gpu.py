@@ -7,9 +7,8 @@ import torch
 import torchvision
 
 import deconvnet
-from deconvnet.projection import as_maps, project_units
+from deconvnet.projection import project_units
 from deconvnet.rules.pool import MaxPool2d, unpool, unpool_by_offsets
-from deconvnet.tape import Saved
 from support.nets import randomise_norms
 from support.oracle import relative
 
@@ -67,8 +66,7 @@ def test_windowed_equals_full(name, overlap, monkeypatch):
     net = net_of(name, "cuda", overlap=overlap)
     recording = net.record(torch.randn(2, 3, 107, 128))
     for layer in LAYERS[name]:
-        value = recording.value(layer)
-        channels, rows, cols = as_maps(recording.activations(layer), recording.tape.layouts[value], layer).shape[1:]
+        channels, rows, cols = recording.stored_maps(layer).shape[1:]
         positions = [(n % channels, (n * 5) % rows, (n * 3) % cols) for n in range(12)] + [(0, rows - 1, cols - 1), (1, 0, 0)]
         units = net.project(recording, layer, units=positions).units
         monkeypatch.setattr("deconvnet.windowed.MIN_SAVED_VALUES", 0)
@@ -106,7 +104,7 @@ def test_unpooling(geometry, dtype):
 
     recording = deconvnet.DeconvNet(Pool()).record(images)
     (call,) = (call for call in recording.tape.calls if isinstance(recording.tape.rule(call), MaxPool2d))
-    saved: Saved = call.kept
+    saved = call.saved
     signal = torch.randn(saved.switches.shape, generator=generator).to("cuda", dtype)
     first = unpool(signal, saved.switches, saved)
     assert relative(first, unpool_by_offsets(signal, saved.switches, saved)) < 1e-6

@@ -58,9 +58,9 @@ def test_a_unit_is_its_activation_and_zeros(net, recording):
 
 
 def test_a_map_is_all_its_units(net, recording):
-    """unit="map" starts from the whole map of one channel."""
+    """at="map" starts from the whole map of one channel."""
     activations = recording.activations("4")
-    projection = net.project(recording, "4", channels=[2], unit="map")
+    projection = net.project(recording, "4", channels=[2], at="map", image=0)
     signal = torch.zeros_like(activations)
     signal[0, 2] = activations[0, 2]
     expected = project_by_autograd(net.model, recording.images, "4", signal)[0]
@@ -70,23 +70,46 @@ def test_a_map_is_all_its_units(net, recording):
 
 def test_pixels_are_signed(net, recording):
     """The last step is the filtering: pixels are not rectified."""
-    pixels = net.project(recording, "4").pixels
+    pixels = net.project(recording, "4", image=0).pixels
     assert pixels.min() < 0 < pixels.max()
 
 
 def test_the_strongest_channels_come_first(net, recording):
     """Without channels, the `top` strongest by their maximum, each at its strongest position."""
     maps = recording.activations("4")[0]
-    projection = net.project(recording, "4", top=3)
+    projection = net.project(recording, "4", top=3, image=0)
     by_hand = sorted(range(8), key=lambda channel: (-maps[channel].max().item(), channel))[:3]
     assert [unit.channel for unit in projection.units] == by_hand
     for unit in projection.units:
         assert maps[unit.channel, unit.row, unit.col] == maps[unit.channel].max() == pytest.approx(unit.activation)
 
 
+def test_all_images_are_projected(net, recording):
+    """Without `image` every image has its own strongest channels, and each image's are what it gives alone."""
+    both = net.project(recording, "4", top=3)
+    assert [unit.image for unit in both.units] == [0, 0, 0, 1, 1, 1]
+    for image in (0, 1):
+        alone, part = net.project(recording, "4", top=3, image=image), both.of_image(image)
+        assert part.units == alone.units
+        assert relative(part.pixels, alone.pixels) < 1e-5
+        assert list(part.shown) == [image]
+    assert both._repr_png_() is None  # a sheet shows one image
+    assert repr(both) == "Projection(6 units of '4' in 2 images of 3x37x44)"
+
+
+def test_a_layer_is_named_by_its_module(net, recording):
+    """The module itself stands for its name; one of another model is refused."""
+    by_name, by_module = (net.project(recording, layer, image=0) for layer in ("4", net.model[4]))
+    assert by_module.units == by_name.units
+    assert net.record(recording.images, layers=[net.model[1]]).output is None
+    with pytest.raises(deconvnet.UnknownLayerError) as error:
+        net.project(recording, nn.ReLU())
+    assert str(error.value) == "this ReLU is not a module inside Sequential. Give one of net.model's own."
+
+
 def test_top_may_exceed_the_channels(net, recording):
     """More channels than there are: all of them."""
-    assert len(net.project(recording, "4", top=100)) == 8
+    assert len(net.project(recording, "4", top=100, image=0)) == 8
 
 
 def test_ties_are_broken_in_row_major_order():
@@ -98,16 +121,16 @@ def test_ties_are_broken_in_row_major_order():
 
 
 def test_one_position_for_all(net, recording):
-    """unit=(row, col) takes that position, and ranks channels by their value there."""
+    """at=(row, col) takes that position, and ranks channels by their value there."""
     maps = recording.activations("4")[0]
-    projection = net.project(recording, "4", unit=(3, 7), top=4)
+    projection = net.project(recording, "4", at=(3, 7), top=4, image=0)
     assert [unit.activation for unit in projection.units] == sorted(maps[:, 3, 7].tolist(), reverse=True)[:4]
     assert {(unit.row, unit.col) for unit in projection.units} == {(3, 7)}
 
 
 def test_start_one_is_the_same_up_to_scale(net, recording):
     """Without biases a projection is homogeneous: starting from 1 instead of the activation scales it."""
-    usual, one = (net.project(recording, "4", channels=[2], start=start) for start in ("activation", "one"))
+    usual, one = (net.project(recording, "4", channels=[2], start=start, image=0) for start in ("activation", "one"))
     assert relative(one.pixels * usual.units[0].activation, usual.pixels) < 1e-5
 
 
@@ -130,7 +153,7 @@ def test_windows_and_crops(net, recording):
 
 def test_fully_connected_units(net, recording):
     """An (N, F) layer counts as F channels of 1x1, and sees what the maps below it see."""
-    projection = net.project(recording, "7", top=2)
+    projection = net.project(recording, "7", top=2, image=0)
     signal = torch.zeros(2, 5)
     channel = projection.units[0].channel
     signal[0, channel] = recording.activations("7")[0, channel]
@@ -141,9 +164,9 @@ def test_fully_connected_units(net, recording):
 
 def test_batches_do_not_change_the_result(net, recording, monkeypatch):
     """Units projected in batches of one are those projected together."""
-    together = net.project(recording, "4", top=8).pixels
+    together = net.project(recording, "4", top=8, image=0).pixels
     monkeypatch.setattr("deconvnet.projection.batch_bytes", lambda device, memory=None: 1)
-    assert relative(net.project(recording, "4", top=8).pixels, together) < 1e-6
+    assert relative(net.project(recording, "4", top=8, image=0).pixels, together) < 1e-6
 
 
 def test_units_of_several_images(net, recording):
@@ -170,14 +193,14 @@ ONE_LINE = {
     ),
     "'5-3' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6.": lambda net, r: parse_channels("5-3"),
     "layer '4' has no channel 8: it has 8, numbered from 0.": lambda net, r: net.project(r, "4", channels=[8]),
-    "layer '4' has no position 10,0: its maps are 10x11, from 0,0.": lambda net, r: net.project(r, "4", unit=(10, 0)),
+    "layer '4' has no position 10,0: its maps are 10x11, from 0,0.": lambda net, r: net.project(r, "4", at=(10, 0)),
     "the recording has no image 2: it has 2, numbered from 0.": lambda net, r: net.project(
         r, "4", units=[Unit("4", 0, 0, 0, image=2)]
     ),
     "unit 3:1@0,0 is not of layer '4'. Project each layer by itself.": lambda net, r: net.project(
         r, "4", units=[Unit("3", 1, 0, 0)]
     ),
-    "unit cannot be 'min': it is 'max', 'map', or a position (row, col).": lambda net, r: net.project(r, "4", unit="min"),
+    "at cannot be 'min': it is 'max', 'map', or a position (row, col).": lambda net, r: net.project(r, "4", at="min"),
     "top cannot be 0: it is the number of channels to show, 1 or more.": lambda net, r: net.project(r, "4", top=0),
     "image cannot be 2: the recording has 2, numbered from 0.": lambda net, r: net.project(r, "4", image=2),
     "start cannot be 'two': it is one of activation, one.": lambda net, r: net.project(r, "4", start="two"),
@@ -221,7 +244,7 @@ def test_units_are_written_as_they_are_read():
 
 def test_saves_picture_arrays_and_settings(net, recording, tmp_path):
     """A PNG carries its settings, a .npz its arrays; the same projection gives the same bytes."""
-    projection = net.project(recording, "4", top=4)
+    projection = net.project(recording, "4", top=4, image=0)
     for name in ("a.png", "b.png", "a.jpg", "b.jpg", "a.pdf", "b.pdf", "a.npz", "b.npz"):
         projection.save(tmp_path / name)
     for suffix in ("png", "jpg", "pdf", "npz"):
@@ -245,12 +268,12 @@ def test_the_whole_frame_is_no_padding(net, recording):
     (tile,) = make_tiles(projection)
     assert tile.pixels.shape == (3, 17, 17)
     assert tile.inside == Window(0, 0, 17, 17)
-    assert make_tiles(net.project(recording, "7", top=1))[0].pixels.shape == (3, 37, 44)
+    assert make_tiles(net.project(recording, "7", top=1, image=0))[0].pixels.shape == (3, 37, 44)
 
 
 def test_json_has_a_row_for_each_unit(net, recording):
     """to_json gives path, layer, channel, row, col, activation, window, and what is needed to make it again."""
-    rows = json.loads(json.dumps(net.project(recording, "4", top=2).to_json()))
+    rows = json.loads(json.dumps(net.project(recording, "4", top=2, image=0).to_json()))
     assert len(rows) == 2
     assert {"path", "layer", "channel", "row", "col", "activation", "window", "model", "weights", "rule", "version"} <= set(
         rows[0]
@@ -259,7 +282,7 @@ def test_json_has_a_row_for_each_unit(net, recording):
 
 def test_shows_itself_in_a_notebook(net, recording):
     """A projection in Jupyter is its picture."""
-    assert Image.open(io.BytesIO(net.project(recording, "4")._repr_png_())).format == "PNG"
+    assert Image.open(io.BytesIO(net.project(recording, "4", image=0)._repr_png_())).format == "PNG"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])

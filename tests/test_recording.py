@@ -14,7 +14,7 @@ from torch import nn
 
 import deconvnet
 from deconvnet.errors import NoRuleError, PictureError, StaleRecordingError, UnknownLayerError
-from deconvnet.recording import run_model
+from deconvnet.forward import ModelInputs, trace
 from deconvnet.rules import DEFAULT
 from support.oracle import project_by_autograd, relative
 
@@ -53,7 +53,7 @@ class Branches(nn.Module):
 
 
 def names(model, size=(3, 8, 8)):
-    return list(run_model(model, torch.randn(1, *size), DEFAULT).places)
+    return list(trace(model, ModelInputs(torch.randn(1, *size)), DEFAULT).records)
 
 
 def test_names_follow_the_contract():
@@ -69,7 +69,7 @@ def test_names_equal_torchvision_feature_extraction():
     for name in ("alexnet", "resnet18", "densenet121", "squeezenet1_0"):
         model = torchvision.models.get_model(name, weights=None).eval()
         theirs = get_graph_node_names(model)[1][1:]  # without the input
-        places = run_model(model, torch.randn(1, 3, 64, 64), DEFAULT).places.values()
+        places = trace(model, ModelInputs(torch.randn(1, 3, 64, 64)), DEFAULT).records.values()
         containers = {path for path, module in model.named_modules() if [*module.children()]}
         ours = [place.name for place in places if place.name not in containers]
         assert ours == [node for node in theirs if "dropout" not in node or node in ours]
@@ -155,13 +155,13 @@ def test_nested_recordings_do_not_mix():
 
     def record_inside(module, inputs, output):
         handle.remove()
-        inner.append(run_model(model, images, DEFAULT))
+        inner.append(trace(model, ModelInputs(images), DEFAULT))
 
     handle = model.block.register_forward_hook(record_inside)
-    outer = run_model(model, images, DEFAULT)
-    alone = run_model(model, images, DEFAULT)
+    outer = trace(model, ModelInputs(images), DEFAULT)
+    alone = trace(model, ModelInputs(images), DEFAULT)
     for run in (outer, inner[0]):
-        assert list(run.places) == list(alone.places)
+        assert list(run.records) == list(alone.records)
         assert [(c.name, c.inputs, c.outputs) for c in run.tape.calls] == [
             (c.name, c.inputs, c.outputs) for c in alone.tape.calls
         ]
@@ -193,7 +193,14 @@ def kept_half_way() -> weakref.ref[torch.Tensor]:
     """Keep a layer's maps in a pass that fails, as studies do; return them as they will be when nobody holds them."""
     kept: list[torch.Tensor] = []
     with suppress(RuntimeError):
-        run_model(HalfWay(), torch.randn(1, 3, 8, 8), DEFAULT, ["0"], stop=False, keep=lambda layer, maps: kept.append(maps))
+        trace(
+            HalfWay(),
+            ModelInputs(torch.randn(1, 3, 8, 8)),
+            DEFAULT,
+            ["0"],
+            stop=False,
+            on_layer=lambda layer, maps: kept.append(maps),
+        )
     return weakref.ref(kept[0])
 
 
@@ -205,12 +212,18 @@ def test_what_was_kept_goes_with_the_recording():
     gc.disable()
     try:
         recording = net.record(torch.randn(1, 3, 8, 8), layers=["1"])
-        kept = weakref.ref(recording.kept_activations("1"))
+        kept = weakref.ref(recording.stored_activations("1"))
         net.project(recording, "1")
         assert kept() is not None
         del recording
         assert kept() is None
-        run_model(net.model, torch.randn(1, 3, 8, 8), DEFAULT, ["1"], keep=lambda layer, maps: handed.append(weakref.ref(maps)))
+        trace(
+            net.model,
+            ModelInputs(torch.randn(1, 3, 8, 8)),
+            DEFAULT,
+            ["1"],
+            on_layer=lambda layer, maps: handed.append(weakref.ref(maps)),
+        )
         assert [one() for one in handed] == [None]
         assert kept_half_way()() is None  # also where memory ran out half-way, say
     finally:
@@ -501,7 +514,7 @@ def test_the_tape_keeps_switches_not_activations():
     """Without layers named, what is kept of a VGG is about a byte for each pooled value."""
     model = torchvision.models.vgg11(weights=None).features
     recording = deconvnet.DeconvNet(model).record(torch.randn(1, 3, 64, 64))
-    kept = sum(getattr(call.kept, name).nbytes for call in recording.tape.calls for name in call.kept.per_image)
+    kept = sum(tensor.nbytes for call in recording.tape.calls for tensor in call.saved.image_tensors())
     pooled = sum(
         shape.numel()
         for call in recording.tape.calls

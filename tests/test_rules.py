@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,11 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from deconvnet import rules
 from deconvnet.errors import NoRuleError, OptionError
+from deconvnet.forward import ModelInputs, trace
 from deconvnet.mirror import project_value
-from deconvnet.receptive_field import pixel_window
-from deconvnet.recording import run_model
+from deconvnet.rules.call import Saved, plain_name
 from deconvnet.rules.pool import MaxPool2d, to_indices, unpool, unpool_by_offsets
-from deconvnet.tape import Saved, plain_name
 from deconvnet.units import Window
 from support.oracle import jacobian, relative
 
@@ -310,7 +311,7 @@ def test_held_factors_are_constants(name):
     """Gates and statistics that come from the image are constants on the way down, and the call's status says so."""
     function, twin = HELD[name]
     x = torch.randn(2, 4, 3, 5, dtype=torch.float64)
-    run = run_model(Of(function), x, GRADIENT)
+    run = trace(Of(function), ModelInputs(x), GRADIENT)
     signal = torch.randn(run.output.shape, dtype=torch.float64)
     projected = project_value(run.tape, len(run.tape.shapes) - 1, signal, GRADIENT)
     expected = (signal.flatten() @ jacobian(twin, x)).view_as(x)
@@ -318,7 +319,7 @@ def test_held_factors_are_constants(name):
     call = run.tape.calls[-1]
     expected = {"x * sigmoid(x)": "generalised", "sigmoid(x) * x in place": "generalised"}
     expected |= dict.fromkeys(("detach", "half", "bfloat16"), "exact")
-    assert getattr(call.kept, "status", rules.DEFAULT[call.func].status) == expected.get(name, "held")
+    assert (call.saved.status or rules.DEFAULT[call.func].status) == expected.get(name, "held")
 
 
 def test_gates_change_nothing_of_the_layers_inside_them():
@@ -336,8 +337,8 @@ def test_gates_change_nothing_of_the_layers_inside_them():
             return x * self.gate(x)
 
     images = torch.randn(1, 3, 6, 7)
-    run = run_model(Gated(), images, rules.DEFAULT)
-    value = run.places["gate.1"].value
+    run = trace(Gated(), ModelInputs(images), rules.DEFAULT)
+    value = run.records["gate.1"].value
     signal = torch.randn(1, 4, 1, 1)
     expected = jacobian(lambda x: model.gate[1](model.gate[0](model.conv(x))), images)
     assert relative(project_value(run.tape, value, signal, rules.DEFAULT), (signal.flatten() @ expected).view_as(images)) < 1e-5
@@ -346,7 +347,7 @@ def test_gates_change_nothing_of_the_layers_inside_them():
 def run_case(name, table=GRADIENT):
     module, size = CASES[name]
     x = torch.randn(2, *size, dtype=torch.float64)
-    run = run_model(module, x, table)
+    run = trace(module, ModelInputs(x), table)
     output = run.output
     return module, x, run.tape, len(run.tape.shapes) - 1, output
 
@@ -394,13 +395,13 @@ def test_window_holds_all_that_a_place_depends_on(name):
     """No pixel outside a place's window has an influence on it, wherever the axes of rows and columns went."""
     _, x, tape, value, output = run_case(name)
     value = next(v for v in range(value, -1, -1) if tape.shapes[v] == output.shape)
-    _, rows, cols = tape.layouts[value]
+    _, rows, cols = tape.axes[value]
     for row in range(1 if rows is None else output.shape[rows]):
         for col in range(1 if cols is None else output.shape[cols]):
             signal = torch.zeros(output.shape, dtype=torch.float64)
             place = signal if rows is None else signal.select(rows, row).select(cols - (cols > rows), col)
             place += 1 + torch.rand(place.shape, dtype=torch.float64)
-            inside = pixel_window(tape, value, Window(row, col, 1, 1)).clip(*x.shape[2:])
+            inside = tape.pixel_window(value, Window(row, col, 1, 1)).clip(*x.shape[2:])
             reached = project_value(tape, value, signal, GRADIENT)
             reached[:, :, inside.top : inside.bottom, inside.left : inside.right] = 0
             assert not reached.any()
@@ -434,7 +435,7 @@ def test_relu_rectifies_the_signal_and_masks_by_bits():
     }
     for bits, values in expected.items():
         table = rules.DEFAULT.with_options(**rules.parse_rule(bits))
-        tape = run_model(nn.ReLU(), x, table).tape
+        tape = trace(nn.ReLU(), ModelInputs(x), table).tape
         assert project_value(tape, 1, signal, table).tolist() == [values]
 
 
@@ -459,18 +460,18 @@ def test_unpooling_equals_a_plain_loop(pool, overlap):
     output, indices = F.max_pool2d(x, *pool[:4], ceil_mode=pool[4], return_indices=True)
     rule = MaxPool2d(overlap=overlap)
     table = rules.DEFAULT.replace(max_pool2d=rule)
-    tape = run_model(nn.MaxPool2d(*pool[:4], ceil_mode=pool[4]), x, table).tape
+    tape = trace(nn.MaxPool2d(*pool[:4], ceil_mode=pool[4]), ModelInputs(x), table).tape
     signal = torch.randn_like(output)
     assert relative(project_value(tape, 1, signal, table), slow_unpool(signal, indices, (9, 8), overlap)) < 1e-12
-    assert torch.equal(to_indices(tape.calls[0].kept.switches, tape.calls[0].kept), indices)
+    assert torch.equal(to_indices(tape.calls[0].saved.switches, tape.calls[0].saved), indices)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_unpooling_offset_by_offset_is_the_same(pool):
     """The deterministic way that GPUs take equals the fast way that the CPU takes."""
     x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
-    tape = run_model(nn.MaxPool2d(*pool[:4], ceil_mode=pool[4]), x, rules.DEFAULT).tape
-    kept, signal = tape.calls[0].kept, torch.randn(tape.shapes[1], dtype=torch.float64)
+    tape = trace(nn.MaxPool2d(*pool[:4], ceil_mode=pool[4]), ModelInputs(x), rules.DEFAULT).tape
+    kept, signal = tape.calls[0].saved, torch.randn(tape.shapes[1], dtype=torch.float64)
     assert relative(unpool_by_offsets(signal, kept.switches, kept), unpool(signal, kept.switches, kept)) < 1e-12
 
 
@@ -478,19 +479,19 @@ def test_switches_take_one_byte_each():
     """Switches are offsets within the pooling window: one byte, four where a window has more than 256 places."""
     x = torch.randn(1, 2, 40, 40)
     for kernel, type_ in ((3, torch.uint8), (16, torch.uint8), (17, torch.int32)):
-        tape = run_model(nn.MaxPool2d(kernel), x, rules.DEFAULT).tape
-        assert tape.calls[0].kept.switches.dtype == type_
+        tape = trace(nn.MaxPool2d(kernel), ModelInputs(x), rules.DEFAULT).tape
+        assert tape.calls[0].saved.switches.dtype == type_
 
 
 def test_without_switches_values_go_to_the_middle():
     """With the switches bit off, each value is put in the middle of its window, inside the frame."""
     table = rules.DEFAULT.with_options(switches=False)
-    tape = run_model(nn.MaxPool2d(3), torch.randn(1, 1, 6, 6), table).tape
+    tape = trace(nn.MaxPool2d(3), ModelInputs(torch.randn(1, 1, 6, 6)), table).tape
     result = project_value(tape, 1, torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), table)
     expected = torch.zeros(1, 1, 6, 6)
     expected[0, 0, 1::3, 1::3] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert torch.equal(result, expected)
-    tape = run_model(nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), torch.randn(1, 1, 6, 5), table).tape
+    tape = trace(nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), ModelInputs(torch.randn(1, 1, 6, 5)), table).tape
     assert project_value(tape, 1, torch.ones(1, 1, *tape.shapes[1][2:]), table).sum() == tape.shapes[1].numel()
 
 
@@ -518,7 +519,7 @@ def test_linear_calls_are_adjoint(name):
 def test_arguments_that_a_rule_cannot_mirror_raise_when_projected(function, why):
     """A call with arguments beyond its rule records, and raises with the reason when a projection meets it."""
     module = Of(function)
-    tape = run_model(module, torch.randn(2, 2, 3, 3), rules.DEFAULT).tape
+    tape = trace(module, ModelInputs(torch.randn(2, 2, 3, 3)), rules.DEFAULT).tape
     call = next(call for call in tape.calls if call.problem)
     with pytest.raises(NoRuleError) as error:
         project_value(tape, call.outputs[0], torch.randn(tape.shapes[call.outputs[0]]), rules.DEFAULT)
@@ -560,10 +561,18 @@ def test_rule_names_and_bits():
     assert str(error.value) == f"{expected} Did you mean 'deconvnet'?"
 
 
-def test_kept_picks_rows_of_images():
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SavedTable(Saved):
+    table: torch.Tensor = rules.per_image()
+    weight: torch.Tensor
+
+
+def test_what_is_saved_picks_rows_of_images():
     """Per-image tensors are picked by image, shared ones are left."""
-    kept = Saved({"a": torch.arange(6).view(3, 2)}, size=(3, 2))
-    assert kept.of(1).a.tolist() == [[2, 3]]
-    assert kept.of(torch.tensor([2, 0])).a.tolist() == [[4, 5], [0, 1]]
-    assert kept.of(None) is kept
-    assert kept.of(1).size == (3, 2)
+    saved = SavedTable(table=torch.arange(6).view(3, 2), weight=torch.arange(3), size=torch.Size((3, 2)))
+    assert saved.for_images(1).table.tolist() == [[2, 3]]
+    assert saved.for_images(torch.tensor([2, 0])).table.tolist() == [[4, 5], [0, 1]]
+    assert saved.for_images(None) is saved
+    assert saved.for_images(1).size == (3, 2)
+    assert saved.for_images(1).weight is saved.weight
+    assert [tensor.shape for tensor in saved.image_tensors()] == [(3, 2)]

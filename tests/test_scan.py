@@ -272,7 +272,7 @@ def test_modules_and_calls_of_one_name(tmp_path, layers):
     """Where a functional call and modules share a name, each layer is the one that a recording calls so."""
     model, images = Alike(), torch.randn(10, 3, 12, 15)
     recording = deconvnet.DeconvNet(model).record(images)
-    assert {"relu", "relu_1", "relu_2", "relu_3"} <= set(recording.places())
+    assert {"relu", "relu_1", "relu_2", "relu_3"} <= set(recording.records())
     first = nn.functional.conv2d(images, model.conv.weight, model.conv.bias).clamp(min=0)
     second = (first - 0.1).clamp(min=0)
     third = (second - 0.1).clamp(min=0)
@@ -340,7 +340,7 @@ def test_layers_by_pattern(net, paths, tmp_path):
 def test_blocks_stand_for_what_is_in_them():
     """By default a block that returns rectified maps is taken, and not the layers inside it."""
     net = deconvnet.DeconvNet(torchvision.models.resnet18(weights=None), preprocess=None)
-    from deconvnet.scanning.run import choose_layers
+    from deconvnet.layers import choose_layers
 
     assert choose_layers(net.record_zeros((3, 64, 64)), None) == ["relu", "layer1", "layer2", "layer3", "layer4"]
 

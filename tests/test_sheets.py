@@ -28,7 +28,7 @@ class Fields:
             "model": "net", "weights": "sha256:0123456789", "rule": "deconvnet", "bits": "FTT", "overlap": "sum", "lrn": "identity",
             "statuses": ["exact", "paper"], "version": "0.1.0", "layer": "conv", "channels": [3, 1, 4], "units": [],
         }  # fmt: skip
-        self.seen = {0: ShownImage("photos/cat.jpg", np.zeros((20, 30, 1), np.uint8), (("cat", 0.75),))}
+        self.shown = {0: ShownImage("photos/cat.jpg", np.zeros((20, 30, 1), np.uint8), (("cat", 0.75),))}
 
     def crops(self) -> list[torch.Tensor]:
         return [torch.full((3, window.height, window.width), float(number)) for number, window in enumerate(self.windows, 1)]

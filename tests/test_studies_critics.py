@@ -14,6 +14,7 @@ import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
+from deconvnet.layers import output_layer
 from deconvnet.studies import (
     ablate,
     faithful,
@@ -26,7 +27,6 @@ from deconvnet.studies import (
     similarity,
     spectrum,
 )
-from deconvnet.studies.layers import last_layer
 from deconvnet.units import Unit, Window
 
 
@@ -366,7 +366,7 @@ def test_blocks_of_a_deep_net_are_taken_together():
     for model, count, first in (("squeezenet1_0", 10, "classifier.1"), ("resnet18", 10, "fc")):
         net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
         recording = net.record_zeros((3, 64, 64))
-        blocks = reinitialise.weight_blocks(recording, last_layer(recording))
+        blocks = reinitialise.weight_blocks(recording, output_layer(recording))
         assert (len(blocks), blocks[0][0]) == (count, first)
         assert not reinitialise.layers_above(recording, blocks)
 

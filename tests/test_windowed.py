@@ -10,8 +10,9 @@ from torch import nn
 
 import deconvnet
 from deconvnet import Unit, rules
+from deconvnet.axes import from_maps
 from deconvnet.mirror import project_value
-from deconvnet.projection import as_maps, from_maps, project_units, start_signal
+from deconvnet.projection import project_units, start_signal
 from support.nets import randomise_norms
 from support.oracle import relative
 
@@ -61,10 +62,10 @@ def test_windowed_equals_full(name, rule):
     table = net.rules.with_options(**bits)
     for layer in LAYERS[name] if rule == "deconvnet" else LAYERS[name][1:2]:
         tape, value = recording.tape_for(layer, table), recording.value(layer)
-        maps = as_maps(recording.activations(layer), tape.layouts[value], layer)
+        maps = recording.stored_maps(layer)
         units = places_of(maps)
         windows, parts = project_units(recording, layer, units, table, "one")
-        signal = from_maps(start_signal(maps, units, "one"), tape.layouts[value])
+        signal = from_maps(start_signal(maps, units, "one"), tape.axes[value])
         full = project_value(tape, value, signal, table, torch.tensor([unit.image for unit in units]))
         for window, part, pixels in zip(windows, parts, full, strict=True):
             inside = window.clip(107, 128)
@@ -108,11 +109,11 @@ def test_odd_nets(rule):
     net = deconvnet.DeconvNet(Odd().eval())
     recording = net.record(torch.randn(1, 3, 40, 49))
     table = net.rules.with_options(**rules.parse_rule(rule))
-    for place in recording.places().values():
+    for place in recording.records().values():
         tape, value = recording.tape_for(place.name, table), recording.value(place.name)
-        if tape.layouts[value][0] is None:
+        if tape.axes[value][0] is None:
             continue
-        maps = as_maps(recording.activations(place.name), tape.layouts[value], place.name)
+        maps = recording.stored_maps(place.name)
         units = [Unit("", 1, row, col) for row in range(maps.shape[2]) for col in range(0, maps.shape[3], 3)]
         _, parts = project_units(recording, place.name, units, table, "one")
         _, full = project_units(recording, place.name, units, table, "one", windowed=False)
@@ -169,8 +170,7 @@ def test_one_call_for_all(name, monkeypatch):
     net = deconvnet.DeconvNet(randomise_norms(torchvision.models.get_model(name, weights=None, **options)))
     recording = net.record(torch.randn(2, 3, 107, 128))
     layer = LAYERS[name][2]
-    value = recording.value(layer)
-    units = places_of(as_maps(recording.activations(layer), recording.tape.layouts[value], layer))
+    units = places_of(recording.stored_maps(layer))
     _, one_by_one = project_units(recording, layer, units, net.rules, "one")
     monkeypatch.setattr("deconvnet.windowed.on_gpu", lambda signal: True)
     _, together = project_units(recording, layer, units, net.rules, "one")

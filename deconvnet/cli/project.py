@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRNS, OVERLAPS, TONES, Tone
+from ..choices import LRN, LRNS, OVERLAPS, TONES, Overlap, Tone
 from ..errors import OptionError, PictureError
 from ..units import parse_channels
 from .option_types import JsonFile, PositionType, RuleType
@@ -18,6 +18,7 @@ from .options import MODEL_HELP, apply_preprocess, say, with_preprocess, with_we
 if TYPE_CHECKING:
     from ..net import DeconvNet
     from ..projection import Projection
+    from ..select import Position
 
 
 @click.command()
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
-    "--unit", type=PositionType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
+    "--at", type=PositionType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
 )
 @click.option(
     "--rule",
@@ -72,10 +73,10 @@ def project(
     layers: tuple[str, ...],
     channels: tuple[str, ...],
     top: int,
-    unit: str | tuple[int, int],
+    at: Position,
     rule: str,
-    overlap: str,
-    lrn: str,
+    overlap: Overlap,
+    lrn: LRN,
     tone: Tone,
     memory: int | None,
     crop: bool | None,
@@ -102,7 +103,7 @@ def project(
     targets = _targets(files, outs, model)
     loaded = apply_preprocess(load_model(model, weights=weights, device=device), mean, std, size)
     net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
-    asked: dict[str, Any] = {"channels": chosen, "top": top, "unit": unit, "rule": rule}
+    asked: dict[str, Any] = {"channels": chosen, "top": top, "at": at, "rule": rule}
     asked |= {"memory": memory and memory * 2**20, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
     unread = 0

@@ -54,7 +54,7 @@ def one_map(explorer: Explorer) -> Image.Image:
 def picture(explorer: Explorer) -> Image.Image:
     """Draw the very pixels that the net saw, with the unit's window on them."""
     projection = explorer.projection
-    seen, unit = to_rgb(projection.seen[0].pixels), projection.units[0]
+    seen, unit = to_rgb(projection.shown[0].pixels), projection.units[0]
     windows = [] if unit.row is None else projection.windows
     return draw_windows(seen, windows, COLOURS[: len(windows)], SIDE / max(seen.shape[:2]))
 
@@ -73,7 +73,7 @@ def patch_and_projection(explorer: Explorer) -> tuple[Image.Image, Image.Image]:
 
 def _patch(projection: Projection, size: Any) -> Greys:
     """Cut what stands in the window out of the picture, (h, w, 3); of a tile as large as the frame, all of it."""
-    seen, window = to_rgb(projection.seen[0].pixels), projection.windows[0]
+    seen, window = to_rgb(projection.shown[0].pixels), projection.windows[0]
     if tuple(size) == projection.frame[1:]:
         return seen
     inside = window.clip(*seen.shape[:2])
@@ -99,7 +99,7 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("window", f"{size_text((window.height, window.width))} pixels{', the whole picture' if whole else ''}"),
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
     ]
-    answers = ", ".join(f"{name} {share:.0%}" for name, share in projection.seen[0].top_classes if share >= 0.005)
+    answers = ", ".join(f"{name} {share:.0%}" for name, share in projection.shown[0].top_classes if share >= 0.005)
     return [*rows, ("the net says", answers)] if answers else rows
 
 

@@ -11,13 +11,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..axes import as_maps
 from ..choices import TONES, Tone
 from ..errors import NoRuleError, OptionError, UnknownLayerError, check_option, did_you_mean
 from ..images import Picture
-from ..net import DeconvNet, Layer
-from ..projection import Projection, as_maps, check_unit, default_layer
+from ..layer_table import Layer
+from ..layers import default_layer
+from ..net import DeconvNet
+from ..projection import Projection
 from ..recording import Recording
 from ..rules import BITS, parse_rule
+from ..select import check_unit
 from ..units import Unit
 
 #: Rules by name, and the reversals that have none: the ablations of Mahendran & Vedaldi (2016).
@@ -206,16 +210,16 @@ class Explorer:
         """The unit's projection; worked out once for each question."""
         question = (self.layer, self.channel, self.place, self.rule)
         if self._asked != question:
-            unit: Any = self.place
-            self._answer = self.net.project(self.recording, self.layer, channels=[self.channel], unit=unit, rule=self.rule)
+            at: Any = self.place
+            self._answer = self.net.project(self.recording, self.layer, channels=[self.channel], at=at, rule=self.rule)
             self._asked = question
         return self._answer
 
     def code(self) -> str:
         """Return the line of Python that makes this projection."""
-        unit = "" if self.place == "max" else f", unit={self.place!r}"
+        at = "" if self.place == "max" else f", at={self.place!r}"
         rule = "" if self.rule == "deconvnet" else f", rule={self.rule!r}"
-        return f"net.project(recording, {self.layer!r}, channels=[{self.channel}]{unit}{rule})"
+        return f"net.project(recording, {self.layer!r}, channels=[{self.channel}]{at}{rule})"
 
     # ---- inside
 
@@ -227,8 +231,8 @@ class Explorer:
         return recording
 
     def _take_maps(self) -> None:
-        kept = self.recording.kept_activations(self.layer)
-        maps = as_maps(kept, self.recording.layout(self.layer), self.layer)[0]
+        kept = self.recording.stored_activations(self.layer)
+        maps = as_maps(kept, self.recording.axes(self.layer), self.layer)[0]
         self.maps = np.nan_to_num(maps.detach().float().cpu().numpy())
         self.by_strength = np.argsort(-self.maps.reshape(len(maps), -1).max(1), kind="stable").tolist()
         self._asked = None

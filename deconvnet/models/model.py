@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ..choices import DEVICES
 from ..errors import OptionError, UnknownModelError, check_option
+from ..fingerprint import Fingerprint, fingerprint
 from ..images import Preprocess
 from ..provenance import weights_text
-from ..recording import Fingerprint, fingerprint
 from ..render.text import size_text
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.

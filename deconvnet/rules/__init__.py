@@ -6,8 +6,7 @@ To add one: `rules.DEFAULT.replace(relu=MyReLU())`, or by function, `rules.DEFAU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +14,16 @@ from torch import Tensor
 
 from ..errors import OptionError, did_you_mean
 from ..receptive_field import NOTHING
-from ..tape import CallContext, Saved, UnsupportedCall, plain_name
 from .activation import Activation, ReLU, Softmax
 from .arithmetic import Add, AddCMul, Cat, Div, Mul, Stack
-from .base import STATUSES, Adjoint, Placewise, Rule, Same
+from .base import STATUSES, Adjoint, Placewise, Rule, Same, Status
+from .call import CallContext, Saved, UnsupportedCall, per_image
 from .conv import Conv, ConvTranspose
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
+from .table import Table
 
 __all__ = [
     "BITS",
@@ -33,58 +33,19 @@ __all__ = [
     "Activation",
     "Adjoint",
     "CallContext",
+    "Conv",
     "Placewise",
+    "ReLU",
     "Rule",
     "Same",
     "Saved",
+    "Status",
     "Table",
     "UnsupportedCall",
     "parse_rule",
+    "per_image",
     "replace",
 ]
-
-Function = Callable[..., Any]
-
-
-class Table(Mapping[Function, Rule]):
-    """An unchangeable {call: rule}."""
-
-    def __init__(self, rows: Mapping[Any, Rule]) -> None:
-        self._rows: dict[Function, Rule] = {}
-        for key, rule in rows.items():
-            for function in key if isinstance(key, tuple) else (key,):
-                if function in self._rows:
-                    raise OptionError(f"the rule table has two rows for {plain_name(function)}. Use replace() to change one.")
-                self._rows[function] = rule
-
-    def __getitem__(self, function: Function) -> Rule:
-        return self._rows[function]
-
-    def __iter__(self) -> Iterator[Function]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def names(self) -> list[str]:
-        """Return the plain names of all calls in the table, sorted."""
-        return sorted({plain_name(function) for function in self})
-
-    def replace(self, rows: Mapping[Function, Rule] | None = None, **by_name: Rule) -> Table:
-        """Return a table with rows added or replaced: by function, or by name for a call and all its aliases."""
-        changed = {**self._rows, **(rows or {})}
-        for name, rule in by_name.items():
-            same_name = [function for function in self if plain_name(function) == name]
-            if not same_name:
-                hint = did_you_mean(name, self.names())
-                raise OptionError(f"the rule table has no row named {name!r}.{hint} Give a new call by its function.")
-            changed.update(dict.fromkeys(same_name, rule))
-        return Table(changed)
-
-    def with_options(self, **options: Any) -> Table:
-        """Return the table with these options set in each rule that has them."""
-        return Table({function: rule.with_options(**options) for function, rule in self._rows.items()})
-
 
 T = Tensor
 DEFAULT = Table(
@@ -148,14 +109,21 @@ DEFAULT = Table(
 )
 replace = DEFAULT.replace
 
-#: mask, switches, rectify (Mahendran & Vedaldi 2016): the reversals that have a name.
+#: The three bits of a reversal: forward mask, switches, backward rectification (Mahendran & Vedaldi 2016).
+Bits = dict[Literal["mask", "switches", "rectify"], bool]
+
+#: The reversals that have a name, and their bits.
 BITS = {"deconvnet": "FTT", "guided": "TTT", "gradient": "TTF"}
 
 
-def parse_rule(rule: str) -> dict[str, bool]:
-    """Read a rule's name or its three bits: "deconvnet" or "FTT" -> mask=False, switches=True, rectify=True."""
+def parse_rule(rule: str) -> Bits:
+    """Read a rule's name or its three bits: "deconvnet" or "FTT" -> mask=False, switches=True, rectify=True.
+
+    Raises:
+        OptionError: it is neither.
+    """
     bits = BITS.get(rule, rule)
     if len(bits) != 3 or set(bits) - set("FT"):
         hint = did_you_mean(rule, BITS)
         raise OptionError(f"rule cannot be {rule!r}: it is one of {', '.join(BITS)}, or three bits such as FTT.{hint}")
-    return {name: bit == "T" for name, bit in zip(("mask", "switches", "rectify"), bits, strict=True)}
+    return {"mask": bits[0] == "T", "switches": bits[1] == "T", "rectify": bits[2] == "T"}

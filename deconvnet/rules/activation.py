@@ -6,82 +6,130 @@ the forward mask); guided backpropagation does both. The two bits, `mask` and `r
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..receptive_field import Layout
-from ..tape import CallContext, Saved
 from ..units import Window
-from .base import Placewise, check_only_first
+from .base import Placewise, Signals, Status, Windows, check_only_first
+from .call import CallContext, Function, Saved, per_image
 
 
-@dataclasses.dataclass(frozen=True)
-class Activation(Placewise):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedActivation(Saved):
+    """The call, and its input where the derivative is taken."""
+
+    func: Function
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    input: Tensor | None = per_image()
+    channel_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Activation(Placewise[SavedActivation]):
     """An activation that the paper does not know - ReLU6, SiLU, GELU, sigmoid ... - mirrored as ReLU is: rectified."""
 
     mask: bool = False
     rectify: bool = True
 
-    status = "generalised"
+    @property
+    def status(self) -> Status:
+        """Not in the paper."""
+        return "generalised"
 
     @property
-    def needs_values(self) -> bool:  # type: ignore[override]
-        """The derivative is taken at the input, which is kept only when asked for."""
+    def needs_values(self) -> bool:
+        """The derivative is taken at the input, which is saved only when asked for."""
         return self.mask
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Keep nothing, or the input, from before a call in place changes it."""
-        check_only_first(asked)
-        values = {"input": input.clone()} if self.mask else None
-        return asked(), Saved(values, size=input.shape, func=asked.func, args=args, kwargs=kwargs)
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedActivation]:
+        """Save nothing, or the input, from before a call in place changes it."""
+        check_only_first(call)
+        values = input.clone() if self.mask else None
+        saved = SavedActivation(
+            size=input.shape, func=call.func, args=args, kwargs=kwargs, input=values, channel_axis=call.axes(input)[0]
+        )
+        return call(), saved
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedActivation, signal: Tensor) -> Signals:
         """(K, ...) -> (K, ...)."""
         if self.rectify:
             signal = signal.clamp(min=0)
-        return derivative(lambda x: kept.func(x, *kept.args, **kept.kwargs), kept.input, signal) if self.mask else signal
+        if saved.input is None or not self.mask:
+            return signal
+        return derivative(lambda x: saved.func(x, *saved.args, **saved.kwargs), saved.input, signal)
 
 
-@dataclasses.dataclass(frozen=True)
 class Softmax(Activation):
-    """softmax and log_softmax: the derivative mixes the values along an axis, so that a place may depend on all."""
+    """softmax and log_softmax: the derivative mixes the values along an axis, so that a position may depend on all."""
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
-        """The same axes; which of them are channels is kept for the window."""
-        kept.channels = layouts[0][0]
-        return layouts[0]
-
-    def window(self, kept: Saved, window: Window) -> Window | None:
-        """The same place for the axis of channels, else all."""
-        dim = kept.args[0] if kept.args else kept.kwargs.get("dim")
-        among_channels = dim is not None and dim % len(kept.size) == kept.channels
+    def window(self, saved: SavedActivation, window: Window) -> Windows:
+        """The same position for the axis of channels, else all."""
+        dim = saved.args[0] if saved.args else saved.kwargs.get("dim")
+        among_channels = dim is not None and dim % len(saved.size) == saved.channel_axis
         return window if among_channels or not self.mask else None
 
 
-@dataclasses.dataclass(frozen=True)
-class ReLU(Activation):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedReLU(Saved):
+    """Where the output is above 0, if the forward mask is asked for."""
+
+    positive: Tensor | None = per_image()
+
+
+@dataclass(frozen=True)
+class ReLU(Placewise[SavedReLU]):
     """max(x, 0); mirrored by rectifying the signal (`rectify`) and/or by the forward mask (`mask`)."""
 
-    status = "paper"
+    mask: bool = False
+    rectify: bool = True
 
-    def run(self, asked: CallContext, input: Tensor, inplace: bool = False) -> tuple[Any, Saved]:
-        """Keep nothing, or the mask. The output tells it, also where the call was in place."""
-        check_only_first(asked)
-        output = asked()
-        return output, Saved({"positive": output > 0} if self.mask else None, size=output.shape)
+    @property
+    def status(self) -> Status:
+        """The paper's own rule (Zeiler & Fergus 2014, 2.1, "Rectification")."""
+        return "paper"
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    @property
+    def needs_values(self) -> bool:
+        """The mask is saved only when asked for."""
+        return self.mask
+
+    def run(self, call: CallContext, input: Tensor, inplace: bool = False) -> tuple[Any, SavedReLU]:
+        """Save nothing, or the mask. The output tells it, also where the call was in place."""
+        check_only_first(call)
+        output = call()
+        return output, SavedReLU(size=output.shape, positive=output > 0 if self.mask else None)
+
+    def mirror(self, saved: SavedReLU, signal: Tensor) -> Signals:
         """(K, ...) -> (K, ...)."""
         if self.rectify:
             signal = signal.clamp(min=0)
-        return signal * kept.positive if self.mask else signal
+        return signal * saved.positive if self.mask and saved.positive is not None else signal
+
+    def mirror_inplace(self, saved: SavedReLU, signal: Tensor) -> Signals:
+        """The same in the signal's own memory."""
+        if self.rectify:
+            signal = torch.clamp_(signal, min=0)
+        return signal.mul_(saved.positive) if self.mask and saved.positive is not None else signal
+
+    def rectifies(self) -> bool:
+        """True under the deconvnet's bits."""
+        return self.rectify and not self.mask
+
+    def returns_new(self) -> bool:
+        """True where anything is done."""
+        return self.rectify or self.mask
+
+    def keeps_channels(self) -> bool:
+        """Zero stays zero."""
+        return True
 
 
-def derivative(function: Any, at: Tensor, signal: Tensor) -> Tensor:
+def derivative(function: Callable[[Tensor], Tensor], at: Tensor, signal: Tensor) -> Tensor:
     """Return the vector-Jacobian product of a function at (1 or K, ...) with K signals."""
     with torch.enable_grad():
         below = at.to(signal.dtype).expand(signal.shape).detach().clone().requires_grad_()

@@ -4,41 +4,71 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..receptive_field import Layout, default_layout
-from ..tape import CallContext, Saved, UnsupportedCall, tensors_in
+from ..axes import Axes, default_axes
 from ..units import Window
+from .call import CallContext, Function, Saved, UnsupportedCall, tensors_in
+
+Status: TypeAlias = Literal["exact", "paper", "generalised", "held"]
 
 #: What a rule can say of itself, from the strictest to the loosest.
-STATUSES = ("exact", "paper", "generalised", "held")
+STATUSES: tuple[Status, ...] = ("exact", "paper", "generalised", "held")
+
+#: One signal, or one for each input (or output) of a call, None where there is none.
+Signals: TypeAlias = "Tensor | tuple[Tensor | None, ...]"
+
+#: One window, or one for each input; None: all of the input.
+Windows: TypeAlias = "Window | tuple[Window | None, ...] | None"
+
+S = TypeVar("S", bound=Saved)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One kind of call: `run` makes it and says what to keep, `mirror` carries a signal back through it.
+@dataclass(frozen=True)
+class Rule(Generic[S]):
+    """One kind of call: `run` makes it and says what to save, `mirror` carries a signal back through it.
 
     Rules hold options, never state. A rule for a call with one input that descends from the image needs nothing more
     than `run` and `mirror`; `window` then means "all of the input".
+
+    The methods from `returns_new` on are promises that make the way down fast. A subclass that has a `mirror` of its own makes
+    none of them but those that it states itself: a promise of its parent's need not hold for it.
     """
 
-    status = "exact"
-    needs_values = False  # True where `run` keeps activations, not only sizes and switches
-    moves = False  # True for a call that only moves values about
+    moves: ClassVar[bool] = False  # True for a call that only moves values about
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Make the call (`asked()`) and return its output and what to keep.
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "mirror" in vars(cls):
+            for name in PROMISES:
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Rule)[name])
+
+    @property
+    def status(self) -> Status:
+        """What the rule says of itself: "exact", "paper", "generalised" or "held"."""
+        return "exact"
+
+    @property
+    def needs_values(self) -> bool:
+        """True where `run` saves activations, not only sizes and switches."""
+        return False
+
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, S]:
+        """Make the call (`call()`) and return its output and what to save.
 
         The arguments are those of the torch function. Raise `UnsupportedCall` *before* making the call where these
-        arguments cannot be mirrored.
+        arguments cannot be mirrored. Anything else that is raised here becomes a problem of the call as well: it is told when
+        a projection meets the call, and never ends a recording.
         """
-        check_only_first(asked)
-        return asked(), Saved(size=input.shape)
+        check_only_first(call)
+        return call(), Saved(size=input.shape)  # type: ignore[return-value]
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Any:
+    def mirror(self, saved: S, signal: Any) -> Signals:
         """Carry a signal of the output's shape, (K, ...), back to the input's shape.
 
         With several inputs that descend from the image: a tuple, one signal for each, in the order of the arguments.
@@ -46,76 +76,212 @@ class Rule:
         """
         raise TypeError(f"{type(self).__name__} says how its call is made, but not how it is mirrored.")
 
-    def window(self, kept: Saved, window: Window) -> Window | tuple[Window | None, ...] | None:
+    def window(self, saved: S, window: Window) -> Windows:
         """Return the part of the input that `window` of the output depends on; None: all of it.
 
         For several inputs: a tuple, with `NOTHING` for one that no signal goes to.
         """
         return None
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
-        """Return which axes of an output of `shape` are channels, rows, columns; `layouts` are those of the inputs."""
-        return default_layout(shape)
+    def axes(self, saved: S, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """Return which axes of an output of `shape` are channels, rows, columns; `axes` are those of the inputs."""
+        return default_axes(shape)
 
-    def with_options(self, **options: Any) -> Rule:
+    def with_options(self, **options: Any) -> Rule[S]:
         """Return this rule with those of the options that it has."""
-        own = {field.name for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{name: value for name, value in options.items() if name in own})
+        names = {item.name for item in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: value for name, value in options.items() if name in names})
+
+    # how windows of pixels go through it: part of what `window` says
+
+    def slides(self, saved: S) -> bool:
+        """Say whether `mirror` treats all positions alike, so that a window's signal is mirrored as if it were a small frame.
+
+        What is saved is then a `SlidingSaved`.
+        """
+        return False
+
+    def keeps_positions(self, saved: S, window: Window) -> bool:
+        """Say whether `window` of the output depends on the same window of every input that takes a signal, and on no more."""
+        return False
+
+    def shift(self, saved: S) -> tuple[int, int] | None:
+        """Return how far (down, right) every position of the input is moved; None where it is not just moved."""
+        return None
+
+    # promises about `mirror`
+
+    def returns_new(self) -> bool:
+        """Promise that `mirror` returns a tensor that nobody else holds."""
+        return False
+
+    def keeps_channels(self) -> bool:
+        """Promise that a channel which carries nothing carries nothing below."""
+        return False
+
+    def mirror_inplace(self, saved: S, signal: Tensor) -> Signals:
+        """Do as `mirror` does; the signal may be written to."""
+        return self.mirror(saved, signal)
+
+    def rectifies(self) -> bool:
+        """Promise that `mirror` sets what is below zero to zero, and does nothing else."""
+        return False
+
+    def passes_rectifying(self, saved: S) -> bool:
+        """Promise that rectifying the signal above is the same as rectifying it below."""
+        return False
+
+    def can_rectify(self) -> bool:
+        """Promise that `mirror_rectified` costs no more than `mirror`."""
+        return False
+
+    def mirror_rectified(self, saved: S, signal: Tensor) -> Tensor:
+        """Do as `mirror` does, and rectify what arrives."""
+        result = self.mirror(saved, signal)
+        assert isinstance(result, Tensor)
+        return result.clamp(min=0)
+
+    def channel_scale(self, saved: S) -> Tensor | None:
+        """Promise that `mirror` multiplies each channel by a factor: return them, (C,). None: it does something else."""
+        return None
+
+    def scaled(self, saved: S, scale: Tensor) -> S | None:
+        """Return what to save so that `mirror` also multiplies each channel of its signal by `scale` (C',); None: it cannot."""
+        return None
+
+    def sliced(self, saved: S, channels: Tensor) -> S | None:
+        """Return what to save so that `mirror` takes a signal of these channels only; None: it cannot."""
+        return None
+
+    def mirror_position(self, saved: S, signal: Tensor) -> Tensor | None:
+        """Carry signals at single positions, (K, C'), to the window that each depends on, (K, C, h, w); None: use `mirror`."""
+        return None
 
 
-class Placewise(Rule):
-    """A call whose output has the input's axes, each place of which depends on the same place of the input."""
+#: What a subclass with a `mirror` of its own does not inherit.
+PROMISES = (
+    "returns_new",
+    "keeps_channels",
+    "mirror_inplace",
+    "rectifies",
+    "passes_rectifying",
+    "can_rectify",
+    "mirror_rectified",
+    "channel_scale",
+    "scaled",
+    "sliced",
+    "mirror_position",
+)
 
-    def window(self, kept: Saved, window: Window) -> Window | tuple[Window | None, ...] | None:
-        """The same place."""
+AnyRule: TypeAlias = Rule[Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SlidingSaved(Saved):
+    """What a window that slides over rows and columns leaves: its geometry, the kernel's size first."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...] = (1, 1)
+
+    def on_frame(self: SL, size: torch.Size, cut: Any) -> SL:
+        """Return what to save for a small frame (1, C, h, w) without padding.
+
+        `cut(tensor)` cuts what is saved of the images, (N, C, H', W') -> (K, C, h', w').
+        """
+        return dataclasses.replace(self, size=size, padding=(0,) * len(self.padding))
+
+
+SL = TypeVar("SL", bound=SlidingSaved)
+
+
+class Placewise(Rule[S]):
+    """A call whose output has the input's axes, each position of which depends on the same position of the input."""
+
+    def window(self, saved: S, window: Window) -> Windows:
+        """The same position."""
         return window
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+    def keeps_positions(self, saved: S, window: Window) -> bool:
+        """True where `window` says so."""
+        return self.window(saved, window) == window
+
+    def axes(self, saved: S, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """The same axes."""
-        return layouts[0] if layouts else default_layout(shape)
+        return axes[0] if axes else default_axes(shape)
 
 
-class Same(Placewise):
+class Same(Placewise[Saved]):
     """A call that returns what it got: dropout in eval mode, contiguous, clone."""
 
     moves = True
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: Saved, signal: Tensor) -> Tensor:
         """(K, ...) -> (K, ...), unchanged."""
         return signal
 
+    def keeps_channels(self) -> bool:
+        """Nothing moves."""
+        return True
 
-class Adjoint(Rule):
+    def passes_rectifying(self, saved: Saved) -> bool:
+        """Nothing changes."""
+        return True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedAdjoint(Saved):
+    """The call's function and its arguments but the first."""
+
+    func: Function
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+A = TypeVar("A", bound=SavedAdjoint)
+
+
+class VectorJacobian(Rule[A]):
     """Any call that is linear in its first argument: mirrored by its vector-Jacobian product, which needs sizes only."""
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Keep the call's other arguments and the input's size."""
-        check_only_first(asked)
-        output = asked()
+    def make(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Make the call; return its output, and the fields of a `SavedAdjoint`."""
+        check_only_first(call)
+        output = call()
         for tensor in tensors_in(output):
-            check_batch(asked, input.shape, tensor.shape)
-        return output, Saved(size=input.shape, func=asked.func, args=args, kwargs=kwargs)
+            check_batch(call, input.shape, tensor.shape)
+        return output, {"size": input.shape, "func": call.func, "args": args, "kwargs": kwargs}
 
-    def mirror(self, kept: Saved, signal: Any) -> Tensor:
+    def mirror(self, saved: A, signal: Signals) -> Tensor:
         """(K, *output) -> (K, *input): the product with the transposed Jacobian at zero."""
         signals = signal if isinstance(signal, tuple) else (signal,)
         arrived = next(part for part in signals if part is not None)
         with torch.enable_grad():
-            below = arrived.new_zeros((arrived.shape[0], *kept.size[1:])).requires_grad_()
-            above = tuple(tensors_in(kept.func(below, *kept.args, **kept.kwargs)))
+            below = arrived.new_zeros((arrived.shape[0], *saved.size[1:])).requires_grad_()
+            above = tuple(tensors_in(saved.func(below, *saved.args, **saved.kwargs)))
             pairs = [(value, part) for value, part in zip(above, signals, strict=True) if part is not None]
             (result,) = torch.autograd.grad([value for value, _ in pairs], below, [part for _, part in pairs])
         return result
 
 
-def check_batch(asked: CallContext, *shapes: torch.Size) -> None:
+class Adjoint(VectorJacobian[SavedAdjoint]):
+    """Any call that is linear in its first argument: mirrored by its vector-Jacobian product, which needs sizes only."""
+
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedAdjoint]:
+        """Save the call's other arguments and the input's size."""
+        output, saved = self.make(call, input, *args, **kwargs)
+        return output, SavedAdjoint(**saved)
+
+
+def check_batch(call: CallContext, *shapes: torch.Size) -> None:
     """Refuse a call that does not leave the images of the batch apart, on the first axis."""
-    if any(not shape or shape[0] != asked.batch for shape in shapes):
+    if any(not shape or shape[0] != call.batch for shape in shapes):
         raise UnsupportedCall("it mixes the images of the batch")
 
 
-def check_only_first(asked: CallContext) -> None:
+def check_only_first(call: CallContext) -> None:
     """Refuse a call whose later arguments descend from the image, such as a convolution with computed weights."""
-    first = asked.args[0] if asked.args else next(iter(asked.kwargs.values()), None)
-    if asked.inputs > 1 or not asked.descends(first):
+    first = call.args[0] if call.args else next(iter(call.kwargs.values()), None)
+    if call.input_count > 1 or not call.descends(first):
         raise UnsupportedCall("more than its first argument descends from the image")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -9,16 +11,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..receptive_field import sliding_window, spreading_window
-from ..tape import CallContext, Saved
 from ..units import Window
 from . import onednn
-from .base import Rule, check_only_first
+from .base import Rule, Signals, SlidingSaved, Windows, check_only_first
+from .call import CallContext
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
+#: A first layer has at most this many input channels: what `by_phases` is faster for.
+MAX_PHASE_CHANNELS = 4
 
-class Conv(Rule):
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedConv(SlidingSaved):
+    """The filters that were really used (some nets normalise theirs in the forward pass), and the convolution's geometry."""
+
+    weight: Tensor  # (C', C / groups, k, ...)
+    groups: int = 1
+    cache: dict[Any, Any] = field(default_factory=dict)  # filters laid out for mirroring
+
+    def with_weight(self, weight: Tensor) -> SavedConv:
+        """Return the same with other filters, whose layouts are kept apart."""
+        return replace(self, weight=weight, cache={})
+
+
+class Conv(Rule[SavedConv]):
     """(N, C, H, W) -> (N, C', H', W'); mirrored by the transposed convolution, which flips each filter by itself.
 
     Zeiler & Fergus 2014, 2.1: "transposed versions of the same filters". The bias is not mentioned there; it is left
@@ -27,7 +45,7 @@ class Conv(Rule):
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
@@ -35,75 +53,124 @@ class Conv(Rule):
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the filters that were really used (some nets normalise theirs in the forward pass)."""
-        check_only_first(asked)
+    ) -> tuple[Tensor, SavedConv]:
+        """Save the filters and the geometry."""
+        check_only_first(call)
         axes = weight.dim() - 2
-        kernel, dilation = tuple(weight.shape[2:]), sized(dilation, axes)
-        kept = Saved(
-            size=input.shape, weight=weight, kernel=kernel, stride=sized(stride, axes), dilation=dilation, groups=groups
-        )
+        kernel, dilation = tuple(weight.shape[2:]), per_axis(dilation, axes)
         if isinstance(padding, str):
             # "same" pads by half the reach, the odd pixel at the far edge; only the near edge counts for the way down
             reach = [step * (size - 1) if padding == "same" else 0 for step, size in zip(dilation, kernel, strict=True)]
             padding = tuple(size // 2 for size in reach)
-        kept.padding = sized(padding, axes)
-        kept.phases, kept.laid_out = {}, onednn.Layout()  # filled when mirrored
-        return asked(), kept
+        saved = SavedConv(
+            size=input.shape,
+            weight=call.as_used(weight),
+            kernel=kernel,
+            stride=per_axis(stride, axes),
+            padding=per_axis(padding, axes),
+            dilation=dilation,
+            groups=groups,
+            cache=call.cache,
+        )
+        return call(), saved
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
-        """(K, C', H', W') -> (K, C, H, W); rectified too where the plan left that to us (`kept.rectify`)."""
-        size, rectify = kept.size[2:], getattr(kept, "rectify", False)
-        if len(size) == 2 and kept.stride[0] == kept.stride[1] > 1 and kept.weight.shape[1] <= 4 and _is_plain(kept):
-            result = by_phases(signal, kept)
-            return result.clamp(min=0) if rectify else result
-        spare = [  # rows and columns at the far edge that no window reached, or (negative) that "same" padded
-            length - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
-            for length, out, stride, pad, dilation, kernel in zip(
-                size, signal.shape[2:], kept.stride, kept.padding, kept.dilation, kept.kernel, strict=True
-            )
-        ]
-        geometry = (kept.padding, tuple(max(extra, 0) for extra in spare), kept.stride, kept.dilation, kept.groups)
-        return cut(_transposed(signal, kept, geometry, rectify), size)
+    def mirror(self, saved: SavedConv, signal: Tensor) -> Signals:
+        """(K, C', H', W') -> (K, C, H, W)."""
+        return _mirrored(saved, signal, rectify=False)
 
-    def window(self, kept: Saved, window: Window) -> Window | None:
+    def window(self, saved: SavedConv, window: Window) -> Windows:
         """Every output pixel sees a kernel's reach."""
-        if len(kept.kernel) != 2:
+        if len(saved.kernel) != 2:
             return None
-        return sliding_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+        return sliding_window(window, saved.kernel, saved.stride, saved.padding, saved.dilation)
+
+    def slides(self, saved: SavedConv) -> bool:
+        """Over rows and columns."""
+        return len(saved.kernel) == 2
+
+    def returns_new(self) -> bool:
+        """A transposed convolution writes to new memory."""
+        return True
+
+    def can_rectify(self) -> bool:
+        """Where the sums are made."""
+        return True
+
+    def mirror_rectified(self, saved: SavedConv, signal: Tensor) -> Tensor:
+        """(K, C', H', W') -> (K, C, H, W), rectified in the same pass over memory."""
+        return _mirrored(saved, signal, rectify=True)
+
+    def scaled(self, saved: SavedConv, scale: Tensor) -> SavedConv:
+        """With the scale in the filters: the sums are the same."""
+        by_filter = scale.to(saved.weight.dtype).view(-1, *[1] * (saved.weight.dim() - 1))
+        return saved.with_weight(saved.weight.detach() * by_filter)
+
+    def sliced(self, saved: SavedConv, channels: Tensor) -> SavedConv | None:
+        """With the filters of these channels only."""
+        return saved.with_weight(saved.weight[channels]) if saved.groups == 1 else None
+
+    def mirror_position(self, saved: SavedConv, signal: Tensor) -> Tensor | None:
+        """(K, C') -> (K, C, h, w): a sum of filters; of a single unit, its own filter."""
+        if saved.groups != 1 or saved.dilation != (1, 1):
+            return None
+        weight = saved.weight.to(signal.dtype)
+        # a GPU would have to be waited for
+        if signal.device.type != "cpu" or int((signal != 0).sum(1).max()) > 1:
+            return torch.tensordot(signal, weight, 1)
+        channels = (signal != 0).to(torch.uint8).argmax(1)
+        return weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
 
 
-def _transposed(signal: Tensor, kept: Saved, geometry: tuple[Any, ...], rectify: bool) -> Tensor:
+def _mirrored(saved: SavedConv, signal: Tensor, rectify: bool) -> Tensor:
+    size = saved.size[2:]
+    if _is_strided_stem(saved):
+        result = by_phases(signal, saved)
+        return result.clamp(min=0) if rectify else result
+    spare = [  # rows and columns at the far edge that no window reached, or (negative) that "same" padded
+        length - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
+        for length, out, stride, pad, dilation, kernel in zip(
+            size, signal.shape[2:], saved.stride, saved.padding, saved.dilation, saved.kernel, strict=True
+        )
+    ]
+    output_padding = tuple(max(extra, 0) for extra in spare)
+    geometry = onednn.Geometry(saved.padding, output_padding, saved.stride, saved.dilation, saved.groups)
+    return cut(_transposed(signal, saved, geometry, rectify), size)
+
+
+def _transposed(signal: Tensor, saved: SavedConv, geometry: onednn.Geometry, rectify: bool) -> Tensor:
     """The transposed convolution by the fastest way that there is; the same sums."""
-    if onednn.serves(signal, kept.weight):
-        filters = kept.laid_out.of(kept.weight, signal, geometry)
+    if onednn.serves(signal, saved.weight):
+        layout: onednn.FilterLayout = saved.cache.setdefault("layout", onednn.FilterLayout())
+        filters = layout.laid_out(saved.weight, signal, geometry)
         if filters is not None:
             return onednn.conv_transpose(signal, filters, geometry, rectify=rectify)
     padding, output_padding, stride, dilation, groups = geometry
     result = TRANSPOSED[signal.dim() - 2](
-        signal, kept.weight.to(signal.dtype), None, stride, padding, output_padding, groups, dilation
+        signal, saved.weight.to(signal.dtype), None, stride, padding, output_padding, groups, dilation
     )
     return result.clamp_(min=0) if rectify else result
 
 
-def _is_plain(kept: Saved) -> bool:
-    return bool(kept.groups == 1 and kept.dilation == (1, 1))
+def _is_strided_stem(saved: SavedConv) -> bool:
+    """Say whether a convolution is a first layer that `by_phases` mirrors faster."""
+    strided = len(saved.kernel) == 2 and saved.stride[0] == saved.stride[1] > 1 and saved.weight.shape[1] <= MAX_PHASE_CHANNELS
+    return strided and saved.groups == 1 and saved.dilation == (1, 1)
 
 
-def by_phases(signal: Tensor, kept: Saved) -> Tensor:
+def by_phases(signal: Tensor, saved: SavedConv) -> Tensor:
     """The transposed convolution of a strided first layer, two to four times faster: (K, C', H', W') -> (K, C, H, W).
 
     Output pixels of one phase, row and column modulo the stride, come from the same taps of a filter. So one convolution
     without stride makes the phases as channels, and `pixel_shuffle` puts them in their places: the same sums.
     """
-    stride = kept.stride[0]
-    if signal.dtype not in kept.phases:
-        kept.phases[signal.dtype] = _phase_filters(kept.weight.detach().to(signal.dtype), stride)
-    filters = kept.phases[signal.dtype]
+    stride, key = saved.stride[0], ("phases", signal.dtype)
+    if key not in saved.cache:
+        saved.cache[key] = _phase_filters(saved.weight.detach().to(signal.dtype), stride)
+    filters: Tensor = saved.cache[key]
     reach = (filters.shape[2] - 1, filters.shape[3] - 1)
     result = F.pixel_shuffle(F.conv2d(signal, filters, padding=reach), stride)
-    top, left = kept.padding
-    (height, width), (tall, wide) = kept.size[2:], result.shape[2:]
+    top, left = saved.padding
+    (height, width), (tall, wide) = saved.size[2:], result.shape[2:]
     if tall < top + height or wide < left + width:  # rows and columns that no window reached
         result = F.pad(result, (0, max(left + width - wide, 0), 0, max(top + height - tall, 0)))
     return result[:, :, top : top + height, left : left + width]
@@ -118,12 +185,12 @@ def _phase_filters(weight: Tensor, stride: int) -> Tensor:
     return taps.reshape(inputs * stride * stride, outputs, rows, cols).contiguous(memory_format=torch.channels_last)
 
 
-class ConvTranspose(Rule):
+class ConvTranspose(Rule[SavedConv]):
     """The way up that is a way down already: mirrored by the convolution with the same filters, the bias left out."""
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
@@ -132,41 +199,52 @@ class ConvTranspose(Rule):
         output_padding: Any = 0,
         groups: int = 1,
         dilation: Any = 1,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the filters."""
-        check_only_first(asked)
+    ) -> tuple[Tensor, SavedConv]:
+        """Save the filters and the geometry."""
+        check_only_first(call)
         axes = weight.dim() - 2
-        kept = Saved(size=input.shape, weight=weight, kernel=tuple(weight.shape[2:]), groups=groups)
-        kept.stride, kept.padding, kept.dilation = sized(stride, axes), sized(padding, axes), sized(dilation, axes)
-        return asked(), kept
+        saved = SavedConv(
+            size=input.shape,
+            weight=call.as_used(weight),
+            kernel=tuple(weight.shape[2:]),
+            stride=per_axis(stride, axes),
+            padding=per_axis(padding, axes),
+            dilation=per_axis(dilation, axes),
+            groups=groups,
+        )
+        return call(), saved
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedConv, signal: Tensor) -> Signals:
         """(K, C', H', W') -> (K, C, H, W)."""
-        size = kept.size[2:]
+        size = saved.size[2:]
         result = FORWARD[len(size)](
             signal,
-            kept.weight.to(signal.dtype),
-            stride=kept.stride,
-            padding=kept.padding,
-            dilation=kept.dilation,
-            groups=kept.groups,
+            saved.weight.to(signal.dtype),
+            stride=saved.stride,
+            padding=saved.padding,
+            dilation=saved.dilation,
+            groups=saved.groups,
         )
         return cut(result, size)  # output padding longer than the stride gives windows that no input made
 
-    def window(self, kept: Saved, window: Window) -> Window | None:
+    def window(self, saved: SavedConv, window: Window) -> Windows:
         """Every input pixel paints a kernel's reach."""
-        if len(kept.kernel) != 2:
+        if len(saved.kernel) != 2:
             return None
-        return spreading_window(window, kept.kernel, kept.stride, kept.padding, kept.dilation)
+        return spreading_window(window, saved.kernel, saved.stride, saved.padding, saved.dilation)
+
+    def returns_new(self) -> bool:
+        """A convolution writes to new memory."""
+        return True
 
 
-def sized(value: Any, axes: int) -> tuple[int, ...]:
+def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     """Read 3, (3,), [3, 5] as torch does: one number serves all axes."""
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * axes if len(values) == 1 else values
 
 
-def cut(values: Tensor, size: Any) -> Tensor:
+def cut(values: Tensor, size: Sequence[int]) -> Tensor:
     """Cut values (K, C, ...) to a size of their last axes."""
     for axis, length in enumerate(size, start=2):
         values = values.narrow(axis, 0, length)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from ..tape import CallContext, Saved
-from .base import Placewise, check_only_first
+from .base import Placewise, Signals, check_only_first
+from .call import CallContext, Saved
 
 
-class Linear(Placewise):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedLinear(Saved):
+    """The matrix, (F', F)."""
+
+    weight: Tensor
+
+
+class Linear(Placewise[SavedLinear]):
     """(N, ..., F) -> (N, ..., F'); mirrored by the transposed matrix, the bias left out as in a convolution."""
 
-    def run(self, asked: CallContext, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Saved]:
-        """Keep the matrix."""
-        check_only_first(asked)
-        return asked(), Saved(size=input.shape, weight=weight)
+    def run(self, call: CallContext, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, SavedLinear]:
+        """Save the matrix."""
+        check_only_first(call)
+        return call(), SavedLinear(size=input.shape, weight=call.as_used(weight))
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedLinear, signal: Tensor) -> Signals:
         """(K, ..., F') -> (K, ..., F)."""
-        return signal @ kept.weight.to(signal.dtype)
+        return signal @ saved.weight.to(signal.dtype)

@@ -5,19 +5,43 @@ Local response normalisation is passed over, as the paper does, or derived.
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..tape import CallContext, Saved
+from ..choices import LRN
 from .activation import derivative
-from .base import Placewise, check_only_first
+from .base import Placewise, Signals, Status, check_only_first
+from .call import CallContext, Saved, per_image
 
 
-class BatchNorm(Placewise):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedBatchNorm(Saved):
+    """Each channel's variance and weight."""
+
+    variance: Tensor  # (C,)
+    weight: Tensor | None  # (C,)
+    eps: float
+    cache: dict[Any, Any] = field(default_factory=dict)  # the factor that they make
+
+    @property
+    def factor(self) -> Tensor:
+        """Each channel's factor, (C,)."""
+        if "factor" not in self.cache:
+            scale = torch.rsqrt(self.variance + self.eps) * (1 if self.weight is None else self.weight)
+            self.cache["factor"] = scale
+        factor: Tensor = self.cache["factor"]
+        return factor
+
+    def factor_like(self, signal: Tensor) -> Tensor:
+        """The factors in a signal's type, (1, C, 1, ...)."""
+        return self.factor.to(signal.dtype).view(1, -1, *[1] * (signal.dim() - 2))
+
+
+class BatchNorm(Placewise[SavedBatchNorm]):
     """(N, C, ...): a scale for each channel, as if folded into the convolution before it; its shift is a bias, left out.
 
     With batch statistics in eval mode (`track_running_stats=False`) the scale comes from the image and is held.
@@ -25,7 +49,7 @@ class BatchNorm(Placewise):
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         running_mean: Tensor | None,
         running_var: Tensor | None,
@@ -34,45 +58,73 @@ class BatchNorm(Placewise):
         training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the statistics; the model's own are kept as they are."""
-        check_only_first(asked)
-        kept = Saved(size=input.shape, variance=running_var, weight=weight, eps=eps)
-        if training or running_var is None:
-            axes = [0, *range(2, input.dim())]
-            kept.variance, kept.status = _precise(input).var(axes, unbiased=False), "held"
-        return asked(), kept
+    ) -> tuple[Tensor, SavedBatchNorm]:
+        """Save the statistics: the model's own, or those of the batch."""
+        check_only_first(call)
+        from_batch = training or running_var is None
+        if from_batch or running_var is None:
+            variance = _precise(input).var([0, *range(2, input.dim())], unbiased=False)
+        else:
+            variance = call.as_used(running_var)
+        saved = SavedBatchNorm(
+            size=input.shape,
+            variance=variance,
+            weight=None if weight is None else call.as_used(weight),
+            eps=eps,
+            status="held" if from_batch else None,
+            cache=call.cache,
+        )
+        return call(), saved
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedBatchNorm, signal: Tensor) -> Signals:
         """(K, C, ...) -> (K, C, ...)."""
-        return signal * self.scale(kept, signal)
+        return signal * saved.factor_like(signal)
 
-    @staticmethod
-    def scale(kept: Saved, like: Tensor | None = None) -> Tensor:
-        """Return each channel's factor, (C,); with a signal, in its type and as (1, C, 1, ...). Worked out once."""
-        if not hasattr(kept, "factor"):
-            kept.factor = torch.rsqrt(kept.variance + kept.eps) * (1 if kept.weight is None else kept.weight)
-        scale: Tensor = kept.factor
-        return scale if like is None else scale.to(like.dtype).view(1, -1, *[1] * (like.dim() - 2))
+    def mirror_inplace(self, saved: SavedBatchNorm, signal: Tensor) -> Signals:
+        """The same in the signal's own memory."""
+        return signal.mul_(saved.factor_like(signal))
+
+    def channel_scale(self, saved: SavedBatchNorm) -> Tensor | None:
+        """The factors, unless they are the batch's own."""
+        return None if saved.status == "held" else saved.factor
+
+    def returns_new(self) -> bool:
+        """The product is new memory."""
+        return True
+
+    def keeps_channels(self) -> bool:
+        """Zero stays zero."""
+        return True
 
 
 class AtenBatchNorm(BatchNorm):
     """`torch.batch_norm`, whose arguments come in another order."""
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Saved]:
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, SavedBatchNorm]:
         """Put the arguments in `F.batch_norm`'s order."""
         weight, bias, mean, variance, training, momentum, eps = args[:7]
-        return super().run(asked, input, mean, variance, weight, bias, training, momentum, eps)
+        return super().run(call, input, mean, variance, weight, bias, training, momentum, eps)
 
 
-class HeldNorm(Placewise):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedNorm(Saved):
+    """The scale that the statistics make, and the weight."""
+
+    scale: Tensor = per_image()  # broadcasts to the input
+    weight: Tensor | None = None
+
+
+class HeldNorm(Placewise[SavedNorm]):
     """A norm whose statistics come from the image: its scale is taken as a constant, its shift is left out."""
 
-    status = "held"
+    @property
+    def status(self) -> Status:
+        """Its statistics are held."""
+        return "held"
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedNorm, signal: Tensor) -> Signals:
         """(K, ...) -> (K, ...)."""
-        return signal * kept.scale.to(signal.dtype) * (1 if kept.weight is None else kept.weight.to(signal.dtype))
+        return signal * saved.scale.to(signal.dtype) * (1 if saved.weight is None else saved.weight.to(signal.dtype))
 
 
 class LayerNorm(HeldNorm):
@@ -80,59 +132,67 @@ class LayerNorm(HeldNorm):
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         normalized_shape: Any,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
         cudnn_enable: bool = True,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the scales, 1/C of the activations."""
-        check_only_first(asked)
+    ) -> tuple[Tensor, SavedNorm]:
+        """Save the scales, 1/C of the activations."""
+        check_only_first(call)
         axes = tuple(range(-len(tuple(normalized_shape)), 0))
         scale = torch.rsqrt(_precise(input).var(axes, unbiased=False, keepdim=True) + eps)
-        return asked(), Saved({"scale": scale}, size=input.shape, weight=weight)
+        return call(), SavedNorm(size=input.shape, scale=scale, weight=_as_used(call, weight))
 
 
 class RMSNorm(HeldNorm):
     """Over the last axes, without taking off a mean."""
 
     def run(
-        self, asked: CallContext, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
-    ) -> tuple[Tensor, Saved]:
-        """Keep the scales."""
-        check_only_first(asked)
+        self, call: CallContext, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+    ) -> tuple[Tensor, SavedNorm]:
+        """Save the scales."""
+        check_only_first(call)
         axes = tuple(range(-len(tuple(normalized_shape)), 0))
         eps = torch.finfo(input.dtype).eps if eps is None else eps
         scale = torch.rsqrt(_precise(input).square().mean(axes, keepdim=True) + eps)
-        return asked(), Saved({"scale": scale}, size=input.shape, weight=weight)
+        return call(), SavedNorm(size=input.shape, scale=scale, weight=_as_used(call, weight))
 
 
 class GroupNorm(HeldNorm):
-    """(N, C, ...) in groups of channels; one scale a channel and image."""
+    """(N, C, ...) in groups of channels; one scale for each channel and image."""
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         num_groups: int,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
         cudnn_enabled: bool = True,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the scales."""
-        check_only_first(asked)
-        return asked(), _group_scales(input, num_groups, weight, eps)
+    ) -> tuple[Tensor, SavedNorm]:
+        """Save the scales."""
+        check_only_first(call)
+        return call(), _group_scales(input, num_groups, _as_used(call, weight), eps)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedFixedNorm(Saved):
+    """The scale that running statistics make: all images share it."""
+
+    scale: Tensor
+    weight: Tensor | None = None
 
 
 class InstanceNorm(HeldNorm):
     """(N, C, ...), each channel of each image by itself, or by running statistics."""
 
-    def run(
+    def run(  # type: ignore[override]  # what is saved is one of two kinds, with fields of the same names
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         running_mean: Tensor | None = None,
         running_var: Tensor | None = None,
@@ -141,60 +201,74 @@ class InstanceNorm(HeldNorm):
         use_input_stats: bool = True,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> tuple[Tensor, Saved]:
-        """Keep the scales."""
-        check_only_first(asked)
+    ) -> tuple[Tensor, SavedNorm | SavedFixedNorm]:
+        """Save the scales."""
+        check_only_first(call)
+        weight = _as_used(call, weight)
         if use_input_stats or running_var is None:
-            return asked(), _group_scales(input, input.shape[1], weight, eps)
+            return call(), _group_scales(input, input.shape[1], weight, eps)
         scale = _by_channel(torch.rsqrt(running_var + eps), input)
-        return asked(), Saved(size=input.shape, scale=scale, weight=_by_channel(weight, input), status="exact")
+        weight = None if weight is None else _by_channel(weight, input)
+        return call(), SavedFixedNorm(size=input.shape, scale=scale, weight=weight, status="exact")
 
 
-def _group_scales(input: Tensor, groups: int, weight: Tensor | None, eps: float) -> Saved:
+def _group_scales(input: Tensor, groups: int, weight: Tensor | None, eps: float) -> SavedNorm:
     count, channels = input.shape[:2]
     variance = _precise(input).reshape(count, groups, -1).var(2, unbiased=False)
     scale = torch.rsqrt(variance + eps).repeat_interleave(channels // groups, 1)  # (N, C)
     scale = scale.view(count, channels, *[1] * (input.dim() - 2))
-    return Saved({"scale": scale}, size=input.shape, weight=_by_channel(weight, input))
+    return SavedNorm(size=input.shape, scale=scale, weight=None if weight is None else _by_channel(weight, input))
 
 
-def _by_channel(values: Tensor | None, like: Tensor) -> Tensor | None:
-    return None if values is None else values.view(1, -1, *[1] * (like.dim() - 2))
+def _by_channel(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(1, -1, *[1] * (like.dim() - 2))
 
 
-@dataclasses.dataclass(frozen=True)
-class LocalResponseNorm(Placewise):
+def _as_used(call: CallContext, weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else call.as_used(weight)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedLocalResponse(Saved):
+    """The call's numbers, and its input where the derivative is taken."""
+
+    arguments: tuple[Any, ...]
+    input: Tensor | None = per_image()
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm(Placewise[SavedLocalResponse]):
     """(N, C, ...): each value divided by its neighbours in channel order.
 
     "identity" passes the signal on: "contrast normalization operations are not used" (Zeiler & Fergus, ECCV 2014).
     "derivative" is its vector-Jacobian product at the input, as autograd would have it.
     """
 
-    lrn: str = "identity"
+    lrn: LRN = "identity"
 
     @property
-    def status(self) -> str:  # type: ignore[override]
+    def status(self) -> Status:
         """The paper's own way, or the exact derivative."""
         return "paper" if self.lrn == "identity" else "exact"
 
     @property
-    def needs_values(self) -> bool:  # type: ignore[override]
+    def needs_values(self) -> bool:
         """The derivative is taken at the input."""
         return self.lrn == "derivative"
 
     def run(
-        self, asked: CallContext, input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> tuple[Any, Saved]:
-        """Keep the input only where its derivative is asked for."""
-        check_only_first(asked)
-        values = {"input": input.clone()} if self.needs_values else None
-        return asked(), Saved(values, size=input.shape, arguments=(size, alpha, beta, k))
+        self, call: CallContext, input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    ) -> tuple[Any, SavedLocalResponse]:
+        """Save the input only where its derivative is asked for."""
+        check_only_first(call)
+        values = input.clone() if self.needs_values else None
+        return call(), SavedLocalResponse(size=input.shape, arguments=(size, alpha, beta, k), input=values)
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedLocalResponse, signal: Tensor) -> Signals:
         """(K, C, ...) -> (K, C, ...)."""
-        if self.lrn == "identity":
+        if saved.input is None or self.lrn == "identity":
             return signal
-        return derivative(lambda x: F.local_response_norm(x, *kept.arguments), kept.input, signal)
+        return derivative(lambda x: F.local_response_norm(x, *saved.arguments), saved.input, signal)
 
 
 def _precise(values: Tensor) -> Tensor:

@@ -8,30 +8,43 @@ bits. Where torch lacks them, or the numbers are not float32 on a CPU, `Conv` go
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class Geometry(NamedTuple):
+    """The numbers of a transposed convolution, in the order in which oneDNN's calls take them."""
+
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+_SignalKind = tuple[torch.Size, int, Geometry]
+
+
 @dataclass
-class Layout:
+class FilterLayout:
     """A convolution's filters as oneDNN wants them for signals of one size; made at their second use in a row."""
 
-    size: Any = None  # what the last signals were like
-    filters: dict[Any, Tensor] = field(default_factory=dict)  # of one size at most: they take as much as the weights
+    last: _SignalKind | None = None  # what the last signals were like
+    filters: dict[_SignalKind, Tensor] = field(default_factory=dict)  # of one kind at most: they take as much as the weights
 
-    def of(self, weight: Tensor, signal: Tensor, geometry: tuple[Any, ...]) -> Tensor | None:
+    def laid_out(self, weight: Tensor, signal: Tensor, geometry: Geometry) -> Tensor | None:
         """Return the filters for a signal (K, C', H', W'), or None where laying them out would not pay yet."""
-        size = (signal.shape[1:], signal.shape[0].bit_length(), geometry)  # a few signals more or less change nothing
-        if size not in self.filters and size == self.size:
+        kind = (signal.shape[1:], signal.shape[0].bit_length(), geometry)  # a few signals more or less change nothing
+        if kind not in self.filters and kind == self.last:
             self.filters.clear()
             padding, output_padding, stride, dilation, groups = geometry
-            self.filters[size] = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+            self.filters[kind] = torch.ops.mkldnn._reorder_convolution_transpose_weight(
                 weight.detach().contiguous(), padding, output_padding, stride, dilation, groups, signal.shape
             )
-        self.size = size
-        return self.filters.get(size)
+        self.last = kind
+        return self.filters.get(kind)
 
 
 def serves(signal: Tensor, weight: Tensor) -> bool:
@@ -45,10 +58,9 @@ def _has_calls() -> bool:
     return hasattr(calls, "_convolution_transpose_pointwise") and hasattr(calls, "_reorder_convolution_transpose_weight")
 
 
-def conv_transpose(signal: Tensor, filters: Tensor, geometry: tuple[Any, ...], *, rectify: bool) -> Tensor:
+def conv_transpose(signal: Tensor, filters: Tensor, geometry: Geometry, *, rectify: bool) -> Tensor:
     """(K, C', H', W') -> (K, C, H, W), rectified in the same pass where asked for."""
-    groups = geometry[-1]
-    inside = rectify and groups == 1  # with groups oneDNN has only a slow way to do both
+    inside = rectify and geometry.groups == 1  # with groups oneDNN has only a slow way to do both
     result: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
         signal, filters, None, *geometry, "relu" if inside else "none", [], ""
     )

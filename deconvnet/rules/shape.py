@@ -3,135 +3,163 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..receptive_field import NOTHING, Layout, default_layout, resized_window
-from ..tape import CallContext, Saved, UnsupportedCall, tensors_in
+from ..axes import Axes, default_axes
+from ..receptive_field import NOTHING, resized_window
 from ..units import Window
 from .arithmetic import sum_to
-from .base import Adjoint, Rule, Same, check_batch, check_only_first
+from .base import Rule, Same, SavedAdjoint, Signals, VectorJacobian, Windows, check_batch, check_only_first
+from .call import CallContext, Saved, UnsupportedCall, tensors_in
 
 
 class Dropout(Same):
     """Dropout in eval mode passes everything on."""
 
     def run(
-        self, asked: CallContext, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+        self, call: CallContext, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> tuple[Any, Saved]:
         """Refuse dropout that stays active in eval mode: its noise is not the net's."""
         if training and p > 0:
             raise UnsupportedCall("it drops values at random even in eval mode")
-        return super().run(asked, input)
+        return super().run(call, input)
 
 
-class Reshape(Rule):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedReshape(Saved):
+    """Which of the tensors from the image takes the signal, and whether rows and columns stay where they are."""
+
+    takes_signal: tuple[bool, ...]  # a tensor given for its size alone (`view_as`) takes none
+    keeps_rows: bool
+
+
+class Reshape(Rule[SavedReshape]):
     """flatten, view, squeeze and their kin: mirrored by the opposite reshape; the batch axis must stay what it is."""
 
     moves = True
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Keep the input's size. A tensor given for its size alone (`view_as`) takes no signal."""
-        output = asked()
-        check_batch(asked, input.shape, output.shape)
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReshape]:
+        """Save the input's size."""
+        size, axes = input.shape, call.axes(input)
+        descends = call.descends(input)
+        takes_signal = (True,) * descends + (False,) * (call.input_count - descends)
+        output = call()
+        check_batch(call, size, output.shape)
         # rows and columns stay where they are if they are the last two axes before and after
-        kept = Saved(size=input.shape, others=asked.inputs - 1, places=min(input.dim(), output.dim()) >= 4)
-        kept.places = kept.places and input.shape[-2:] == output.shape[-2:]
-        return output, kept
+        keeps_rows = min(len(size), output.dim()) >= 4 and size[-2:] == output.shape[-2:] and axes[1:] == default_axes(size)[1:]
+        return output, SavedReshape(size=size, takes_signal=takes_signal, keeps_rows=keeps_rows)
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Any:
+    def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        return self.only(kept, signal.reshape(signal.shape[0], *kept.size[1:]))
+        return self.for_inputs(saved, signal.reshape(signal.shape[0], *saved.size[1:]), None)
 
-    def window(self, kept: Saved, window: Window) -> Any:
-        """The same place if rows and columns stay; else all."""
-        return self.only(kept, window if kept.places else None, NOTHING)
+    def window(self, saved: SavedReshape, window: Window) -> Windows:
+        """The same position if rows and columns stay; else all."""
+        return self.for_inputs(saved, window if saved.keeps_rows else None, NOTHING)
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
-        """torch's convention again; places stay only where that is the input's as well."""
-        kept.places = kept.places and layouts[0][1:] == default_layout(kept.size)[1:]
-        return default_layout(shape)
-
-    def only(self, kept: Saved, first: Any, rest: Any = None) -> Any:
-        """Give something to the first input, and `rest` to those that were there for their size."""
-        return (first, *[rest] * kept.others) if kept.others else first
+    @staticmethod
+    def for_inputs(saved: SavedReshape, first: Any, rest: Any) -> Any:
+        """Give something to the input, and `rest` to the tensors that were there for their size."""
+        return first if saved.takes_signal == (True,) else tuple(first if takes else rest for takes in saved.takes_signal)
 
 
 class Expand(Reshape):
     """expand, expand_as: the signal is summed where the value was repeated."""
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Any:
+    def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        return self.only(kept, sum_to(signal, kept.size))
+        return self.for_inputs(saved, sum_to(signal, saved.size), None)
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReshape]:
         """Refuse new leading axes: they would come before the batch."""
-        output, kept = super().run(asked, input, *args, **kwargs)
+        output, saved = super().run(call, input, *args, **kwargs)
         if output.dim() != input.dim():
             raise UnsupportedCall("it adds axes before the batch")
-        return output, kept
+        return output, saved
 
 
-class Permute(Rule):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedPermutation(Saved):
+    """Which axis of the input stands where."""
+
+    order: tuple[int, ...]
+
+
+class Permute(Rule[SavedPermutation]):
     """permute, transpose, movedim: mirrored by the opposite permutation."""
 
     moves = True
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Keep the permutation, found on sizes that tell the axes apart."""
-        check_only_first(asked)
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedPermutation]:
+        """Save the permutation, found on sizes that tell the axes apart."""
+        check_only_first(call)
         labels = torch.empty(tuple(range(2, 2 + input.dim())), device="meta")
-        order = [size - 2 for size in asked.func(labels, *args, **kwargs).shape]
+        order = tuple(size - 2 for size in call.func(labels, *args, **kwargs).shape)
         if order[0] != 0:
             raise UnsupportedCall("it moves the batch axis")
-        return asked(), Saved(size=input.shape, order=order)
+        return call(), SavedPermutation(size=input.shape, order=order)
 
-    def mirror(self, kept: Saved, signal: Tensor) -> Tensor:
+    def mirror(self, saved: SavedPermutation, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        return signal.permute([kept.order.index(axis) for axis in range(len(kept.order))])
+        return signal.permute([saved.order.index(axis) for axis in range(len(saved.order))])
 
-    def window(self, kept: Saved, window: Window) -> Window:
-        """The same place: rows and columns keep their meaning on other axes."""
+    def window(self, saved: SavedPermutation, window: Window) -> Windows:
+        """The same position: rows and columns keep their meaning on other axes."""
         return window
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+    def axes(self, saved: SavedPermutation, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """The same axes, where they went."""
-        channels, rows, cols = (None if axis is None else kept.order.index(axis) for axis in layouts[0])
+        channels, rows, cols = (None if axis is None else saved.order.index(axis) for axis in axes[0])
         return channels, rows, cols
 
 
-class Parts(Adjoint):
-    """chunk, split, indexing, sums and means: the true adjoint. Places stay where rows and columns are untouched."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedParts(SavedAdjoint):
+    """The call, and whether rows and columns are untouched."""
 
-    def run(self, asked: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
-        """Keep whether rows and columns are untouched."""
-        output, kept = super().run(asked, input, *args, **kwargs)
+    keeps_rows: bool
+
+
+class Parts(VectorJacobian[SavedParts]):
+    """chunk, split, indexing, sums and means: the true adjoint. Positions stay where rows and columns are untouched."""
+
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedParts]:
+        """Save whether rows and columns are untouched."""
+        return self.make_parts(call, input, *args, **kwargs)
+
+    def make_parts(
+        self, call: CallContext, input: Tensor, *args: Any, keeps_rows: bool = True, **kwargs: Any
+    ) -> tuple[Any, SavedParts]:
+        """Make the call; rows and columns are untouched where `keeps_rows` says so and their sizes agree."""
+        axes = call.axes(input)
+        output, saved = self.make(call, input, *args, **kwargs)
         first = tensors_in(output)[0]
-        kept.places = min(input.dim(), first.dim()) >= 4 and input.shape[-2:] == first.shape[-2:]
-        return output, kept
+        keeps_rows = keeps_rows and min(input.dim(), first.dim()) >= 4 and input.shape[-2:] == first.shape[-2:]
+        keeps_rows = keeps_rows and axes[1:] == (input.dim() - 2, input.dim() - 1)
+        return output, SavedParts(**saved, keeps_rows=keeps_rows)
 
-    def window(self, kept: Saved, window: Window) -> Window | None:
-        """The same place, or all."""
-        return window if kept.places else None
+    def window(self, saved: SavedParts, window: Window) -> Windows:
+        """The same position, or all."""
+        return window if saved.keeps_rows else None
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+    def axes(self, saved: SavedParts, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Those of the input where the axes are as many."""
-        kept.places = kept.places and layouts[0][1:] == (len(kept.size) - 2, len(kept.size) - 1)
-        return layouts[0] if len(shape) == len(kept.size) else default_layout(shape)
+        return axes[0] if len(shape) == len(saved.size) else default_axes(shape)
 
 
 class IndexSelect(Parts):
-    """index_select: places stay where channels are picked."""
+    """index_select: positions stay where channels are picked."""
 
-    def run(self, asked: CallContext, input: Tensor, dim: int, index: Tensor) -> tuple[Any, Saved]:
+    def run(self, call: CallContext, input: Tensor, dim: int, index: Tensor) -> tuple[Any, SavedParts]:
         """Refuse to pick images."""
-        if dim % input.dim() == 0:
+        axis = dim % input.dim()
+        if axis == 0:
             raise UnsupportedCall("it mixes the images of the batch")
-        output, kept = super().run(asked, input, dim, index)
-        kept.places = kept.places and dim % input.dim() < input.dim() - 2
-        return output, kept
+        return self.make_parts(call, input, dim, index, keeps_rows=axis < input.dim() - 2)
 
 
 def _all_images(index: Any, count: int) -> tuple[Any, ...]:
@@ -148,76 +176,117 @@ def _all_images(index: Any, count: int) -> tuple[Any, ...]:
 class GetItem(Parts):
     """x[...]: as other parts; the batch axis must be taken whole."""
 
-    def run(self, asked: CallContext, input: Tensor, index: Any) -> tuple[Any, Saved]:
+    def run(self, call: CallContext, input: Tensor, index: Any) -> tuple[Any, SavedParts]:
         """Refuse to index the batch. Rows or columns picked by a list may come in any order."""
         index = _all_images(index, input.shape[0])
-        output, kept = super().run(asked, input, index)
-        kept.places = kept.places and all(item is None or isinstance(item, (int, slice, type(...))) for item in index)
-        return output, kept
+        plain = all(item is None or isinstance(item, (int, slice, type(...))) for item in index)
+        return self.make_parts(call, input, index, keeps_rows=plain)
 
 
-class SetItem(Rule):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedSetItem(Saved):
+    """Where it wrote, and which of the two descend from the image."""
+
+    index: tuple[Any, ...]
+    written: torch.Size | None
+    descend: tuple[bool, bool]
+
+
+class SetItem(Rule[SavedSetItem]):
     """x[...] = y: the signal of what was written over goes to y alone, the rest stays x's."""
 
-    def run(self, asked: CallContext, input: Tensor, index: Any, value: Any) -> tuple[Any, Saved]:
-        """Keep where it wrote, and which of the two descend from the image."""
+    def run(self, call: CallContext, input: Tensor, index: Any, value: Any) -> tuple[Any, SavedSetItem]:
+        """Save where it wrote, and which of the two descend from the image."""
         index = _all_images(index, input.shape[0])
-        check_batch(asked, input.shape)
-        kept = Saved(index=index, shape=getattr(value, "shape", None), both=(asked.descends(input), asked.descends(value)))
-        if kept.both[1] and value.dim() != input[index].dim():
+        check_batch(call, input.shape)
+        descend = call.descends(input), call.descends(value)
+        if descend[1] and value.dim() != input[index].dim():
             raise UnsupportedCall("it writes a value of fewer axes")
-        return asked(), kept
+        saved = SavedSetItem(size=input.shape, index=index, written=getattr(value, "shape", None), descend=descend)
+        return call(), saved
 
-    def mirror(self, kept: Saved, signal: Tensor) -> tuple[Tensor, ...]:
+    def mirror(self, saved: SavedSetItem, signal: Tensor) -> Signals:
         """(K, *x) -> (K, *x) for x and (K, *y) for y, of those that descend from the image."""
         parts = []
-        if kept.both[0]:
+        if saved.descend[0]:
             rest = signal.clone()
-            rest[kept.index] = 0
+            rest[saved.index] = 0
             parts.append(rest)
-        if kept.both[1]:
-            parts.append(sum_to(signal[kept.index], kept.shape))
+        if saved.descend[1] and saved.written is not None:
+            parts.append(sum_to(signal[saved.index], saved.written))
         return tuple(parts)
 
 
-class Pad(Adjoint):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedPad(SavedAdjoint):
+    """The margins, how they are filled, and which axes are rows and columns."""
+
+    margins: tuple[int, ...]
+    mode: str
+    rows_cols: tuple[int | None, int | None]
+
+
+class Pad(VectorJacobian[SavedPad]):
     """F.pad in every mode: the true adjoint (zeros are cut off, reflected and repeated pixels are added up)."""
 
     def run(
-        self, asked: CallContext, input: Tensor, pad: Any, mode: str = "constant", value: float | None = None
-    ) -> tuple[Any, Saved]:
-        """Keep the margins. What they are filled with is a constant, and takes no signal."""
-        check_only_first(asked)
+        self, call: CallContext, input: Tensor, pad: Any, mode: str = "constant", value: float | None = None
+    ) -> tuple[Any, SavedPad]:
+        """Save the margins. What they are filled with is a constant, and takes no signal."""
+        check_only_first(call)
         if len(pad) > 4 and any(pad[2 * (input.dim() - 1) :]):
             raise UnsupportedCall("it pads the batch")
-        kept = Saved(size=input.shape, func=torch.nn.functional.pad, args=(pad, mode), kwargs={}, pad=list(pad), mode=mode)
-        return asked(), kept
+        saved = SavedPad(
+            size=input.shape,
+            func=torch.nn.functional.pad,
+            args=(pad, mode),
+            margins=tuple(pad),
+            mode=mode,
+            rows_cols=call.axes(input)[1:],
+        )
+        return call(), saved
 
-    def layout(self, kept: Saved, layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+    def axes(self, saved: SavedPad, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """The same axes."""
-        kept.axes = layouts[0][1:]
-        return layouts[0]
+        return axes[0]
 
-    def window(self, kept: Saved, window: Window) -> Window | None:
-        """The same place, moved; where it reaches into a margin, also the pixels that fill it."""
+    def window(self, saved: SavedPad, window: Window) -> Windows:
+        """The same position, moved; where it reaches into a margin, also the pixels that fill it."""
         edges = []
-        for axis, first, length in zip(kept.axes, (window.top, window.left), (window.height, window.width), strict=True):
+        for axis, first, length in zip(saved.rows_cols, (window.top, window.left), (window.height, window.width), strict=True):
             if axis is None:
                 return None
-            place = 2 * (len(kept.size) - 1 - axis)  # F.pad counts margins from the last axis
-            near = kept.pad[place] if place < len(kept.pad) else 0
-            edges.append(_reach(first - near, length, kept.size[axis], kept.mode))
+            place = 2 * (len(saved.size) - 1 - axis)  # F.pad counts margins from the last axis
+            near = saved.margins[place] if place < len(saved.margins) else 0
+            edges.append(_reach(first - near, length, saved.size[axis], saved.mode))
         return Window(edges[0][0], edges[1][0], edges[0][1], edges[1][1])
 
+    def shift(self, saved: SavedPad) -> tuple[int, int] | None:
+        """By the top and left margins, where they hold a constant and only rows and columns have any."""
+        if saved.mode != "constant" or any(saved.margins[4:]):
+            return None
+        left, _, top, _ = (*saved.margins, 0, 0, 0)[:4]
+        return top, left
 
-class Interpolate(Adjoint):
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedInterpolation(SavedAdjoint):
+    """The output's size, and how far the resizing reaches; None: not known."""
+
+    output: torch.Size
+    align_corners: bool
+    reach: int | None
+
+
+class Interpolate(VectorJacobian[SavedInterpolation]):
     """F.interpolate, (N, C, H, W) -> (N, C, H', W'): the true adjoint of nearest, bilinear, bicubic and area resizing."""
 
-    REACH = {"nearest": 0, "nearest-exact": 0, "bilinear": 1, "bicubic": 2}  # noqa: RUF012
+    #: Pixels beyond its own that a pixel of the output is drawn from, on each side.
+    REACH: ClassVar[dict[str, int]] = {"nearest": 0, "nearest-exact": 0, "bilinear": 1, "bicubic": 2}
 
     def run(
         self,
-        asked: CallContext,
+        call: CallContext,
         input: Tensor,
         size: Any = None,
         scale_factor: Any = None,
@@ -225,38 +294,48 @@ class Interpolate(Adjoint):
         align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None,
         antialias: bool = False,
-    ) -> tuple[Any, Saved]:
-        """Keep both sizes."""
+    ) -> tuple[Any, SavedInterpolation]:
+        """Save both sizes."""
         arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-        output, kept = super().run(asked, input, *arguments)
-        kept.result, kept.align = output.shape, bool(align_corners)
-        kept.reach = None if antialias or input.dim() != 4 else self.REACH.get(mode)
-        return output, kept
+        output, saved = self.make(call, input, *arguments)
+        reach = None if antialias or input.dim() != 4 else self.REACH.get(mode)
+        return output, SavedInterpolation(**saved, output=output.shape, align_corners=bool(align_corners), reach=reach)
 
-    def window(self, kept: Saved, window: Window) -> Window | None:
-        """The pixels that the place is drawn from, one more on each side, for rounding."""
-        if kept.reach is None:
+    def window(self, saved: SavedInterpolation, window: Window) -> Windows:
+        """The pixels that the position is drawn from, one more on each side, for rounding."""
+        if saved.reach is None:
             return None
-        reach = kept.reach + 1
-        return resized_window(window, kept.size[2:], kept.result[2:], reach, kept.align)
+        return resized_window(window, pair_of(saved.size), pair_of(saved.output), saved.reach + 1, saved.align_corners)
 
 
-class PixelShuffle(Adjoint):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedShuffle(SavedAdjoint):
+    """How much larger, or smaller, it gets."""
+
+    factor: int
+    enlarges: bool
+
+
+class PixelShuffle(VectorJacobian[SavedShuffle]):
     """(N, C r^2, H, W) -> (N, C, H r, W r) and back: the true adjoint."""
 
-    def run(self, asked: CallContext, input: Tensor, factor: int) -> tuple[Any, Saved]:
-        """Keep how much larger, or smaller, it gets."""
-        output, kept = super().run(asked, input, factor)
-        kept.factor, kept.larger = factor, output.shape[-1] > input.shape[-1]
-        return output, kept
+    def run(self, call: CallContext, input: Tensor, factor: int) -> tuple[Any, SavedShuffle]:
+        """Save how much larger, or smaller, it gets."""
+        output, saved = self.make(call, input, factor)
+        return output, SavedShuffle(**saved, factor=factor, enlarges=output.shape[-1] > input.shape[-1])
 
-    def window(self, kept: Saved, window: Window) -> Window:
-        """The pixels whose channels the place was taken from, or the block that its channels were."""
-        r = kept.factor
-        if not kept.larger:
+    def window(self, saved: SavedShuffle, window: Window) -> Windows:
+        """The pixels whose channels the position was taken from, or the block that its channels were."""
+        r = saved.factor
+        if not saved.enlarges:
             return Window(window.top * r, window.left * r, window.height * r, window.width * r)
         top, left = window.top // r, window.left // r
         return Window(top, left, -(-window.bottom // r) - top, -(-window.right // r) - left)
+
+
+def pair_of(size: torch.Size) -> tuple[int, int]:
+    """Return the rows and columns of (N, C, H, W)."""
+    return size[2], size[3]
 
 
 def _reach(first: int, length: int, size: int, mode: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from ..choices import RuleName
 from ..crops import cut_window, recut
 from ..images import to_rgb
 from ..memory import batch_bytes
-from ..projection import as_maps, project_units
+from ..projection import project_units
 from ..render.example import Example
 from ..units import Unit, Window
 from .engine_local import default_workers, prefetch
@@ -127,7 +127,7 @@ class ExampleMaker:
         net = self.origin.net
         with torch.no_grad():
             recording = net.record(images, layers=[self.layer])
-            maps = as_maps(recording.kept_activations(self.layer), recording.layout(self.layer), self.layer)
+            maps = recording.stored_maps(self.layer)
             units = [
                 Unit(self.layer, channel, hit.row, hit.col, float(maps[index, channel, hit.row, hit.col]), index)
                 for index, channel, hit in wanted

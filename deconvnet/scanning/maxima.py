@@ -8,24 +8,20 @@ comparison would have to wait for the device, they come with the maxima.
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from ..axes import Axes, as_maps, map_size
+from ..forward import ForwardEngine, LayerRecord
 from ..net import DeconvNet
-from ..projection import as_maps, unit_window
-from ..receptive_field import Layout, map_size
-from ..recording import Recording, eval_mode, named_tensors, run_model, same_buffers
+from ..projection import unit_window
+from ..recording import Recording
 from ..tape import Tape
 from ..units import Unit
 from ..windowed import can_start, unit_windows
@@ -38,10 +34,6 @@ VECTOR_CHANNELS = 32
 RELU_CALLS = (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
 
-class _Stop(BaseException):
-    """Ends a forward pass after the deepest layer; no model's `except Exception` catches it."""
-
-
 @dataclass(frozen=True)
 class ScannedLayer:
     """A layer that is scanned.
@@ -52,9 +44,9 @@ class ScannedLayer:
         height: of its maps.
         width: of its maps.
         first: the number of its first channel among the channels of all scanned layers.
-        layout: the axes of its activations.
+        axes: of its activations.
+        record: where its values come from.
         rectifies: the scanned layer whose values, rectified by ReLU, are this layer's.
-        is_call: whether it is a functional call, which module hooks do not see, or a module with the name of one.
         windows: of units, by position: `find_windows` keeps them here.
     """
 
@@ -63,9 +55,9 @@ class ScannedLayer:
     height: int
     width: int
     first: int
-    layout: Layout
+    axes: Axes
+    record: LayerRecord
     rectifies: str | None = None
-    is_call: bool = False
     windows: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -96,14 +88,12 @@ def scanned_layers(recording: Recording, names: Sequence[str]) -> list[ScannedLa
     """
     layers, first = [], 0
     by_value = {recording.value(name): name for name in names}
-    calls = {_numberless(record.name) for record in recording.places().values() if record.is_call}
     for name in dict.fromkeys(names):
-        record, shape, layout = recording.place(name), recording.tape.shapes[recording.value(name)], recording.layout(name)
-        as_maps(torch.empty(shape, device="meta"), layout, name)  # raises for what has no maps
-        height, width = map_size(shape, layout)
-        is_call = record.is_call or _numberless(name) in calls
+        record, shape, axes = recording.record(name), recording.tape.shapes[recording.value(name)], recording.axes(name)
+        as_maps(torch.empty(shape, device="meta"), axes, name)  # raises for what has no maps
+        height, width = map_size(shape, axes)
         rectifies = _rectified_layer(recording.tape, recording.value(name), by_value)
-        layers.append(ScannedLayer(name, shape[layout[0] or 1], height, width, first, layout, rectifies, is_call))
+        layers.append(ScannedLayer(name, shape[axes[0] or 1], height, width, first, axes, record, rectifies))
         first += layers[-1].channels
     return layers
 
@@ -114,11 +104,6 @@ def _rectified_layer(tape: Tape, value: int, by_value: dict[int, str]) -> str | 
     return by_value.get(call.inputs[0]) if call and call.func in RELU_CALLS and call.inputs else None
 
 
-def _numberless(name: str) -> str:
-    """Return a layer's name before calls are numbered: "relu" for "relu", "relu_1" and "relu_1[0]"."""
-    return re.sub(r"_\d+$", "", name.partition("[")[0])
-
-
 class MaximaReducer:
     """Runs batches of images through a net and reduces the activations of its layers.
 
@@ -126,37 +111,30 @@ class MaximaReducer:
         net: the net.
         layers: those to reduce.
         size: (C, H, W) of the images.
+        written: the parameters that the net's forward writes to, from a recording of it.
     """
 
-    def __init__(self, net: DeconvNet, layers: Sequence[ScannedLayer], size: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        net: DeconvNet,
+        layers: Sequence[ScannedLayer],
+        size: tuple[int, int, int],
+        written: Sequence[Tensor] = (),
+    ) -> None:
         self.net, self.layers, self.size = net, tuple(layers), size
         self.channels = sum(layer.channels for layer in layers)
-        parameter = next(net.model.parameters(), torch.zeros(1))
-        self.device, self.dtype = parameter.device, parameter.dtype
-        self.memory_format = torch.channels_last
-        self._has_calls = any(layer.is_call for layer in layers)
+        self.engine = ForwardEngine(net.model, [layer.record for layer in layers], stop=True, written=written)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net is."""
+        return self.engine.device
 
     def __call__(self, images: Tensor, floor: npt.NDArray[np.float32]) -> Maxima:
         """Reduce a batch (B, C, H, W); `floor` (C,) is the score that a channel's entry must reach."""
-        images = images.to(self.device, self.dtype)
         buffer = MaximaBuffer(self.layers, len(images), self.channels, floor, self.device)
-        try:
-            self._forward(images.contiguous(memory_format=self.memory_format), buffer)
-        except RuntimeError as error:
-            if "view" not in str(error) or self.memory_format is torch.contiguous_format:
-                raise
-            self.memory_format = torch.contiguous_format  # the model views its maps as rows, which needs them in that format
-            return self(images, floor)
+        self.engine(images, buffer)
         return buffer.maxima()
-
-    @torch.inference_mode()
-    def _forward(self, images: Tensor, buffer: MaximaBuffer) -> None:
-        if self._has_calls:
-            names = [layer.name for layer in self.layers]
-            run_model(self.net.model, images, {}, names, keep=buffer)
-            return
-        with eval_mode(self.net.model), same_buffers(self.net.model), _hooks(self.net.model, buffer), suppress(_Stop):
-            self.net.model(images)
 
 
 class MaximaBuffer:
@@ -179,7 +157,7 @@ class MaximaBuffer:
     def __call__(self, name: str, activations: Tensor) -> None:
         """Take the activations of one layer."""
         layer = self.layers[name]
-        maps = as_maps(activations, layer.layout, name)
+        maps = as_maps(activations, layer.axes, name)
         self.waiting.discard(name)
         if not self.on_cpu:
             self.on_device.append((layer, *maps.flatten(2).max(2)))
@@ -237,46 +215,6 @@ def row_maxima(maps: Tensor) -> Tensor:
     maxima = grouped.amax(2).view(images, height, group, channels).amax(2)
     rest = maps[:, :, groups * group :]
     return torch.maximum(maxima, rest.amax(2)) if rest.shape[2] else maxima
-
-
-@contextmanager
-def _hooks(model: nn.Module, buffer: MaximaBuffer) -> Iterator[None]:
-    """Pass each layer's output to `buffer`, and stop after the last; names are those of `Recording`."""
-    calls: Counter[str] = Counter()
-    modules = dict(model.named_modules())
-    wanted = defaultdict(set)
-    for name in buffer.layers:
-        wanted[_module_of(name, modules)].add(name)
-
-    def hook(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        while calls[path] and f"{path}_{calls[path]}" in modules:  # that name is taken
-            calls[path] += 1
-        name = f"{path}_{calls[path]}" if calls[path] else path
-        calls[path] += 1
-        for suffix, tensor in named_tensors(output):
-            if name + suffix in buffer.waiting:
-                buffer(name + suffix, tensor)
-        if not buffer.waiting:
-            raise _Stop
-
-    handles: list[Any] = []
-    try:
-        for path in wanted:
-            handles.append(modules[path].register_forward_hook(partial(hook, path)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _module_of(name: str, modules: dict[str, nn.Module]) -> str:
-    """Return the path of the module that makes a layer: "stage2[1]" is made by "stage2", "relu_1" by "relu"."""
-    path = name.partition("[")[0]
-    while path not in modules:
-        path, _, number = path.rpartition("_")
-        if not number.isdigit():
-            raise KeyError(name)
-    return path
 
 
 def find_windows(recording: Recording, layer: ScannedLayer, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

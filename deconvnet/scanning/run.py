@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import OptionError, PictureError, StoreError, UnknownLayerError, check_option, did_you_mean
+from ..errors import OptionError, PictureError, StoreError, check_option
 from ..images import Preprocess
+from ..layers import choose_layers
 from ..net import DeconvNet
 from ..progress import is_hidden
-from ..projection import rectified_values
 from ..provenance import output_settings
-from ..recording import Recording
 from .best import BestEntries
 from .engine import Engine, Job, Shard
 from .engine_local import LocalEngine
@@ -96,7 +94,7 @@ def scan(
     size = _image_size(net, source)
     recording = net.record_zeros(size)
     chosen = scanned_layers(recording, choose_layers(recording, layers))
-    reducer = MaximaReducer(net, chosen, size)
+    reducer = MaximaReducer(net, chosen, size, recording.written)
     with (
         _make_engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner,
         Store(path, create=True) as store,
@@ -136,48 +134,6 @@ def _make_engine(
     from .ray_engine import RayEngine
 
     return RayEngine(address, workers, gpus, cpus)
-
-
-def choose_layers(recording: Recording, layers: Sequence[str] | None) -> list[str]:
-    """Return the layers that names and patterns stand for, in the order in which they finish.
-
-    A value that has several names is taken once by a pattern, by its shortest name. Without `layers`: every rectified
-    layer with maps that is not inside another one (a block stands for what is in it).
-    """
-    records = {name: record for name, record in recording.places().items() if record.value is not None}
-    if isinstance(layers, str):
-        raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
-    shortest: dict[int | None, str] = {}
-    for name, record in records.items():
-        has_maps = recording.tape.layouts[record.value or 0][1] is not None
-        is_trunk = (
-            record.first == 0 and record.last > 1 and not record.is_call
-        )  # everything from the image on: has a better name
-        if has_maps and not is_trunk:
-            shortest[record.value] = min(shortest.get(record.value, name), name, key=len)
-    if layers is None:
-        rectified = rectified_values(recording.tape)
-        chosen = _outermost([name for value, name in shortest.items() if value in rectified])
-    else:
-        chosen = [name for pattern in layers for name in _matching(pattern, records, list(shortest.values()), recording.name)]
-    order = list(records)
-    return sorted(dict.fromkeys(chosen), key=order.index)
-
-
-def _outermost(names: Sequence[str]) -> list[str]:
-    known = set(names)
-    outer = {name: [name[:at] for at, letter in enumerate(name) if letter == "."] for name in names}
-    return [name for name in names if not known.intersection(outer[name])]
-
-
-def _matching(pattern: str, records: Container[str], candidates: Sequence[str], model: str) -> list[str]:
-    if pattern in records:
-        return [pattern]
-    names = [name for name in candidates if fnmatchcase(name, pattern)]
-    if not names:
-        hint = did_you_mean(pattern, candidates)
-        raise UnknownLayerError(f"{pattern!r} is not a layer of {model}.{hint} See: deconvnet layers {model}")
-    return names
 
 
 def _image_size(net: DeconvNet, pictures: Pictures) -> Size:

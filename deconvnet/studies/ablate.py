@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..axes import from_maps
 from ..choices import RuleName
 from ..crops import cut_window, shown_window
 from ..drawings import draw
 from ..errors import OptionError
 from ..inputs import PictureInput, as_batch, only_picture, source_names
 from ..net import DeconvNet
-from ..projection import choose_units, from_maps, mirror_type, unit_window
+from ..projection import signal_dtype, unit_window
 from ..recording import Recording
+from ..select import choose_units
 from ..units import Unit, Window
 from .ablate_result import Ablation
 from .arrays import Floats, Pixels
@@ -72,7 +74,7 @@ def run(
     [unit] = choose_units(maps[0], layer, channels=None if channel is None else [channel], top=1)
     tape, value = recording.tape, recording.value(layer)
     window = shown_window(unit_window(tape, value, unit), recording.images.shape[2:])
-    signal = from_maps(_start_signals(maps, unit, signals, seed), tape.layouts[value])
+    signal = from_maps(_start_signals(maps, unit, signals, seed), tape.axes[value])
     projections = _project_signals(net, recording, layer, signal, window)
     magnitudes = magnitude(projections)
     return Ablation(
@@ -95,7 +97,7 @@ def run(
 
 def _start_signals(maps: Tensor, unit: Unit, signals: int, seed: int) -> Tensor:
     """Return (1 + S, C', H', W'): the unit's activation alone, then |normal numbers| in all channels at its position."""
-    start = torch.zeros((1 + signals, *maps.shape[1:]), dtype=mirror_type(maps), device=maps.device)
+    start = torch.zeros((1 + signals, *maps.shape[1:]), dtype=signal_dtype(maps), device=maps.device)
     row, col = unit.row or 0, unit.col or 0
     start[0, unit.channel, row, col] = float(unit.activation or 0)
     numbers = np.abs(np.random.default_rng(seed).standard_normal((signals, maps.shape[1])))

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
+from ..layers import check_layers, default_layer, top_layer
 from ..net import DeconvNet
-from ..projection import default_layer
+from ..recording import Recording
 from ..units import Window
 from .boxes import Boxes, boxes_of, read_boxes, shown_box
 from .correspond_result import RANDOM, Correspondence, PartRow
 from .fill import Fill, fill_colour
-from .forward import check_layers, iterate_features, shown_pixels
-from .layers import top_layer
+from .forward import iterate_features, shown_pixels
 from .settings import study_settings
 
 __all__ = ["Correspondence", "PartRow", "boxes_of", "read_boxes", "run"]
@@ -88,7 +88,9 @@ def run(
     masks = [[*windows.values(), *_random_masks(rng, list(windows.values()), trials, images.shape[2:])] for windows in boxes]
     signs: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     for image, windows in zip(images, masks, strict=True):
-        for layer, values in _change_signs(net, image, windows, layers, fill_colour(net, image, fill), tolerance).items():
+        for layer, values in _change_signs(
+            net, recording, image, windows, layers, fill_colour(net, image, fill), tolerance
+        ).items():
             signs[layer].append(values)
     pairs = list(combinations(range(len(images)), 2))
     return Correspondence(
@@ -138,13 +140,19 @@ def _moved_box(rng: np.random.Generator, box: Window, size: Sequence[int]) -> Wi
 
 
 def _change_signs(
-    net: DeconvNet, image: Tensor, masks: Sequence[Window], layers: Sequence[str], colour: Tensor, tolerance: float
+    net: DeconvNet,
+    recording: Recording,
+    image: Tensor,
+    masks: Sequence[Window],
+    layers: Sequence[str],
+    colour: Tensor,
+    tolerance: float,
 ) -> dict[str, Tensor]:
     """Return sign(x - x~) for each mask, (masks, F) int8, in each layer."""
     images = image.repeat(len(masks) + 1, 1, 1, 1)  # the first stays whole
     for masked, box in zip(images[1:], masks, strict=True):
         masked[:, box.top : box.bottom, box.left : box.right] = colour
-    batches = list(iterate_features(net, images, layers))
+    batches = list(iterate_features(net, recording, images, layers))
     signs = {}
     for layer in layers:
         values = torch.cat([batch.layers[layer].flatten(1).float().cpu() for batch in batches])

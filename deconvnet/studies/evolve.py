@@ -16,16 +16,17 @@ from tqdm import tqdm
 from ..crops import cut_window, shown_window
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch
+from ..layers import check_layers, spread_layers
 from ..models.weights import hash_file
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY, check_unit
+from ..projection import PROGRESS_DELAY
 from ..recording import Recording
+from ..select import check_unit
 from ..units import Unit, Window
 from .arrays import Floats
 from .checkpoints import Checkpoints, list_checkpoints, load_nets, packed_checkpoints
 from .evolve_result import Evolution, LayerEvolution
-from .forward import check_layers, layer_maps, map_maxima
-from .layers import spread_layers
+from .forward import layer_maps, map_maxima
 from .settings import study_settings
 
 __all__ = ["Evolution", "LayerEvolution", "list_checkpoints", "run"]

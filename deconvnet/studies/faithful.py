@@ -23,7 +23,7 @@ from ..drawings import Drawing, draw
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
-from ..projection import choose_units
+from ..select import choose_units
 from ..units import Unit, Window
 from .arrays import Floats, Mask
 from .faithful_result import Faithful

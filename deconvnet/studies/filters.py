@@ -21,13 +21,14 @@ from ..crops import cut_window
 from ..drawings import draw
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, source_names
+from ..layers import convolutions, first_layer, second_layer
 from ..net import DeconvNet
 from ..recording import Recording
+from ..rules.conv import SavedConv
 from ..units import Unit, Window
 from .arrays import Floats, Integers, Pixels
 from .filters_result import CAP, Filters
 from .forward import choose_layer
-from .layers import first_convolution, first_layer, second_layer
 from .settings import study_settings
 from .spectrum import band_shares, flat_grid, measure_grid, spectrum
 
@@ -71,8 +72,11 @@ def run(
         raise OptionError(f"bands cannot be {bands}: two rising numbers of cycles per pixel, above 0 and below 0.5.")
     pictures = [draw(seed=seed) for seed in range(DRAWINGS)] if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
-    first = first_convolution(recording.tape)
-    weight, stride = first.kept.weight.detach().float().cpu().numpy(), first.kept.stride
+    first = convolutions(recording.tape)[0]
+    geometry = first.saved
+    assert isinstance(geometry, SavedConv)  # `convolutions` returns no others
+    weight = geometry.weight.detach().float().cpu().numpy()
+    stride = (geometry.stride[0], geometry.stride[1])
     second, maps = choose_layer(recording, second or second_layer(recording))
     units = _strongest_units(maps, second, top)
     projection = net.project(recording, second, units=units)

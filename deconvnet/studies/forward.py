@@ -9,14 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..axes import as_maps
+from ..forward import ForwardEngine, largest_map, records_of
 from ..images import to_rgb
+from ..layers import default_layer
 from ..net import DeconvNet
-from ..projection import as_maps, default_layer
-from ..recording import Recording, run_model
+from ..recording import Recording
 from .arrays import Floats, Integers, Pixels
 
 #: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
-BATCH, MOST_BYTES = 64, 32 * 2**20
+MAX_BATCH, MAX_MAP_BYTES = 64, 32 * 2**20
+
+#: Images a forward pass, on a CPU, whose activations are handed over whole.
+FEATURES_BATCH = 8
 
 Reduce = Callable[[str, Tensor], Any]
 
@@ -28,37 +33,20 @@ class Forward:
     `recording`: of any image of that size; its maps tell how many images a batch should have.
     """
 
-    def __init__(self, net: DeconvNet, layers: Sequence[str], recording: Recording | None = None) -> None:
-        self.net, self.layers = net, list(dict.fromkeys(layers))
-        parameter = next((p for p in net.model.parameters() if p.is_floating_point()), torch.zeros(1))
-        self.device, self.dtype = parameter.device, parameter.dtype
-        self.batch = BATCH if self.device.type == "cuda" else 8 if recording is None else _fitting(recording)
-        self.order = torch.channels_last
+    def __init__(self, net: DeconvNet, recording: Recording, layers: Sequence[str], batch: int | None = None) -> None:
+        self.engine = ForwardEngine(net.model, records_of(recording.records(), layers), stop=False, written=recording.written)
+        self.batch = MAX_BATCH if self.engine.device.type == "cuda" else batch or _batch_size(recording)
 
     def __call__(self, images: Tensor, reduce: Reduce) -> tuple[Any, dict[str, Any]]:
         """Run one batch (B, C, H, W); return the net's answer, and of each layer `reduce(layer, activations)`."""
-        images = images.to(self.device, self.dtype)
-        found: dict[str, Any] = {}
-        try:
-            run = run_model(
-                self.net.model,
-                images.contiguous(memory_format=self.order),
-                {},
-                self.layers,
-                stop=False,
-                keep=lambda layer, activations: found.update({layer: reduce(layer, activations)}),
-            )
-        except RuntimeError as error:
-            if "view" not in str(error) or self.order is torch.contiguous_format:
-                raise
-            self.order = torch.contiguous_format  # a model that views its maps as rows needs them in that order
-            return self(images, reduce)
-        return run.output, found
+        results: dict[str, Any] = {}
+        output = self.engine(images, lambda layer, activations: results.update({layer: reduce(layer, activations)}))
+        return output, results
 
 
-def _fitting(recording: Recording) -> int:
-    largest = max(shape[1:].numel() for shape in recording.tape.shapes) * recording.images.element_size()
-    return max(1, min(BATCH, MOST_BYTES // largest))
+def _batch_size(recording: Recording) -> int:
+    largest = largest_map(recording.tape) * recording.images.element_size()
+    return max(1, min(MAX_BATCH, MAX_MAP_BYTES // largest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +57,12 @@ class BatchFeatures:
     output: Any
 
 
-def iterate_features(net: DeconvNet, images: Tensor, layers: Sequence[str]) -> Iterator[BatchFeatures]:
+def iterate_features(net: DeconvNet, recording: Recording, images: Tensor, layers: Sequence[str]) -> Iterator[BatchFeatures]:
     """Yield the whole activations of layers and the output, batch by batch of images (N, C, H, W)."""
-    forward = Forward(net, layers)
+    forward = Forward(net, recording, layers, batch=FEATURES_BATCH)
     for batch in torch.split(images, forward.batch):
         output, activations = forward(batch, _copied)
         yield BatchFeatures(activations, output)
-
-
-def check_layers(recording: Recording, layers: Sequence[str]) -> None:
-    """Raise `UnknownLayerError` for layers that a recording does not have: a forward pass would leave them out in silence."""
-    for layer in layers:
-        recording.value(layer)
 
 
 def shown_pixels(net: DeconvNet, image: Tensor) -> Pixels:
@@ -90,7 +72,7 @@ def shown_pixels(net: DeconvNet, image: Tensor) -> Pixels:
 
 def layer_maps(recording: Recording, layer: str) -> Tensor:
     """Return a layer's activations as maps, (N, C', H', W')."""
-    return as_maps(recording.kept_activations(layer), recording.layout(layer), layer)
+    return recording.stored_maps(layer)
 
 
 def choose_layer(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
@@ -113,11 +95,11 @@ def map_maxima(
     Returns:
         For each layer the maxima (N, C') and their positions (N, C') as row * W' + col, the first among equals.
     """
-    forward = Forward(net, layers, recording)
+    forward = Forward(net, recording, layers)
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
 
     def maxima(layer: str, activations: Tensor) -> tuple[Tensor, Tensor]:
-        values, positions = as_maps(activations, recording.layout(layer), layer).flatten(2).max(2)
+        values, positions = as_maps(activations, recording.axes(layer), layer).flatten(2).max(2)
         return values.float().cpu(), positions.cpu()
 
     for batch in torch.split(images, forward.batch):

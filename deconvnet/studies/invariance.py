@@ -18,13 +18,14 @@ from tqdm import tqdm
 from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
 from ..errors import OptionError, check_option
 from ..inputs import PictureInputs, as_batch, source_names
+from ..layers import check_layers, first_layer, top_layer
 from ..net import DeconvNet
 from ..projection import PROGRESS_DELAY
+from ..recording import Recording
 from .arrays import Floats
 from .classes import class_number, class_probabilities
-from .forward import check_layers, iterate_features, shown_pixels
+from .forward import iterate_features, shown_pixels
 from .invariance_result import KINDS, Invariance, Sweep
-from .layers import first_layer, top_layer
 from .settings import study_settings
 from .transform import Transform
 
@@ -83,11 +84,13 @@ def run(
     layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
     check_layers(recording, layers)
     kinds = swept_values(images.shape[2:], values)
-    numbers = _label_numbers(net, images, labels)
+    numbers = _label_numbers(net, recording, images, labels)
     transform = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, kinds.values()))
     with tqdm(total=total, desc="transforming", unit="picture", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
-        sweeps = {kind: _sweep(net, images, layers, numbers, kind, kinds[kind], transform, distance, bar) for kind in KINDS}
+        sweeps = {
+            kind: _sweep(net, recording, images, layers, numbers, kind, kinds[kind], transform, distance, bar) for kind in KINDS
+        }
     return Invariance(
         **sweeps,
         sources=tuple(sources),
@@ -133,9 +136,9 @@ def swept_values(size: Sequence[int], values: Mapping[str, Sequence[float]] | No
     return kinds
 
 
-def _label_numbers(net: DeconvNet, images: Tensor, labels: Sequence[int | str] | None) -> list[int]:
+def _label_numbers(net: DeconvNet, recording: Recording, images: Tensor, labels: Sequence[int | str] | None) -> list[int]:
     """Return the number of each picture's class, or nothing where the net is no classifier."""
-    outputs = [next(iterate_features(net, image[None], [])).output for image in images]
+    outputs = [next(iterate_features(net, recording, image[None], [])).output for image in images]
     probabilities = [known for output in outputs if (known := class_probabilities(output)) is not None]
     if len(probabilities) < len(images):
         return []
@@ -148,6 +151,7 @@ def _label_numbers(net: DeconvNet, images: Tensor, labels: Sequence[int | str] |
 
 def _sweep(
     net: DeconvNet,
+    recording: Recording,
     images: Tensor,
     layers: Sequence[str],
     labels: Sequence[int],
@@ -163,8 +167,8 @@ def _sweep(
     shares: list[float] = []
     shown = []
     for number, image in enumerate(images):  # features are let go at once: those of all pictures may fill the memory
-        still = next(iterate_features(net, image[None], layers)).layers
-        for batch in iterate_features(net, transform(net, image, kind, values.tolist()), layers):
+        still = next(iterate_features(net, recording, image[None], layers)).layers
+        for batch in iterate_features(net, recording, transform(net, image, kind, values.tolist()), layers):
             for layer in layers:
                 distances[layer] += _distances(batch.layers[layer], still[layer], distance)
             probabilities = class_probabilities(batch.output) if labels else None

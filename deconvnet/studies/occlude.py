@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..axes import as_maps
 from ..choices import STRONGEST_BY, StrongestBy
 from ..crops import cut_window, shown_window
 from ..errors import OptionError, check_option
 from ..inputs import PictureInput, PictureInputs, as_batch, as_list, only_picture, source_names
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY, as_maps, check_unit
+from ..projection import PROGRESS_DELAY
 from ..recording import Recording
+from ..select import check_unit
 from ..units import Unit
 from .arrays import Floats, Integers
 from .classes import class_number, class_probabilities
@@ -103,7 +105,7 @@ def run(
         answers=answers,
         total=float(values[channel].sum()),
         share=None if probabilities is None or number is None else float(probabilities[0, number]),
-        projection=net.project(recording, layer, channels=[channel], unit="map").pixels[0].numpy(),
+        projection=net.project(recording, layer, channels=[channel], at="map").pixels[0].numpy(),
         window=np.array(net.project(recording, layer, channels=[channel]).windows[0].to_list()),
         others=_other_pictures(net, recording, Unit(layer, channel), others),
         names={str(class_): net.loaded.class_name(class_) for class_ in sorted(numbers)},
@@ -173,7 +175,7 @@ def _slide(
     net: DeconvNet, recording: Recording, unit: Unit, label: int | None, squares: _Squares, batch: int | None
 ) -> tuple[Floats, Floats | None, Integers | None]:
     """Run every position through the net: the totals, the label's probabilities, the most probable classes, (P, Q) each."""
-    layout, forward = recording.layout(unit.layer), Forward(net, [unit.layer], recording)
+    axes, forward = recording.axes(unit.layer), Forward(net, recording, [unit.layer])
     size = batch or forward.batch
     corners = [(int(top), int(left)) for top in squares.tops for left in squares.lefts]
     totals: list[Tensor] = []
@@ -181,9 +183,9 @@ def _slide(
     classes: list[Tensor] = []
 
     def total(layer: str, activations: Tensor) -> Tensor:
-        return as_maps(activations, layout, layer)[:, unit.channel].sum((1, 2), dtype=torch.float32).cpu()
+        return as_maps(activations, axes, layer)[:, unit.channel].sum((1, 2), dtype=torch.float32).cpu()
 
-    image = recording.images.contiguous(memory_format=forward.order)
+    image = recording.images.contiguous(memory_format=forward.engine.memory_format)
     with tqdm(total=len(corners), desc="occluding", unit="square", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
         for first in range(0, len(corners), size):
             images = _covered(image, squares, corners[first : first + size])

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..layers import FILTER_MODULES
 from ..models.seeding import seeded
 from ..recording import Recording
-from .layers import FILTERS
 
 MOST_SINGLE_LAYERS = 12  # layers with filters: where there are more, they are taken together by block
 LIMIT = 2.0  # standard deviations
@@ -34,11 +34,11 @@ def weight_blocks(recording: Recording, layer: str) -> list[tuple[str, list[str]
     Returns:
         The blocks from the top down: (name, module paths).
     """
-    tape, places = recording.tape, recording.places()
+    tape, places = recording.tape, recording.records()
     met = {call.layer for call in tape.down_from(recording.value(layer))}
     modules = dict(recording.model.named_modules())
     paths = [path for path in places if path in met and path in modules and list(modules[path].parameters(recurse=False))]
-    filters = [path for path in paths if isinstance(modules[path], FILTERS)]
+    filters = [path for path in paths if isinstance(modules[path], FILTER_MODULES)]
     blocks: dict[str, list[str]] = {}
     name = ""
     for path in paths:
@@ -52,7 +52,7 @@ def layers_above(recording: Recording, blocks: Sequence[tuple[str, list[str]]]) 
     """Return the layers with filters that are in none of the blocks: making them random changes no projection from below."""
     inside = {path for _, paths in blocks for path in paths}
     modules = dict(recording.model.named_modules())
-    return [path for path in recording.places() if isinstance(modules.get(path), FILTERS) and path not in inside]
+    return [path for path in recording.records() if isinstance(modules.get(path), FILTER_MODULES) and path not in inside]
 
 
 def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Module:
@@ -70,7 +70,7 @@ def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Modul
             module = modules[path]
             buffers = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
             for tensor in (*module.parameters(recurse=False), *buffers):
-                tensor.copy_(_random(tensor) if isinstance(module, FILTERS) else _shuffled(tensor))
+                tensor.copy_(_random(tensor) if isinstance(module, FILTER_MODULES) else _shuffled(tensor))
     return changed
 
 

@@ -25,14 +25,14 @@ from ..choices import RuleName
 from ..drawings import draw
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, source_names
+from ..layers import output_layer
 from ..net import DeconvNet
 from ..optional import require
-from ..projection import choose_units
 from ..recording import Recording
+from ..select import choose_units
 from ..units import Unit
 from .arrays import Floats
 from .forward import choose_layer, layer_maps
-from .layers import last_layer
 from .reinitialise import layers_above, reinitialised, weight_blocks
 from .sanity_result import Sanity
 from .selectivity import Selectivity, measure_selectivity
@@ -88,7 +88,7 @@ def run(
         raise OptionError(f"seeds cannot be {seeds} with top {top}: at least 1 seed, and 2 channels to compare.")
     pictures = draw("cat", seed=5) if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
-    layer = layer or last_layer(recording)
+    layer = layer or output_layer(recording)
     units = _followed_units(recording, layer, channel)
     blocks = weight_blocks(recording, layer)
     if not blocks:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..choices import RuleName
 from ..net import DeconvNet
-from ..projection import choose_units
 from ..recording import Recording
 from ..results import PIXELS, json_key
+from ..select import choose_units
 from ..units import Unit
 from .arrays import Floats, Integers
 from .similarity import compare_pairs, correlation, cosine, magnitude, pair_mean
@@ -99,7 +99,7 @@ class _Comparison:
 def _compare_channels(net: DeconvNet, recording: Recording, layer: str, maps: Tensor, image: int, top: int) -> _Comparison:
     row, col = busiest_position(maps[image])
     firing = int((maps[image, :, row, col] > 0).sum())
-    units = choose_units(maps[image], layer, top=max(2, min(top, firing)), unit=(row, col), image=image)
+    units = choose_units(maps[image], layer, top=max(2, min(top, firing)), at=(row, col), image=image)
     crops = [_project(net, recording, layer, units, rule) for rule in RULES]
     pairs = [compare_pairs(list(magnitude(pixels)), correlation) for pixels in crops]
     return _Comparison(

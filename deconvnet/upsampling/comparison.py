@@ -22,8 +22,8 @@ from torch import Tensor
 from ..choices import Pool
 from ..errors import OptionError, UnitError, check_option
 from ..images import Picture
+from ..layers import default_layer
 from ..net import DeconvNet
-from ..projection import as_maps, default_layer
 from ..render.save import PICTURE_SUFFIXES, save_picture
 from ..results import Json, Result
 from ..version import __version__
@@ -170,7 +170,7 @@ def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: 
     """
     recording = net.record([picture])
     layer = layer or default_layer(recording)
-    maps = as_maps(recording.activations(layer), recording.layout(layer), layer)  # (1, C, H', W')
+    maps = recording.stored_maps(layer)  # (1, C, H', W')
     if channel is None:
         channel = int(maps[0].flatten(1).amax(1).argmax())
     if not 0 <= channel < maps.shape[1]:

@@ -8,7 +8,7 @@ deconvnet's own mirror rule, `rules.pool.MaxPool2d`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,7 @@ from torch import Tensor
 from ..choices import OVERLAPS, Overlap
 from ..errors import OptionError, check_option
 from ..receptive_field import Pair, pair
-from ..rules.pool import MaxPool2d, to_offsets
-from ..tape import Saved
+from ..rules.pool import MaxPool2d, SavedMaxPool, to_offsets
 from .base import Sides, block_sides, check_inputs, check_maps
 
 
@@ -59,14 +58,9 @@ def max_pool(
         OptionError: `large` is not a batch of maps.
     """
     check_maps(large)
-    pool = _pool(
-        large.shape, pair(kernel), pair(kernel if stride is None else stride), pair(padding), pair(dilation), ceil_mode
-    )
-    small, indices = F.max_pool2d(
-        large, pool.kernel, pool.stride, pool.padding, pool.dilation, ceil_mode=ceil_mode, return_indices=True
-    )
-    offsets = to_offsets(indices, pool)
-    return small, PoolSwitches(offsets, large.shape, pool.kernel, pool.stride, pool.padding, pool.dilation, ceil_mode)
+    sides = pair(kernel), pair(kernel if stride is None else stride), pair(padding), pair(dilation)
+    small, indices = F.max_pool2d(large, *sides, ceil_mode=ceil_mode, return_indices=True)
+    return small, PoolSwitches(to_offsets(indices, _pool(large.shape, *sides, ceil_mode)), large.shape, *sides, ceil_mode)
 
 
 def to_switches(small: Tensor, size: tuple[int, int], *, switches: PoolSwitches, overlap: Overlap = "sum") -> Tensor:
@@ -93,9 +87,7 @@ def to_switches(small: Tensor, size: tuple[int, int], *, switches: PoolSwitches,
     check_option("overlap", overlap, OVERLAPS)
     _check_switches(small, size, switches)
     pool = _pool(switches.size, switches.kernel, switches.stride, switches.padding, switches.dilation, switches.ceil_mode)
-    pool.switches = switches.offsets
-    large: Tensor = MaxPool2d(overlap=overlap).mirror(pool, small)
-    return large
+    return MaxPool2d(overlap=overlap).mirror(replace(pool, switches=switches.offsets), small)
 
 
 def to_top_left(small: Tensor, size: tuple[int, int], *, stride: Sides | None = None) -> Tensor:
@@ -137,8 +129,7 @@ def to_centre(small: Tensor, size: tuple[int, int], *, stride: Sides | None = No
     """
     block = block_sides(small, size, stride)
     pool = _pool(torch.Size((*small.shape[:2], *size)), block, block, (0, 0), (1, 1), True)
-    large: Tensor = MaxPool2d(switches=False).mirror(pool, small)
-    return large
+    return MaxPool2d(switches=False).mirror(pool, small)
 
 
 def to_whole_block(small: Tensor, size: tuple[int, int], *, stride: Sides | None = None) -> Tensor:
@@ -159,9 +150,9 @@ def to_whole_block(small: Tensor, size: tuple[int, int], *, stride: Sides | None
     return small.repeat_interleave(height, 2).repeat_interleave(width, 3)[:, :, : size[0], : size[1]]
 
 
-def _pool(size: torch.Size, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Saved:
+def _pool(size: torch.Size, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> SavedMaxPool:
     """Describe a pool as its mirror rule does."""
-    return Saved(size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+    return SavedMaxPool(size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
 
 
 def _check_switches(small: Tensor, size: tuple[int, int], switches: PoolSwitches) -> None:

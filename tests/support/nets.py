@@ -59,7 +59,7 @@ def three_layers(recording, model):
     leaves = {path for path, module in model.named_modules() if not [*module.children()]}
     names = [
         place.name
-        for place in recording.places().values()
+        for place in recording.records().values()
         if place.value
         and not place.is_call
         and place.name.partition("_")[0]

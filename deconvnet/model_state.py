@@ -1,0 +1,109 @@
+"""Puts a model in eval mode for one forward pass, and puts back all that the pass changes.
+
+A model comes back as it was: training flags, parameters, buffers and plain attributes, also those that are bound anew, written
+through `.data` or by a fused kernel, and also when its forward raises half-way. What large weights hold is copied only when
+somebody is about to write to them: see `ModelState.before_write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+
+class ModelState:
+    """What a forward pass may change of a model.
+
+    Args:
+        model: any module.
+        written: parameters that the pass is known to write to; they are copied at once.
+    """
+
+    def __init__(self, model: nn.Module, written: Iterable[Tensor] = ()) -> None:
+        modules = list(model.modules())
+        self._training = [module for module in modules if module.training]
+        self._bindings = [
+            (cast("dict[str, Tensor | None]", holder), dict(holder))
+            for module in modules
+            for holder in (module._parameters, module._buffers)
+            if holder
+        ]
+        self._attributes = [(module, _plain_attributes(module)) for module in modules if not is_torch_module(module)]
+        self._storages = [(parameter, parameter.data) for parameter in model.parameters() if not is_lazy(parameter)]
+        self._buffers = [
+            (buffer, buffer.detach().clone()) for buffer in model.buffers() if not (is_lazy(buffer) or buffer.is_inference())
+        ]
+        self._copies: dict[int, list[tuple[Tensor, Tensor]]] = {}  # storage -> parameters in it, and what they held
+        for parameter in written:
+            self.before_write(parameter)
+
+    @property
+    def written(self) -> list[Tensor]:
+        """The parameters that were written to."""
+        return [parameter for pairs in self._copies.values() for parameter, _ in pairs]
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Copy the parameters that share memory with a tensor that is about to be written to."""
+        address = tensor.untyped_storage().data_ptr()
+        if address not in self._copies:
+            shared = [(parameter, data) for parameter, data in self._storages if data.untyped_storage().data_ptr() == address]
+            if shared:
+                self._copies[address] = [(parameter, data.clone()) for parameter, data in shared]
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for holder, tensors in self._bindings:
+            if any(holder.get(name) is not tensor for name, tensor in tensors.items()) or len(holder) != len(tensors):
+                holder.clear()
+                holder.update(tensors)
+        for weight, data in self._storages:
+            if weight.data_ptr() != data.data_ptr():
+                weight.data = data
+        for parameter, value in (pair for pairs in self._copies.values() for pair in pairs):
+            parameter.data.copy_(value)
+        for buffer, value in self._buffers:
+            if buffer.shape == value.shape:
+                buffer.data.copy_(value)  # not counted as a write, which would make earlier recordings stale
+            else:
+                buffer.data = value
+        for module, attributes in self._attributes:
+            _restore_attributes(module, attributes)
+        for module in self._training:
+            module.training = True
+
+
+@contextmanager
+def eval_pass(model: nn.Module, written: Iterable[Tensor] = ()) -> Iterator[ModelState]:
+    """Put every submodule in eval mode, and all that the block changes of the model back afterwards."""
+    state = ModelState(model, written)
+    try:
+        for module in model.modules():
+            if module.training:
+                module.training = False  # not .eval(): models override train() with side effects
+        yield state
+    finally:
+        with torch.no_grad():
+            state.restore()
+
+
+def is_torch_module(module: nn.Module) -> bool:
+    """Say whether a module is one that torch brings."""
+    return type(module).__module__.startswith("torch.nn")
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
+
+
+def _restore_attributes(module: nn.Module, before: dict[str, Any]) -> None:
+    now = _plain_attributes(module)
+    for name in now.keys() - before.keys():
+        del vars(module)[name]
+    for name, value in before.items():
+        if now.get(name) is not value:
+            vars(module)[name] = value

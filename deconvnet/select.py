@@ -1,0 +1,114 @@
+"""Which units? The strongest of the strongest channels, those at a position, or those that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import OptionError, UnitError
+from .units import Unit
+
+#: A unit, or its (channel, row, col).
+UnitLike: TypeAlias = "Unit | tuple[int, int, int]"
+
+#: Where in a map: its strongest position, the whole map, or (row, col).
+Position: TypeAlias = "Literal['max', 'map'] | tuple[int, int]"
+
+
+def choose_units(
+    maps: Tensor,
+    layer: str,
+    *,
+    channels: Sequence[int] | None = None,
+    top: int = 9,
+    at: Position = "max",
+    image: int = 0,
+) -> list[Unit]:
+    """Choose a unit in each channel asked for, or in the `top` strongest channels.
+
+    Args:
+        maps: (C, H', W') of one image.
+        layer: the layer that they are of.
+        channels: their numbers; None: the `top` strongest, ranked by their value at the unit - for "map" by their maximum -
+            and among equals by number.
+        top: how many, 1 or more.
+        at: "max" (the strongest position, the first in row-major order among equals), "map", or (row, col).
+        image: the number of the image, which the units get.
+
+    Raises:
+        OptionError: `at` or `top` is none of these.
+        UnitError: the layer has no such channel or position.
+    """
+    values = maps.detach().float().cpu().numpy()
+    count, height, width = values.shape
+    if isinstance(at, str) and at not in ("max", "map"):
+        raise OptionError(f"at cannot be {at!r}: it is 'max', 'map', or a position (row, col).")
+    if isinstance(at, tuple):
+        check_unit(Unit(layer, 0, *at), (count, height, width))
+        positions = np.full(count, at[0] * width + at[1])
+    else:
+        positions = values.reshape(count, -1).argmax(1)
+    strength = values.reshape(count, -1)[np.arange(count), positions]
+    if channels is None:
+        if top < 1:
+            raise OptionError(f"top cannot be {top}: it is the number of channels to show, 1 or more.")
+        channels = np.argsort(-strength, kind="stable")[:top].tolist()
+    for channel in channels:
+        check_unit(Unit(layer, channel), (count, height, width))
+    units = []
+    for channel in channels:
+        row, col = (None, None) if at == "map" else divmod(int(positions[channel]), width)
+        units.append(Unit(layer, channel, row, col, activation=float(strength[channel]), image=image))
+    return units
+
+
+def complete_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: int) -> list[Unit]:
+    """Complete units that the user named with their activations.
+
+    Args:
+        maps: (N, C, H', W') of all images.
+        layer: the layer that they are of.
+        units: `Unit`, or (channel, row, col).
+        image: the number of the image of those that do not say it.
+
+    Raises:
+        UnitError: a unit is of another layer, or the layer has no such unit.
+    """
+    named = [unit if isinstance(unit, Unit) else _unit(layer, unit, image) for unit in units]
+    for unit in named:
+        if unit.layer != layer:
+            raise UnitError(f"unit {unit} is not of layer {layer!r}. Project each layer by itself.")
+        check_unit(unit, maps.shape[1:], images=len(maps))
+    values = [
+        float(maps[unit.image, unit.channel].max()) if unit.row is None else value
+        for unit, value in zip(named, values_at(maps, named).tolist(), strict=True)
+    ]
+    return [replace(unit, activation=value) for unit, value in zip(named, values, strict=True)]
+
+
+def _unit(layer: str, position: tuple[int, int, int], image: int) -> Unit:
+    channel, row, col = position
+    return Unit(layer, channel, row, col, image=image)
+
+
+def values_at(maps: Tensor, units: Sequence[Unit]) -> Tensor:
+    """Return the activations (K,) at units of maps (N, C, H', W'), read at once; of a whole map, that of its first position."""
+    positions = [(unit.image, unit.channel, unit.row or 0, unit.col or 0) for unit in units]
+    index = torch.tensor(positions, dtype=torch.int64).view(-1, 4).T.to(maps.device, non_blocking=True)
+    return maps[index.unbind(0)]
+
+
+def check_unit(unit: Unit, size: Sequence[int], images: int = 1) -> None:
+    """Raise `UnitError` for a unit that a layer of size (C, H', W') does not have."""
+    count, height, width = size
+    if not 0 <= unit.channel < count:
+        raise UnitError(f"layer {unit.layer!r} has no channel {unit.channel}: it has {count}, numbered from 0.")
+    if unit.row is not None and not (0 <= unit.row < height and unit.col is not None and 0 <= unit.col < width):
+        raise UnitError(f"layer {unit.layer!r} has no position {unit.row},{unit.col}: its maps are {height}x{width}, from 0,0.")
+    if images > 1 and not 0 <= unit.image < images:
+        raise UnitError(f"the recording has no image {unit.image}: it has {images}, numbered from 0.")
