@@ -1,9 +1,10 @@
-"""A layer of one's own, and the rule that mirrors it: one class, one line.
+"""Write a layer of your own and the rule that mirrors it: one class, and one line.
 
     python examples/own_layer.py
 
 `Softsign` is x / (1 + |x|). Its calls - abs, add, div - could be mirrored one by one, but as a whole it is an activation, and
-is mirrored as one: rectified. A function of Python's is seen as one call once it takes part in torch's function protocol.
+is mirrored as one: the signal is rectified. A Python function is recorded as one call if it takes part in torch's function
+protocol.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from deconvnet import rules
 
 
 def softsign(x: Tensor) -> Tensor:
-    """x / (1 + |x|), as one call that a recording sees."""
+    """Return x / (1 + |x|), as one call that a recording sees."""
     if has_torch_function_unary(x):
         return handle_torch_function(softsign, (x,), x)
     return x / (1 + x.abs())
 
 
 class Softsign(nn.Module):
-    """The module of it."""
+    """The same as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> (N, ...)."""
