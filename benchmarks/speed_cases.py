@@ -146,7 +146,7 @@ def time_map(name: str, layer: str, rounds: int) -> list[tuple[float, float]]:
     recording = net.record(images, layers=[layer])
 
     def project() -> None:
-        net.project(recording, layer, channels=[5], unit="map")
+        net.project(recording, layer, channels=[5], at="map")
 
     for _ in range(3):
         forward(), project()
@@ -186,7 +186,7 @@ def measure_recording(name: str, batch: int, rounds: int) -> str:
     pairs = [(seconds(lambda: net.record(images)), seconds(plain)) for _ in range(rounds * (8 if batch == 1 else 2))]
     recording, forward = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
     tape = net.record(images).tape
-    kept = sum(getattr(call.saved, key).nbytes for call in tape.calls for key in call.saved.per_image) / 2**20
+    kept = sum(tensor.nbytes for call in tape.calls for tensor in call.saved.image_tensors()) / 2**20
     activations = sum(4 * shape.numel() for shape in tape.shapes) / 2**20
     ratio = statistics.median(a / b for a, b in pairs)
     return f"| {name} | {batch} | {recording:.0f} | {forward:.0f} | **{ratio:.2f}** | {kept:.1f} | {activations:.0f} |"

@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import speed_cases as cases
 import torch
 
 import deconvnet
+from deconvnet.rules.pool import SavedMaxPool
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,8 +49,9 @@ def deviation(name: str, layer: str, *, tf32: bool) -> float:
 def take_switches(recording: deconvnet.Recording, other: deconvnet.Recording) -> None:
     """Give a recording the switches of another of the same picture."""
     for call, other_call in zip(recording.tape.calls, other.tape.calls, strict=True):
-        if hasattr(call.saved, "switches"):
-            call.saved.switches = other_call.kept.switches.to(call.saved.switches.device)
+        if isinstance(call.saved, SavedMaxPool):
+            switches = other_call.saved.switches.to(call.saved.switches.device)
+            call.saved = replace(call.saved, switches=switches)
 
 
 def flipped(name: str, layer: str) -> str:
@@ -57,9 +60,8 @@ def flipped(name: str, layer: str) -> str:
         deconvnet.DeconvNet(cases.load(name).to(device)).record(cases.picture().to(device), layers=[layer]).tape.calls
         for device in ("cuda", "cpu")
     )
-    pairs = [
-        (a.saved.switches.cpu(), b.saved.switches) for a, b in zip(on_gpu, on_cpu, strict=True) if hasattr(a.saved, "switches")
-    ]
+    pools = [(a.saved, b.saved) for a, b in zip(on_gpu, on_cpu, strict=True) if isinstance(a.saved, SavedMaxPool)]
+    pairs = [(a.switches.cpu(), b.switches) for a, b in pools]
     return f"{sum(int((a != b).sum()) for a, b in pairs):,} of {sum(b.numel() for _, b in pairs):,}"
 
 

@@ -1,6 +1,7 @@
 """Write docs/zoo.md: every CNN of torchvision and a choice of timm's, compared with the oracle of the tests.
 
-    python benchmarks/zoo_table.py [NAME ...]
+    python benchmarks/zoo_table.py              # all of them: writes the page
+    python benchmarks/zoo_table.py NAME ...     # some of them: prints their rows
 
 Random weights, two images, three layers each - early, middle, late - under the deconvnet, guided and gradient rules.
 """
@@ -76,13 +77,16 @@ def models(names: list[str]) -> Iterator[tuple[str, torch.nn.Module, int]]:
 
 
 def main() -> None:
-    """Measure all models, or those named, and write the page."""
+    """Measure all models and write the page; or print the rows of those named."""
     warnings.simplefilter("ignore")
     rows = []
     for name, model, size in models(sys.argv[1:]):
         started = time.perf_counter()
         rows.append(table_row(name, model, size))
         print(f"{rows[-1]}  {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    if sys.argv[1:]:
+        print("\n".join(rows))
+        return
     head = HEAD.format(torch=torch.__version__.split("+")[0], torchvision=torchvision.__version__.split("+")[0])
     (ROOT / "docs" / "zoo.md").write_text(head + "\n".join(rows) + "\n")
 
