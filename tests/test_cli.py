@@ -16,6 +16,7 @@ from PIL import Image
 from deconvnet import cli
 from deconvnet.choices import DEVICES, LRNS, OVERLAPS, TONES
 from deconvnet.cli import option_types
+from deconvnet.cli.options import file_part
 from deconvnet.drawings import draw
 from deconvnet.images import SUFFIXES
 from deconvnet.render import read_settings
@@ -126,6 +127,12 @@ def test_option_types_read_text(kind, text, value):
     option = getattr(option_types, kind)()
     assert option.convert(text, None, None) == value
     assert option.convert(value, None, None) == value
+
+
+def test_models_become_parts_of_file_names():
+    """Colons become hyphens, and a function in a file is named without the file's folder."""
+    names = ["tiny", "torchvision:vgg16", "file:nets/net.py:make", "file:C:\\nets\\net.py:make"]
+    assert [file_part(name) for name in names] == ["tiny", "torchvision-vgg16", "net.py-make", "net.py-make"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from deconvnet.render import (
 )
 from deconvnet.render.overlay import enlarge
 from deconvnet.render.page import Box, ImageItem, TextItem, hstack, paint, text_line, vstack
+from deconvnet.render.save import check_folder
 from deconvnet.render.sheet import MARGIN, lay_out_sheet
 from deconvnet.render.table import table_html, table_text
 from deconvnet.render.text import activation_text, fit, percent, printable, size_text, text_width, wrap
@@ -553,6 +554,16 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
             save_picture(picture(), tmp_path / name, settings={"x": "y" * 70_000})
         assert str(caught.value) == message.format(repr(str(tmp_path / name)))
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_folder_that_does_not_exist_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's folder, also the working folder, is checked before anything is written."""
+    monkeypatch.chdir(tmp_path)
+    check_folder("a.png")
+    check_folder(tmp_path / "a.png")
+    with pytest.raises(OptionError) as caught:
+        check_folder("gone/a.png")
+    assert str(caught.value) == "cannot write 'gone/a.png': there is no folder 'gone'. Make it first."
 
 
 def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -159,6 +160,14 @@ def apply_preprocess(
 
 def _text(numbers: tuple[float, ...]) -> str:
     return ",".join(f"{number:g}" for number in numbers)
+
+
+def file_part(model: str) -> str:
+    """Return a model's name as a part of a file's name: "torchvision:vgg16" -> "torchvision-vgg16".
+
+    Of a function in a file, without the file's folder: "file:nets/net.py:make" -> "net.py-make".
+    """
+    return re.sub(r".*[/\\]", "", model).replace(":", "-")
 
 
 def say(text: str) -> None:

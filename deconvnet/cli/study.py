@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import say, with_json, write_json
+from .options import file_part, say, with_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,19 +45,19 @@ def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def figure_name(study: str, model: str) -> str:
     """Return the file of a study's figure where --out is not given: "occlude-torchvision-vgg16.png"."""
-    return f"{study}-{re.sub(r'.*[/]', '', model.replace(chr(92), '/')).replace(':', '-')}.png"
+    return f"{study}-{file_part(model)}.png"
 
 
 def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> None:
     """Raise `OptionError`, before any work is done, for files that could not be written."""
     from ..errors import OptionError
-    from ..render.save import check_suffix
+    from ..render.save import check_folder, check_suffix
 
     if out:
         check_suffix(out)
     for name in filter(None, (out, npz_to, json_to)):
-        if name != "-" and not Path(name).absolute().parent.is_dir():
-            raise OptionError(f"cannot write {name!r}: there is no folder {str(Path(name).parent)!r}. Make it first.")
+        if name != "-":
+            check_folder(name)
     if npz_to and not npz_to.endswith(".npz"):
         raise OptionError(f"cannot save {npz_to!r}: arrays are saved as .npz.")
 

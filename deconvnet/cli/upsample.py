@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from ..choices import POOLS, Pool
 from .option_types import FactorsType
-from .options import MODEL_HELP, load_net, say, with_json, with_preprocess, with_weights, write_json
+from .options import MODEL_HELP, file_part, load_net, say, with_json, with_preprocess, with_weights, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +130,7 @@ def _open(picture: str | None) -> tuple[Picture, str]:
 
 
 def _default_name(picture: str | None, model: str | None) -> str:
-    suffix = f"-{re.sub(r'.*[/]', '', model.replace(chr(92), '/')).replace(':', '-')}" if model else ""
+    suffix = f"-{file_part(model)}" if model else ""
     return f"upsample-{Path(picture).stem if picture else 'drawing'}{suffix}.png"
 
 

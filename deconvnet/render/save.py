@@ -91,6 +91,15 @@ def check_suffix(path: str | os.PathLike[str], suffixes: Iterable[str] | None = 
         raise OptionError(f"cannot save {os.fspath(path)!r}: the suffix is {suffix!r}. Use one of {', '.join(known)}.")
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise `OptionError` unless the folder that a file is to be written to exists.
+
+    For checks before any work is done.
+    """
+    if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
+        raise OptionError(f"cannot write {os.fspath(path)!r}: there is no folder {str(Path(path).parent)!r}. Make it first.")
+
+
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the settings in a PNG or JPEG that `save_picture` wrote.
 
@@ -126,8 +135,7 @@ def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # through a link, not in place of it
     if os.path.isdir(target):
         raise OptionError(f"cannot write {str(path)!r}: it is a folder. Name a file in it.")
-    if not os.path.isdir(target.parent):
-        raise OptionError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Make it first.")
+    check_folder(path)
     beside = target.parent / f".{secrets.token_hex(8)}.tmp"  # on the same disk, or it could not be moved in one step
     try:
         with open(beside, "x+b") as handle:
