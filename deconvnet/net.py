@@ -292,7 +292,7 @@ class DeconvNet:
         """List the layers that the model has for images of (C, H, W); by default those it was made for.
 
         >>> net.layers()["features.4"].receptive_field
-        (15, 15)
+        (27, 27)
         """
         return list_layers(self.record_zeros(input_size), self.rules)
 
