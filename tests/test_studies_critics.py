@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import numpy as np
@@ -13,13 +12,11 @@ from torch import nn
 import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
-from deconvnet.errors import MissingPackageError, OptionError, PictureError
 from deconvnet.layers import output_layer
 from deconvnet.studies import (
     ablate,
     faithful,
     filters,
-    ground_truth,
     masking,
     reinitialise,
     sanity,
@@ -105,17 +102,11 @@ def test_ablate_random_signals_are_positive_at_the_units_place(tiny_net):
         assert result.random_correlation[result.rules.index(rule), 0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_ablate_takes_classes_and_refuses_one_signal(small, image):
-    """A layer without places works too; fewer than two signals do not."""
+def test_ablate_takes_classes(small, image):
+    """A layer without positions works too."""
     result = ablate.run(small, image, layer="classifier")
     assert result.unit.startswith("classifier:")
     assert result.plot().axes
-    with pytest.raises(OptionError) as caught:
-        ablate.run(small, image, signals=1)
-    assert str(caught.value) == "signals cannot be 1: two random ones are compared, at least."
-    with pytest.raises(PictureError) as refused:
-        ablate.run(small, image.repeat(2, 1, 1, 1))
-    assert str(refused.value) == "this study takes one picture, found 2. Give one at a time."
 
 
 # ------------------------------------------------------------------------------------------------------------- filters
@@ -184,16 +175,6 @@ def test_second_layer_units_are_the_strongest_over_all_pictures(tiny_net):
         if value > best.get(int(channel), (0.0, ""))[0]:
             best[int(channel)] = (value, f"features.5:{channel}@{row},{col}")
     assert set(result.units) == {name for _, name in sorted(best.values(), reverse=True)[:4]}
-
-
-def test_filters_refuses_what_it_cannot_measure(tiny_net):
-    """Bands that do not rise, and nets without filters, are refused in one line."""
-    with pytest.raises(OptionError) as caught:
-        filters.run(tiny_net, bands=(0.3, 0.2))
-    assert str(caught.value) == "bands cannot be (0.3, 0.2): two rising numbers of cycles per pixel, above 0 and below 0.5."
-    flat = deconvnet.DeconvNet(nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.ReLU()).eval())
-    with pytest.raises(OptionError, match="has no convolution over rows and columns"):
-        filters.run(flat, torch.rand(1, 3, 2, 2))
 
 
 # ------------------------------------------------------------------------------------------------------------ faithful
@@ -298,27 +279,9 @@ def test_faithful_sorts_units_and_knows_the_parts(tiny_net):
     assert "projections" not in rows
 
 
-def test_faithful_on_pictures_and_its_refusals(small, image, tiny_net, picture):
-    """Photographs have no ground truth; an area of all, one seed, and channels that are silent are refused."""
+def test_faithful_on_pictures(tiny_net, picture):
+    """Photographs have no ground truth."""
     assert faithful.run(tiny_net, picture, top=1, seeds=2).truth is None
-    for options, message in (
-        ({"area": 1.0}, "area cannot be 1: it is the share of the window to cover, above 0 and below 1."),
-        ({"seeds": 1}, "seeds cannot be 1: two random regions, at least, have a spread."),
-    ):
-        with pytest.raises(OptionError) as caught:
-            faithful.run(small, image, **options)
-        assert str(caught.value) == message
-    with torch.no_grad():
-        small.model.features[3].bias.fill_(-100.0)
-    with pytest.raises(OptionError, match=r"none of these channels of 'features\.4' fires"):
-        faithful.run(small, image, layer="features.4")
-
-
-def test_masks_need_a_preprocessing_that_is_known():
-    """Where a picture's pixels come to lie is not known of a foreign preprocessing: refused, not guessed."""
-    net = deconvnet.DeconvNet(deconvnet.load_model("tiny").model, lambda picture: torch.zeros(3, 96, 96))
-    with pytest.raises(PictureError, match="has a preprocessing of its own kind"):
-        ground_truth.part_masks(net, draw("face", seed=3))
 
 
 # -------------------------------------------------------------------------------------------------------------- sanity
@@ -464,23 +427,6 @@ def test_sanity_of_a_unit_inside_tells_what_stands_above(tiny_net, measures):
     assert not dead[:, :, 0].any()  # the deconvnet of a unit that no longer fires is something, its gradient may be nothing
     assert np.isfinite(result.others).all()
     assert result.plot().axes
-
-
-def test_sanity_says_what_to_install(tiny_net, monkeypatch):
-    """Without scipy one line names it and the extra."""
-    real = importlib.import_module
-
-    def fails(name, *rest):
-        if name.startswith("scipy"):
-            raise ImportError("no scipy here")
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", fails)
-    with pytest.raises(MissingPackageError) as caught:
-        sanity.run(tiny_net)
-    assert str(caught.value) == (
-        'sanity needs scipy, which cannot be imported (no scipy here). In a checkout: pip install -e ".[studies]"'
-    )
 
 
 # ------------------------------------------------------------------------------------------------------------ commands

@@ -100,7 +100,7 @@ def test_correspond_refuses_one_picture(kind, net, kinds):
     """One picture has nothing to be compared with."""
     with pytest.raises(DeconvnetError) as caught:
         correspond.run(net, kinds[kind], [{"spot": [20, 30, 16, 24]}])
-    assert str(caught.value) == "pictures are compared in pairs: give two or more; found 1."
+    assert str(caught.value) == "pictures are compared in pairs, found 1. Give two or more."
 
 
 def test_studies_are_attributes():

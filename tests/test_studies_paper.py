@@ -392,31 +392,6 @@ def test_random_channels_are_alive(net):
 # all
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (lambda net, images: occlude.run(net, images[:1], square=97), "square cannot be 97: it is pixels, 1 to 96, the picture's short side."),
-        (lambda net, images: occlude.run(net, images[:1], stride=0), "stride cannot be 0: it is pixels, 1 or more."),
-        (lambda net, images: occlude.run(net, images[:1], label="fich"), "tiny has no class 'fich'. Did you mean 'fish'?"),
-        (lambda net, images: occlude.run(net, images[:1], fill=(2, 0, 0)), "fill cannot be (2.0, 0.0, 0.0): it is 3 numbers, 0..1, one for each channel."),
-        (lambda net, images: occlude.run(net, images), "this study takes one picture, found 2. Give one at a time."),
-        (lambda net, images: invariance.run(net, images, labels=["cat"]), "labels must be one for each of the 2 pictures; found 1."),
-        (lambda net, images: invariance.run(net, images, values={"scale": [0]}), "scale cannot be 0: it is a ratio above 0; 1 leaves the picture as it is."),
-        (lambda net, images: correspond.run(net, images[:1], [{"nose": [1, 2, 3, 4]}]), "pictures are compared in pairs: give two or more; found 1."),
-        (lambda net, images: correspond.run(net, images, [{"nose": [1, 2, 3, 4]}, {"ear": [1, 2, 3, 4]}]), "all pictures must have the same parts: 'ear' is not in all of them (image 1)."),
-        (lambda net, images: correspond.run(net, images, [{"nose": [99, 2, 3, 4]}] * 2), "'nose' in image 0: its box [99, 2, 3, 4] is not in what the net sees."),
-        (lambda net, images: correspond.boxes_of(draw("cup", seed=0), ["nose"]), "this cup shows no 'nose'. It shows body, drink, handle, rim, saucer."),
-        (lambda net, images: invariance.run(net, []), "the list of pictures is empty. Give one or more."),
-        (lambda net, images: evolve.run(net, images, checkpoints=[]), "checkpoints must be weights files, each one once. Give two or more, or a folder of them."),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_said_in_one_line(net, kind, message):
-    """Each wrong option is refused before any work, by a line that says what was found and what to do."""
-    with pytest.raises(deconvnet.DeconvnetError) as caught:
-        kind(net, torch.zeros(2, 3, 96, 96))
-    assert str(caught.value) == message
-
-
 def test_commands_from_nothing(tmp_path, monkeypatch):
     """Each command draws its figure and writes its numbers without a picture; the table goes to stdout."""
     monkeypatch.chdir(tmp_path)

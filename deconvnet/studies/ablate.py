@@ -67,7 +67,7 @@ def run(
         (8, 4)
     """
     if signals < 2:
-        raise OptionError(f"signals cannot be {signals}: two random ones are compared, at least.")
+        raise OptionError(f"signals cannot be {signals}: it is the number of random signals, which are compared, 2 or more.")
     picture = draw("cat", seed=5) if picture is None else only_picture(picture)
     recording = net.record(as_batch(net, picture).repeat(1 + signals, 1, 1, 1))
     layer, maps = choose_layer(recording, layer)

@@ -86,15 +86,15 @@ def run(
     ]
     rng = np.random.default_rng(seed)
     masks = [[*windows.values(), *_random_masks(rng, list(windows.values()), trials, images.shape[2:])] for windows in boxes]
-    signs: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    for image, windows in zip(images, masks, strict=True):
-        for layer, values in _change_signs(
-            net, recording, image, windows, layers, fill_colour(net, image, fill), tolerance
-        ).items():
-            signs[layer].append(values)
+    signs = [
+        _change_signs(net, recording, image, windows, layers, fill_colour(net, image, fill), tolerance)
+        for image, windows in zip(images, masks, strict=True)
+    ]
     pairs = list(combinations(range(len(images)), 2))
     return Correspondence(
-        rows=_rows({layer: torch.stack(values, 1) for layer, values in signs.items()}, names, pairs),
+        rows=_rows(
+            {layer: torch.stack([picture_signs[layer] for picture_signs in signs], 1) for layer in layers}, names, pairs
+        ),
         layers=tuple(layers),
         pairs=np.array(pairs),
         sources=tuple(sources),
@@ -117,9 +117,9 @@ def run(
 def _part_names(parts: Sequence[Boxes], sources: Sequence[str]) -> list[str]:
     """Return the names of the parts, which must be those of every picture."""
     if len(parts) != len(sources):
-        raise OptionError(f"parts must be one for each of the {len(sources)} pictures; found {len(parts)}.")
+        raise OptionError(f"parts must be one for each of the {len(sources)} pictures, found {len(parts)}.")
     if len(parts) < 2:
-        raise OptionError(f"pictures are compared in pairs: give two or more; found {len(parts)}.")
+        raise OptionError(f"pictures are compared in pairs, found {len(parts)}. Give two or more.")
     for source, boxes in zip(sources, parts, strict=True):
         different = sorted(set(boxes) ^ set(parts[0]))
         if different:

@@ -78,43 +78,35 @@ def run(
     if not 0 < area < 1:
         raise OptionError(f"area cannot be {area:g}: it is the share of the window to cover, above 0 and below 1.")
     if seeds < 2:
-        raise OptionError(f"seeds cannot be {seeds}: two random regions, at least, have a spread.")
+        raise OptionError(f"seeds cannot be {seeds}: it is the number of random regions to compare with, 2 or more.")
     inputs = as_list([draw(seed=number) for number in range(DRAWINGS)] if pictures is None else pictures)
     sources = source_names(inputs)
     recording = net.record(as_batch(net, inputs))
     layer, maps = choose_layer(recording, layer)
     units = _firing_units(maps, layer, channels, top)
     projections = [net.project(recording, layer, units=units, rule=rule) for rule in RULES]
-    pixels, windows = [projection.pixels.numpy() for projection in projections], projections[0].windows
+    windows, pixels = projections[0].windows, [projection.pixels.numpy() for projection in projections]
     rng = np.random.default_rng(seed)
     covered = [
-        _cover(
-            net, recording.images[unit.image], unit, windows[number], [values[number] for values in pixels], area, seeds, rng
-        )
-        for number, unit in enumerate(units)
+        _cover(net, recording.images[unit.image], unit, window, values, area, seeds, rng)
+        for unit, window, *values in zip(units, windows, *pixels, strict=True)
     ]
-    drops, random_drops = np.stack([row.drops for row in covered]), np.stack([row.random_drops for row in covered])
-    scores = drops - random_drops.mean(2)
-    order = np.argsort(-scores[:, 0], kind="stable")
-    units, windows = [units[number] for number in order], [windows[number] for number in order]
+    covered.sort(key=lambda row: -row.scores[0])
     drawings = [picture for picture in inputs if isinstance(picture, Drawing)]
-    are_drawings = len(drawings) == len(inputs)
     return Faithful(
-        units=tuple(str(unit) for unit in units),
-        pictures=tuple(sources[unit.image] for unit in units),
-        images=np.array([unit.image for unit in units]),
-        activations=np.array([unit.activation for unit in units]),
-        windows=np.array([window.to_list() for window in windows]),
+        units=tuple(str(row.unit) for row in covered),
+        pictures=tuple(sources[row.unit.image] for row in covered),
+        images=np.array([row.unit.image for row in covered]),
+        activations=np.array([row.unit.activation for row in covered]),
+        windows=np.array([row.window.to_list() for row in covered]),
         methods=METHODS,
-        scores=scores[order],
-        drops=drops[order],
-        random_drops=random_drops[order],
+        scores=np.stack([row.scores for row in covered]),
+        drops=np.stack([row.drops for row in covered]),
+        random_drops=np.stack([row.random_drops for row in covered]),
         area=area,
-        truth=measure_truth(net, drawings, recording.images, units, windows, [values[order] for values in pixels])
-        if are_drawings
-        else None,
-        regions=np.stack([covered[number].region for number in order]),
-        projections=pixels[0][order],
+        truth=_measure_truth(net, drawings, recording.images, covered) if len(drawings) == len(inputs) else None,
+        regions=np.stack([row.region for row in covered]),
+        projections=np.stack([row.pixels[0] for row in covered]),
         shown=np.stack([net.loaded.denormalise(image, net.preprocess) for image in recording.images]),
         settings=study_settings(net, "faithful", pictures=sources, layer=layer, top=top, area=area, seeds=seeds, seed=seed),
     )
@@ -135,11 +127,20 @@ def _firing_units(maps: Tensor, layer: str, channels: Sequence[int] | None, top:
 
 @dataclass(frozen=True, eq=False)
 class _Covered:
-    """What covering regions took from one unit."""
+    """A unit, and what covering regions took from it."""
 
+    unit: Unit
+    window: Window
+    pixels: Sequence[Floats]  # (C, H, W) by each rule: its projections
+    region: Mask  # (H, W): the first method's
     drops: Floats  # (methods,)
     random_drops: Floats  # (methods, seeds)
-    region: Mask  # (H, W): the first method's
+
+    @property
+    def scores(self) -> Floats:
+        """(methods,): the drop less the mean drop by random regions."""
+        scores: Floats = self.drops - self.random_drops.mean(1)
+        return scores
 
 
 def _cover(
@@ -152,10 +153,18 @@ def _cover(
     seeds: int,
     rng: np.random.Generator,
 ) -> _Covered:
-    """Cover each method's region of an image (C, H, W), and regions of its shape elsewhere; pixels: (C, H, W) by each rule."""
+    """Cover each method's region of an image (C, H, W), and regions of its shape elsewhere."""
     frame = image.shape[1:]
     inside = window.clip(*frame)
     regions = [strongest_region(energy(values), inside, area) for values in pixels] + [middle_region(window, frame, area)]
     elsewhere = [randomly_moved(region, inside, rng) for region in regions for _ in range(seeds)]
     drops = measure_drops(net, image, np.stack([*regions, *elsewhere]), unit)
-    return _Covered(drops[: len(METHODS)], drops[len(METHODS) :].reshape(len(METHODS), seeds), regions[0])
+    random_drops = drops[len(METHODS) :].reshape(len(METHODS), seeds)
+    return _Covered(unit, window, pixels, regions[0], drops[: len(METHODS)], random_drops)
+
+
+def _measure_truth(net: DeconvNet, drawings: Sequence[Drawing], images: Tensor, covered: Sequence[_Covered]) -> PartTruth:
+    """Compare the units' projections with the parts of the drawings that excite them."""
+    units, windows = [row.unit for row in covered], [row.window for row in covered]
+    pixels = [np.stack(values) for values in zip(*(row.pixels for row in covered), strict=True)]
+    return measure_truth(net, drawings, images, units, windows, pixels)

@@ -69,7 +69,7 @@ def run(
         (32,)
     """
     if not 0 < bands[0] < bands[1] < 0.5:
-        raise OptionError(f"bands cannot be {bands}: two rising numbers of cycles per pixel, above 0 and below 0.5.")
+        raise OptionError(f"bands cannot be {bands}: they are two rising numbers of cycles per pixel, above 0 and below 0.5.")
     pictures = [draw(seed=seed) for seed in range(DRAWINGS)] if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
     first = convolutions(recording.tape)[0]

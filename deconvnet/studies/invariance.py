@@ -130,7 +130,7 @@ def swept_values(size: Sequence[int], values: Mapping[str, Sequence[float]] | No
         check_option("values", kind, KINDS)
         kinds[kind] = np.asarray(numbers, dtype=np.float64)
         if kinds[kind].ndim != 1 or not len(kinds[kind]) or not np.isfinite(kinds[kind]).all():
-            raise OptionError(f"the values of {kind} must be a list of numbers, one or more.")
+            raise OptionError(f"the values of {kind} must be a list of numbers, one or more, found {numbers!r}.")
     if (kinds["scale"] <= 0).any():
         raise OptionError(f"scale cannot be {kinds['scale'].min():g}: it is a ratio above 0; 1 leaves the picture as it is.")
     return kinds
@@ -145,7 +145,7 @@ def _label_numbers(net: DeconvNet, recording: Recording, images: Tensor, labels:
     if labels is None:
         return [int(row[0].argmax()) for row in probabilities]
     if len(labels) != len(images):
-        raise OptionError(f"labels must be one for each of the {len(images)} pictures; found {len(labels)}.")
+        raise OptionError(f"labels must be one for each of the {len(images)} pictures, found {len(labels)}.")
     return [class_number(net, label, row.shape[1]) for label, row in zip(labels, probabilities, strict=True)]
 
 

@@ -8,7 +8,7 @@ is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,10 +92,8 @@ def run(
     channel = int(_strengths(values, strongest_by).argmax()) if channel is None else channel
     check_unit(Unit(layer, channel), values.shape)
     squares = _place_squares(net, recording.images[0], square, stride, fill)
-    probabilities = class_probabilities(recording.output)
-    number = None if probabilities is None else _label_number(net, probabilities, label)
+    number, share = _find_class(net, recording.output, label)
     totals, shares, answers = _slide(net, recording, Unit(layer, channel), number, squares, batch)
-    numbers = set() if answers is None or number is None else {number, *np.unique(answers).tolist()}
     return Occlusion(
         picture=shown_pixels(net, recording.images[0]),
         tops=squares.tops,
@@ -104,11 +102,11 @@ def run(
         shares=shares,
         answers=answers,
         total=float(values[channel].sum()),
-        share=None if probabilities is None or number is None else float(probabilities[0, number]),
+        share=share,
         projection=net.project(recording, layer, channels=[channel], at="map").pixels[0].numpy(),
         window=np.array(net.project(recording, layer, channels=[channel]).windows[0].to_list()),
         others=_other_pictures(net, recording, Unit(layer, channel), others),
-        names={str(class_): net.loaded.class_name(class_) for class_ in sorted(numbers)},
+        names={} if answers is None or number is None else _class_names(net, {number, *np.unique(answers).tolist()}),
         settings=study_settings(
             net,
             "occlude",
@@ -167,8 +165,17 @@ def _strengths(maps: Tensor, by: StrongestBy) -> Tensor:
     return maps.sum((1, 2)) if by == "total" else maps.amax((1, 2))
 
 
-def _label_number(net: DeconvNet, probabilities: Tensor, label: int | str | None) -> int:
-    return int(probabilities[0].argmax()) if label is None else class_number(net, label, probabilities.shape[1])
+def _find_class(net: DeconvNet, output: object, label: int | str | None) -> tuple[int | None, float | None]:
+    """Return the number of the class to measure and its probability; None where the net is no classifier."""
+    probabilities = class_probabilities(output)
+    if probabilities is None:
+        return None, None
+    number = int(probabilities[0].argmax()) if label is None else class_number(net, label, probabilities.shape[1])
+    return number, float(probabilities[0, number])
+
+
+def _class_names(net: DeconvNet, numbers: Iterable[int]) -> dict[str, str]:
+    return {str(number): net.loaded.class_name(number) for number in sorted(numbers)}
 
 
 def _slide(

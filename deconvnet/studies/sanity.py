@@ -84,15 +84,17 @@ def run(
     """
     require("scipy.stats", needed_by="sanity", extra="studies")
     require("skimage.feature", needed_by="sanity", extra="studies")
-    if seeds < 1 or top < 2:
-        raise OptionError(f"seeds cannot be {seeds} with top {top}: at least 1 seed, and 2 channels to compare.")
+    if seeds < 1:
+        raise OptionError(f"seeds cannot be {seeds}: it is how often the weights are drawn, 1 or more.")
+    if top < 2:
+        raise OptionError(f"top cannot be {top}: it is the number of channels to compare, 2 or more.")
     pictures = draw("cat", seed=5) if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
     layer = layer or output_layer(recording)
     units = _followed_units(recording, layer, channel)
     blocks = weight_blocks(recording, layer)
     if not blocks:
-        raise OptionError(f"below {layer!r} no layer has weights: nothing can be made random.")
+        raise OptionError(f"no layer below {layer!r} has weights: nothing can be made random. Name a higher layer.")
     trained = _projections(net, recording, layer, units)
     random = _randomise(net, recording, layer, units, [paths for _, paths in blocks], trained, range(seed, seed + seeds))
     edges = np.stack([edge_map(image) for image in recording.images.float().cpu().numpy()])
