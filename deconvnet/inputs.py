@@ -18,7 +18,6 @@ from .drawings import Drawing, draw
 from .errors import PictureError
 from .images import Picture, open_picture
 from .models import Preprocessing
-from .recording import check_images
 from .render.text import size_text
 
 PictureInput: TypeAlias = "Picture | Drawing | Tensor"
@@ -35,6 +34,18 @@ class TakesPictures(Protocol):
     @property
     def preprocess(self) -> Preprocessing | None:
         """Turns a picture into a tensor (C, H, W), normalised; None where that is not known."""
+
+
+def check_images(images: Tensor) -> Tensor:
+    """Return images, which must be a batch (N, C, H, W) of floats.
+
+    Raises:
+        PictureError: `images` has other axes, is not of floats, or is empty.
+    """
+    if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
+        found = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
+        raise PictureError(f"images must be a float tensor (N, C, H, W), found {found}. One picture: image.unsqueeze(0).")
+    return images
 
 
 def as_list(inputs: PictureInputs) -> list[PictureInput]:

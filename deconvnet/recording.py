@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .axes import Axes, as_maps
-from .errors import PictureError, StaleRecordingError, UnknownLayerError, UnstableModelError, did_you_mean
+from .errors import StaleRecordingError, UnknownLayerError, UnstableModelError, did_you_mean
 from .fingerprint import Fingerprint, Marks, Samples, fingerprint
 from .forward import STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
 from .images import ShownImage
@@ -232,15 +232,3 @@ def _is_close(before: Tensor, now: Tensor) -> bool:
         return False
     limit = PASS_TOLERANCE * float(before.abs().max()) if before.numel() else 0.0
     return bool(torch.allclose(before, now, rtol=0, atol=limit, equal_nan=True))
-
-
-def check_images(images: Tensor) -> Tensor:
-    """Refuse what is not a batch of images (N, C, H, W) of numbers.
-
-    Raises:
-        PictureError: `images` has other axes, is not of floats, or is empty.
-    """
-    if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
-        found = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
-        raise PictureError(f"images must be a float tensor (N, C, H, W), found {found}. One picture: image.unsqueeze(0).")
-    return images
