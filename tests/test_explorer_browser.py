@@ -1,6 +1,6 @@
-"""Promises about the explorer in a real browser: in JupyterLab, and served by `deconvnet explore`.
+"""The explorer in a real browser: in JupyterLab, and served by `deconvnet explore`.
 
-Needs the extra `notebook`, Playwright, and a Chromium on the machine; where one is missing these tests skip, and say so.
+These tests need the extra `notebook`, Playwright and Chromium, and are skipped where one is missing.
 Screenshots go to the folder that DECONVNET_SCREENSHOTS names, if it is set.
 """
 
@@ -34,7 +34,7 @@ for package in ("jupyterlab", "voila", "ipywidgets"):
     pytest.importorskip(package, reason='no JupyterLab or Voilà (pip install -e ".[notebook]")')
 
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
-SLOW = 120_000  # milliseconds for a page of Jupyter's to come up
+PAGE_TIMEOUT = 120_000  # milliseconds for a page of Jupyter's to appear
 
 
 @pytest.fixture(scope="module")
@@ -46,29 +46,29 @@ def browser() -> Iterator[Any]:
 
 
 class Tab:
-    """A page that remembers what went wrong in it."""
+    """A page that collects its errors."""
 
     def __init__(self, browser: Any, width: int) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 1000})
-        self.page, self.wrong = self.context.new_page(), []
-        self.page.on("console", lambda message: message.type == "error" and self.wrong.append(message.text))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
+        self.page, self.errors = self.context.new_page(), []
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(request.url))
 
     def shoot(self, name: str) -> None:
         if folder := os.environ.get("DECONVNET_SCREENSHOTS"):
             self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
     def changes(self, selector: str, act: Any) -> str:
-        """Do something, wait until what the selector finds has changed, and return its new HTML."""
-        found = self.page.locator(selector).first
-        before = found.inner_html()
+        """Do something, wait until the element has changed, and return its new HTML."""
+        element = self.page.locator(selector).first
+        before = element.inner_html()
         act()
-        last = time.monotonic() + 20
-        while found.inner_html() == before:
-            assert time.monotonic() < last, f"{selector} did not change"
+        deadline = time.monotonic() + 20
+        while element.inner_html() == before:
+            assert time.monotonic() < deadline, f"{selector} did not change"
             self.page.wait_for_timeout(50)
-        return found.inner_html()
+        return element.inner_html()
 
 
 def free_port() -> int:
@@ -78,10 +78,10 @@ def free_port() -> int:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Everything that a server would keep goes into a folder of the test's own."""
+    """Everything that a server writes goes to the test's folder."""
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
-    own = {name: str(folder / name.lower()) for name in names}
-    return {**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    folders = {name: str(folder / name.lower()) for name in names}
+    return {**os.environ, **folders, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 # ---- JupyterLab
@@ -91,7 +91,7 @@ def environment(folder: Path) -> dict[str, str]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab whose notebook has the explorer in a cell that was not run yet."""
     folder = tmp_path_factory.mktemp("lab")
-    source = "import deconvnet\n\nboard = deconvnet.explore(deconvnet.load_model('tiny'))\nboard"
+    source = "import deconvnet\n\nexplorer = deconvnet.explore(deconvnet.load_model('tiny'))\nexplorer"
     cell = {"cell_type": "code", "id": "one", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
@@ -105,55 +105,55 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, *news_off], env=environment(folder), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        answers(f"http://127.0.0.1:{port}/api")
+        wait_until_up(f"http://127.0.0.1:{port}/api")
         yield f"http://127.0.0.1:{port}/doc/tree/explorer.ipynb?token=word"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
 
 
-def answers(address: str) -> None:
+def wait_until_up(address: str) -> None:
     """Wait until a server answers."""
-    last = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(address, timeout=2).close()
             return
         except OSError:
-            assert time.monotonic() < last, f"{address} does not answer"
+            assert time.monotonic() < deadline, f"{address} does not answer"
             time.sleep(0.2)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_jupyterlab(browser, lab, width):
-    """The board shows itself below its cell; maps, places, sliders and lists work by mouse and by keyboard; no error."""
+    """The explorer is displayed below its cell; maps, positions, sliders and lists work by mouse and by keyboard; no error."""
     tab = Tab(browser, width)
     page = tab.page
-    page.goto(lab, timeout=SLOW)
-    page.locator(".jp-CodeCell .cm-content").first.click(timeout=SLOW)
+    page.goto(lab, timeout=PAGE_TIMEOUT)
+    page.locator(".jp-CodeCell .cm-content").first.click(timeout=PAGE_TIMEOUT)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
-        timeout=SLOW, state="attached"
+        timeout=PAGE_TIMEOUT, state="attached"
     )  # the kernel is there
     page.keyboard.press("Shift+Enter")
-    page.locator(".dn-mosaic button").nth(35).wait_for(timeout=SLOW)
+    page.locator(".dn-mosaic button").nth(35).wait_for(timeout=PAGE_TIMEOUT)
     walk_through(tab)
     tab.shoot(f"lab-{width}")
-    assert tab.wrong == []
+    assert tab.errors == []
     tab.context.close()
 
 
 def walk_through(tab: Tab) -> None:
-    """Click a map, then a place; choose by keyboard; see the projection, the patch and the numbers change."""
+    """Click a map, then a position; choose by keyboard; the projection, the patch and the numbers change."""
     page, code = tab.page, playwright.expect(tab.page.locator(".dn code"))
     picture, projection = ".dn-unit figure >> nth=2", ".dn-unit figure >> nth=1"
     number = re.match(r"#(\d+)", page.locator(".dn-map-4").inner_text())[1]
     tab.changes(projection, page.locator(".dn-map-4").click)
     code.to_contain_text(f"channels=[{number}])")
-    tab.changes(picture, page.locator(".dn-places button").nth(5 * 11 + 6).click)
+    tab.changes(picture, page.locator(".dn-cells button").nth(5 * 11 + 6).click)
     code.to_contain_text("at=(5, 6)")
     page.locator(".dn-map-7").focus()
     tab.changes(projection, lambda: page.keyboard.press("Enter"))
-    code.not_to_contain_text("at=")  # a new map begins at its strongest place
+    code.not_to_contain_text("at=")  # a new map begins at its strongest position
     page.locator(".dn [role=slider], .dn .noUi-handle").first.focus()
     tab.changes(picture, lambda: page.keyboard.press("ArrowRight"))
     code.to_contain_text("at=(")
@@ -165,10 +165,10 @@ def walk_through(tab: Tab) -> None:
     page.get_by_label("Layer").select_option(index=13)
     code.to_contain_text("'features.13'")
     assert page.locator(".dn figure img").count() == 3
-    assert all(page.locator(".dn figure img").evaluate_all("all => all.map(one => one.alt)"))
-    edges = "one => [...one.querySelectorAll('button, img, select')].map(part => part.getBoundingClientRect().right)"
-    board = page.locator(".dn").bounding_box()
-    assert max(page.locator(".dn").evaluate(edges)) <= board["x"] + board["width"] + 1  # nothing runs off the side
+    assert all(page.locator(".dn figure img").evaluate_all("images => images.map(image => image.alt)"))
+    edges = "explorer => [...explorer.querySelectorAll('button, img, select')].map(part => part.getBoundingClientRect().right)"
+    box = page.locator(".dn").bounding_box()
+    assert max(page.locator(".dn").evaluate(edges)) <= box["x"] + box["width"] + 1  # nothing runs off the side
 
 
 # ---- the command
@@ -180,13 +180,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     home = tmp_path_factory.mktemp("home")
     for name in ("work", "tmp"):
         (home / name).mkdir()
-    own = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "XDG_CONFIG_HOME": str(home / ".config")}
+    folders = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "XDG_CONFIG_HOME": str(home / ".config")}
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "deconvnet", "explore", "--no-browser", "--layer", "features.13"]
     server = subprocess.Popen(
         command,
         cwd=home / "work",
-        env={**os.environ, **own, **paths},
+        env={**os.environ, **folders, **paths},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -196,8 +196,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
         assert server.stderr.read().endswith("ended.\n")
-        left = [path for path in home.rglob("*") if path.is_file()]
-        assert left == []  # nothing stays: not in the home, nor in the folder it was started in, nor in the temporary one
+        remaining = [path for path in home.rglob("*") if path.is_file()]
+        assert remaining == []  # neither in the home, nor in the working folder, nor in the temporary one
     finally:
         server.kill()
         server.stdout.close()
@@ -212,11 +212,11 @@ def choose_file(page: Any, path: Path) -> None:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_browser(browser, served, width):
-    """The page shows the explorer and nothing else; maps, places, lists and an uploaded picture work; no error."""
+    """The page shows the explorer and nothing else; maps, positions, lists and uploads work; no error."""
     tab = Tab(browser, width)
     page = tab.page
-    page.goto(served[0], timeout=SLOW)
-    page.locator(".dn-mosaic button").nth(35).wait_for(timeout=SLOW)
+    page.goto(served[0], timeout=PAGE_TIMEOUT)
+    page.locator(".dn-mosaic button").nth(35).wait_for(timeout=PAGE_TIMEOUT)
     walk_through(tab)
     upload = served[1] / "cat.png"
     draw("cat", seed=5).picture.save(upload)
@@ -230,12 +230,12 @@ def test_in_a_browser(browser, served, width):
     upload.unlink()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     tab.shoot(f"explore-{width}")
-    assert tab.wrong == []
+    assert tab.errors == []
     tab.context.close()
 
 
 def test_the_page_asks_for_its_token(browser, served):
-    """Without the token there is no explorer; and nobody but this machine is listened to."""
+    """Without the token there is no explorer, and other machines cannot connect."""
     address = served[0].partition("?")[0]
     tab = Tab(browser, 800)
     tab.page.goto(address)
@@ -243,14 +243,14 @@ def test_the_page_asks_for_its_token(browser, served):
     assert tab.page.locator(".dn").count() == 0
     tab.context.close()
     port = int(re.search(r":(\d+)/", address)[1])
-    for family, *_, place in socket.getaddrinfo(socket.gethostname(), port, type=socket.SOCK_STREAM):
-        if not place[0].startswith("127.") and place[0] != "::1":
+    for family, *_, target in socket.getaddrinfo(socket.gethostname(), port, type=socket.SOCK_STREAM):
+        if not target[0].startswith("127.") and target[0] != "::1":
             with socket.socket(family) as probe:
-                assert probe.connect_ex(place) != 0
+                assert probe.connect_ex(target) != 0
 
 
 def test_the_page_serves_no_files(served):
-    """What lies in the folder - the settings with the token, the job - cannot be fetched, even with the token."""
+    """The files in the folder, the settings with the token and the job, cannot be fetched, even with the token."""
     address, _, query = served[0].partition("?")
     for path in ("voila/files/voila.json", "voila/files/job.json", "voila/files/log"):
         with pytest.raises(urllib.error.HTTPError):

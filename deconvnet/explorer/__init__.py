@@ -1,8 +1,9 @@
 """The explorer: choose a layer, click a map or a unit, and see its projection, its patch and its numbers at once.
 
-    >>> board = deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
+    >>> explorer = deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
 
-`state.py` knows what is looked at, `pictures.py` draws it, `board.py` and `style.py` are its widgets.
+`state.py` knows what is chosen, `pictures.py` draws it, `widgets.py` and `style.py` show it, `serve.py` brings it to a browser
+without a notebook.
 """
 
 from __future__ import annotations
@@ -10,48 +11,58 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..choices import Tone
+from ..choices import RuleName, Tone
 from ..errors import MissingPackageError
-from ..images import Picture
-from ..inputs import default_picture
+from ..inputs import PictureInput, default_picture
 from ..models import LoadedModel
 from ..net import DeconvNet
 from ..optional import require
 from ..projection import Projection
 
 if TYPE_CHECKING:
-    from .widgets import Board
+    from .widgets import ExplorerWidget
 
 __all__ = ["explore"]
 
 
 def explore(
     model: LoadedModel | nn.Module | DeconvNet,
-    picture: Picture | Tensor | None = None,
+    picture: PictureInput | None = None,
     *,
     layer: str | None = None,
-    rule: str = "deconvnet",
+    rule: RuleName = "deconvnet",
     tone: Tone = "symmetric",
-) -> Board | Projection:
-    """Explore a model on a picture, in Jupyter: put it last in a cell.
+) -> ExplorerWidget | Projection:
+    """Explore a model on a picture, in Jupyter: make it the last line of a cell.
 
-    `model`: what `load_model` returns, a module, or a `DeconvNet` with options of its own. `picture`: a path, a PIL picture,
-    or an image (1, C, H, W) as the model expects it; None: a drawing of a face. Without `layer`, the last rectified one.
-    Without ipywidgets, the projection of the nine strongest channels is returned, and how to install them is said.
+    Args:
+        model: what `load_model` returned, a module, or a `DeconvNet` with its own options.
+        picture: a path, a PIL picture, a drawing, or an image (1, C, H, W) as the model expects it. None: a drawing of a face.
+        layer: the first layer; None: the last rectified one.
+        rule: the first rule: how ReLUs and max pools are reversed.
+        tone: the first tone: how signed values become pixels.
+
+    Returns:
+        The explorer. If ipywidgets cannot be imported, the projections of the nine strongest channels; a line on stderr then
+        says how to install it.
+
+    Raises:
+        NoRuleError: the model has no layer from which the rules lead to the pixels.
+        OptionError: the rule or the tone is unknown, or there is more than one picture.
 
         >>> explore(load_model("tiny"), "face.png").projection.layer
         'features.13'
     """
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
-    shown = default_picture() if picture is None else picture
+    picture = default_picture() if picture is None else picture
     try:
         require("ipywidgets", needed_by="the explorer", extra="notebook")
     except MissingPackageError as error:
         print(f"{error} Until then, the nine strongest channels:", file=sys.stderr)
-        return net.project(net.record(shown), layer, rule=rule)
+        return net.project(net.record(picture), layer, rule=rule)
     from .state import Explorer
-    from .widgets import Board
+    from .widgets import ExplorerWidget
 
-    return Board(Explorer(net, shown, layer=layer, rule=rule, tone=tone))
+    return ExplorerWidget(Explorer(net, picture, layer=layer, rule=rule, tone=tone))

@@ -34,16 +34,16 @@ _SHEET = """
 .dn .dn-mosaic button::before { content: ""; display: block; width: 100%; image-rendering: pixelated; }
 .dn .dn-mosaic button:hover { border-color: #86b6da; }
 .dn button:focus-visible { outline: 3px solid #0072b2; outline-offset: 1px; z-index: 1; }
-.dn .dn-places { display: grid; gap: 0; width: 100%; overflow: visible;
+.dn .dn-cells { display: grid; gap: 0; width: 100%; overflow: visible;
   background-size: 100% 100%; image-rendering: pixelated; }
-.dn .dn-places button { width: auto; height: auto; min-width: 0; margin: 0; padding: 0; background: transparent; border: 0;
+.dn .dn-cells button { width: auto; height: auto; min-width: 0; margin: 0; padding: 0; background: transparent; border: 0;
   border-radius: 0; box-shadow: none; line-height: 0; min-height: 0; overflow: hidden; }
-.dn .dn-places button:hover { box-shadow: inset 0 0 0 2px #56b4e9; }
+.dn .dn-cells button:hover { box-shadow: inset 0 0 0 2px #56b4e9; }
 .dn table { border-collapse: collapse; font-size: 13px; }
 .dn th { text-align: left; font-weight: 600; padding: 1px 12px 1px 0; vertical-align: top; white-space: nowrap; }
 .dn td { padding: 1px 0; overflow-wrap: anywhere; }
 .dn code { display: block; margin-top: 8px; font-size: 12px; overflow-wrap: anywhere; white-space: pre-wrap; }
-.dn .dn-trouble { color: #a3001e; font-weight: 600; background: #fff; padding: 2px 6px; }
+.dn .dn-error { color: #a3001e; font-weight: 600; background: #fff; padding: 2px 6px; }
 """.replace("COLUMNS", str(COLUMNS))
 
 
@@ -82,14 +82,22 @@ def chosen_style(scope: str, number: int | None) -> str:
     )
 
 
-def places_style(scope: str, image: str, size: tuple[int, int], cells: tuple[int, int], cell: tuple[int, int] | None) -> str:
-    """Return what lays a map under its places, and marks the chosen one."""
+def map_style(scope: str, image: str, size: tuple[int, int], cells: tuple[int, int], cell: tuple[int, int] | None) -> str:
+    """Return the style that lays a map under its cells, and marks the chosen cell.
+
+    Args:
+        scope: the CSS class of this explorer.
+        image: the data URI of the map.
+        size: (height, width) of the map.
+        cells: its rows and columns of cells.
+        cell: the chosen one; None for a whole map.
+    """
     grid = (
-        f".{scope} .dn-places{{background-image:url({image});aspect-ratio:{size[1]}/{size[0]};"
+        f".{scope} .dn-cells{{background-image:url({image});aspect-ratio:{size[1]}/{size[0]};"
         f"grid-template:repeat({cells[0]},1fr)/repeat({cells[1]},1fr)}}"
     )
     number = None if cell is None else cell[0] * cells[1] + cell[1] + 1
     mark = (
-        f".{scope} .dn-places button:nth-child({number}){{box-shadow:inset 0 0 0 2px #d55e00,0 0 0 1px #fff}}" if number else ""
+        f".{scope} .dn-cells button:nth-child({number}){{box-shadow:inset 0 0 0 2px #d55e00,0 0 0 1px #fff}}" if number else ""
     )
     return f"<style>{grid}{mark}</style>"

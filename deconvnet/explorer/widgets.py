@@ -1,212 +1,209 @@
 """The explorer's widgets: plain ipywidgets, so that nothing has to be built, installed or registered in a front end.
 
-No widget of theirs tells where a picture was clicked; so each map and each place is a button of its own (see style.py).
+None of them says where a picture was clicked, so each map, and each position on a map, is a button of its own (see style.py).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import escape
-from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..errors import DeconvnetError, PictureError
-from ..images import Picture, open_picture
+from ..errors import DeconvnetError
+from ..inputs import PictureInput
 from ..projection import Projection
 from ..render.html import data_uri
 from ..render.text import activation_text
 from . import pictures, style
-from .state import ORDERS, PAGE, RULES, TONES_OF_ONE, Explorer
+from .state import ORDERS, PAGE, RULES, SINGLE_TONES, Explorer, Selection
+from .upload import open_upload
 
-#: The largest file that is taken from the browser, in bytes: Jupyter's server drops a connection that sends over 10 MiB.
-LARGEST_UPLOAD = 9 * 2**20
+if TYPE_CHECKING:
+    from ipywidgets import Box, Button, Widget
 
 
-class Board:
-    """The explorer in a notebook: shows itself; `projection` is what is looked at, `explorer` holds the choices.
+class ExplorerWidget:
+    """The explorer in a notebook; it displays itself.
 
-    >>> board = deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
-    >>> board.projection.save("this-one.png")
+        >>> explorer = deconvnet.explore(deconvnet.load_model("tiny"), "face.png")
+        >>> explorer.projection.save("unit.png")
+        [PosixPath('unit.png')]
+
+    Args:
+        state: what is chosen.
+
+    Attributes:
+        state: what is chosen.
+        widget: the widget that is displayed.
     """
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, state: Explorer) -> None:
         import ipywidgets
 
-        self.explorer, self._widgets = explorer, ipywidgets
-        self._scope = f"dn-{secrets.token_hex(4)}"
-        self._quiet = False  # while the board itself sets a control
+        self.state, self._widgets = state, ipywidgets
+        self._scope = f"dn-{secrets.token_hex(4)}"  # a CSS class: several explorers may stand on one page
+        self._quiet = False  # while the explorer itself sets a control
         self._make_controls()
         self._make_maps()
         self._make_unit()
-        self.widget = self._laid_out()
+        self.widget = self._lay_out()
         self._show_all()
 
     @property
     def projection(self) -> Projection:
         """The projection that is shown."""
-        return self.explorer.projection
+        return self.state.projection
 
-    def open(self, picture: Picture) -> None:
-        """Look at another picture."""
-        self.explorer.open(picture)
+    def open(self, picture: PictureInput) -> None:
+        """Show another picture."""
+        self.state.open(picture)
         self._show_all()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
-    # ---- the widgets
+    # ---- making the widgets
 
     def _make_controls(self) -> None:
-        state, make = self.explorer, self._widgets
-        names = [
-            (f"{row.name} · {row.kind} · {row.channels} maps of {row.height}x{row.width}", row.name)
-            for row in state.layers.values()
+        state, make = self.state, self._widgets
+        layers = [
+            (f"{layer.name} · {layer.kind} · {layer.channels} maps of {layer.height}x{layer.width}", layer.name)
+            for layer in state.layers.values()
         ]
-        rules = [rule if rule in RULES[:3] else f"bits {rule}" for rule in RULES]
-        extra = [] if state.rule in RULES else [(f"bits {state.rule}", state.rule)]
-        self.layer = self._field(make.Dropdown(options=names, value=state.layer, description="Layer"), "310px")
-        self.rule = self._field(
-            make.Dropdown(options=[*zip(rules, RULES, strict=True), *extra], value=state.rule, description="Rule"), "120px"
-        )
-        self.tone = self._field(make.Dropdown(options=TONES_OF_ONE, value=state.tone, description="Tone"), "120px")
-        self.place = self._field(
-            make.Dropdown(
-                options=[("strongest place", "max"), ("whole map", "map"), ("one place", "one")],
-                value="max",
-                description="Unit",
-            ),
-            "140px",
-        )
+        rules = [(rule if rule in RULES[:3] else f"bits {rule}", rule) for rule in dict.fromkeys((*RULES, state.rule))]
+        selections = [("strongest position", "max"), ("whole map", "map"), ("one position", "position")]
+        self.layer = self._field(make.Dropdown(options=layers, value=state.layer, description="Layer"), "310px")
+        self.rule = self._field(make.Dropdown(options=rules, value=state.rule, description="Rule"), "120px")
+        self.tone = self._field(make.Dropdown(options=SINGLE_TONES, value=state.tone, description="Tone"), "120px")
+        self.selection = self._field(make.Dropdown(options=selections, value="max", description="Unit"), "150px")
         self.upload = make.FileUpload(accept="image/*", multiple=False, description="Another picture")
-        self.trouble = make.HTML()
-        self._on(self.layer, self.explorer.choose_layer, self._show_all)
-        self._on(self.rule, self.explorer.choose_rule, self._show_unit)
-        self._on(self.tone, self.explorer.choose_tone, self._show_unit)
-        self._on(self.place, self._choose_kind, self._show_unit)
-        self._on(self.upload, self._take_upload, self._show_all)
+        self.error = make.HTML()
+        self._on_change(self.layer, state.choose_layer, self._show_all)
+        self._on_change(self.rule, state.choose_rule, self._show_unit)
+        self._on_change(self.tone, state.choose_tone, self._show_unit)
+        self._on_change(self.selection, self._choose_selection, self._show_unit)
+        self._on_change(self.upload, self._open_upload, self._show_all)
 
     def _make_maps(self) -> None:
-        make = self._widgets
-        self.order = self._field(
-            make.Dropdown(options=[("strongest first", ORDERS[0]), ("by number", ORDERS[1])], description="Order"), "130px"
-        )
+        state, make = self.state, self._widgets
+        orders = [("strongest first", ORDERS[0]), ("by number", ORDERS[1])]
+        self.order = self._field(make.Dropdown(options=orders, description="Order"), "130px")
         self.channel = self._field(make.BoundedIntText(description="Channel", min=0), "80px")
-        self.back = make.Button(description="Back", tooltip="The page before", layout={"width": "64px"})
-        self.forth = make.Button(description="Next", tooltip="The next page", layout={"width": "64px"})
+        self.back = make.Button(description="Back", tooltip="The previous page", layout={"width": "64px"})
+        self.next = make.Button(description="Next", tooltip="The next page", layout={"width": "64px"})
         self.page = make.HTML()
         self.maps = [make.Button(layout=make.Layout()) for _ in range(PAGE)]
         for number, button in enumerate(self.maps):
             button.add_class(f"dn-map-{number}")
-            button.on_click(self._clicked(partial(self._choose_map, number), self._show_channel))
-        self.mosaic = make.Box()
-        self.mosaic.add_class("dn-mosaic")
+            button.on_click(self._on_click(partial(self._choose_map, number), self._show_channel))
+        self.mosaic = self._with_class(make.Box(), "dn-mosaic")
         self.maps_style, self.chosen_style = make.HTML(), make.HTML()
-        self._on(self.order, self.explorer.choose_order, self._show_maps)
-        self._on(self.channel, self.explorer.choose_channel, self._show_all)
-        self.back.on_click(self._clicked(lambda: self.explorer.turn(-1), self._show_maps))
-        self.forth.on_click(self._clicked(lambda: self.explorer.turn(1), self._show_maps))
+        self._on_change(self.order, state.choose_order, self._show_maps)
+        self._on_change(self.channel, state.choose_channel, self._show_all)
+        self.back.on_click(self._on_click(lambda: state.turn_pages(-1), self._show_maps))
+        self.next.on_click(self._on_click(lambda: state.turn_pages(1), self._show_maps))
 
     def _make_unit(self) -> None:
         make = self._widgets
-        self.picture, self.patch, self.projected, self.facts = make.HTML(), make.HTML(), make.HTML(), make.HTML()
-        self.map_title, self.places_style = make.HTML(), make.HTML()
-        self.places = make.Box()
-        self._cells: list[Any] = []
-        self.places.add_class("dn-places")
-        self._grid: tuple[int, int] = (0, 0)
+        self.picture_image, self.patch_image, self.projection_image = make.HTML(), make.HTML(), make.HTML()
+        self.facts, self.map_title, self.map_style = make.HTML(), make.HTML(), make.HTML()
+        self.map_cells = self._with_class(make.Box(), "dn-cells")
+        self._cells: list[Button] = []  # all buttons that were ever needed
+        self._grid: tuple[int, int] = (0, 0)  # their rows and columns now
         self.row = make.IntSlider(description="Row", continuous_update=False)
         self.col = make.IntSlider(description="Column", continuous_update=False)
         for slider in (self.row, self.col):
             slider.layout.width, slider.style.description_width = "auto", "56px"
-            self._on(slider, self._choose_slid, self._show_unit)
+            self._on_change(slider, self._choose_position, self._show_unit)
 
-    def _laid_out(self) -> Any:
-        make = self._widgets
-        controls = self._classed(make.Box([self.layer, self.place, self.rule, self.tone, self.upload]), "dn-row")
-        paging = self._classed(make.Box([self.order, self.channel, self.back, self.forth, self.page]), "dn-row")
-        maps = self._classed(make.VBox([paging, self.mosaic]), "dn-maps")
-        chosen = make.VBox([self.map_title, self.places, self.row, self.col])
-        pair, second = make.Box([self.patch, self.projected]), make.Box([chosen, self.picture])
-        unit = make.VBox([self._classed(pair, "dn-pair"), self._classed(second, "dn-pair"), self.facts])
-        body = self._classed(make.Box([maps, self._classed(unit, "dn-unit")]), "dn-body")
-        styles = [make.HTML(style.sheet()), self.maps_style, self.chosen_style, self.places_style]
+    def _lay_out(self) -> Box:
+        make, classed = self._widgets, self._with_class
+        controls = classed(make.Box([self.layer, self.selection, self.rule, self.tone, self.upload]), "dn-row")
+        paging = classed(make.Box([self.order, self.channel, self.back, self.next, self.page]), "dn-row")
+        maps = classed(make.VBox([paging, self.mosaic]), "dn-maps")
+        chosen_map = make.VBox([self.map_title, self.map_cells, self.row, self.col])
+        upper = classed(make.Box([self.patch_image, self.projection_image]), "dn-pair")
+        lower = classed(make.Box([chosen_map, self.picture_image]), "dn-pair")
+        unit = classed(make.VBox([upper, lower, self.facts]), "dn-unit")
+        styles = [make.HTML(style.sheet()), self.maps_style, self.chosen_style, self.map_style]
         hidden = make.Box(styles, layout={"display": "none"})
-        board = make.VBox([hidden, controls, self.trouble, body])
-        board.add_class("dn")
-        board.add_class(self._scope)
-        return board
+        whole = make.VBox([hidden, controls, self.error, classed(make.Box([maps, unit]), "dn-body")])
+        return classed(classed(whole, "dn"), self._scope)
 
     def _field(self, control: Any, width: str) -> Any:
+        """Give a control its width, and its label above it."""
         control.layout.width, control.layout.max_width = width, "100%"
-        return self._classed(control, "dn-field")
+        return self._with_class(control, "dn-field")
 
     @staticmethod
-    def _classed(widget: Any, name: str) -> Any:
+    def _with_class(widget: Any, name: str) -> Any:
         widget.add_class(name)
         return widget
 
-    # ---- what happens
+    # ---- what controls do
 
-    def _on(self, control: Any, choose: Callable[[Any], Any], show: Callable[[], Any]) -> None:
-        """Do as a control says, and show what that changes."""
+    def _on_change(self, control: Widget, choose: Callable[[Any], object], show: Callable[[], object]) -> None:
+        """When a control is set, choose its value and show what that changes."""
 
-        def changed(change: Any) -> None:
+        def changed(change: Mapping[str, Any]) -> None:
             if not self._quiet:
-                self._do(lambda: choose(change["new"]), show)
+                self._run(lambda: choose(change["new"]), show)
 
         control.observe(changed, "value")
 
-    def _clicked(self, choose: Callable[[], Any], show: Callable[[], Any]) -> Callable[[Any], None]:
-        return lambda button: self._do(choose, show)
+    def _on_click(self, choose: Callable[[], object], show: Callable[[], object]) -> Callable[[Button], None]:
+        return lambda button: self._run(choose, show)
 
-    def _do(self, choose: Callable[[], Any], show: Callable[[], Any]) -> None:
-        """Carry out a choice; what cannot be done is said on the board."""
-        said = ""
+    def _run(self, choose: Callable[[], object], show: Callable[[], object]) -> None:
+        """Make a choice and show what it changes; an error is shown instead of being raised."""
+        message = ""
         try:
             choose()
             show()
         except DeconvnetError as error:
-            said = f'<span class="dn-trouble" role="alert">{escape(f"{type(error).__name__}: {error}")}</span>'
-        self.trouble.value = said
+            message = f'<span class="dn-error" role="alert">{escape(f"{type(error).__name__}: {error}")}</span>'
+        self.error.value = message
 
     def _choose_map(self, number: int) -> None:
-        self.explorer.choose_channel(self.explorer.shown[number])
+        self.state.choose_channel(self.state.page_channels[number])
 
     def _choose_cell(self, number: int) -> None:
-        self.explorer.choose_cell(*divmod(number, self._grid[1]))
+        self.state.choose_cell(*divmod(number, self._grid[1]))
 
-    def _choose_kind(self, kind: str) -> None:
-        unit = self.explorer.unit
-        if kind == "one":  # begins where the strongest is, also after a whole map
-            self.explorer.choose_place("max")
-            unit = self.explorer.unit
-        self.explorer.choose_place((unit.row or 0, unit.col or 0) if kind == "one" else kind)
+    def _choose_selection(self, selection: Selection) -> None:
+        if selection == "position":  # the strongest one to begin with, also after a whole map
+            self.state.choose_position("max")
+            unit = self.state.unit
+            self.state.choose_position((unit.row or 0, unit.col or 0))
+        else:
+            self.state.choose_position(selection)
 
-    def _choose_slid(self, value: int) -> None:
-        self.explorer.choose_place((self.row.value, self.col.value))
+    def _choose_position(self, value: int) -> None:
+        self.state.choose_position((self.row.value, self.col.value))
 
-    def _take_upload(self, files: Any) -> None:
+    def _open_upload(self, files: Sequence[Mapping[str, object]]) -> None:
         try:
             if files:
-                self.explorer.open(uploaded(files[0]))
+                self.state.open(open_upload(files[0]))
         finally:
             with self._quietly():
                 self.upload.value = ()  # so that the same file can be chosen again
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
+        """Set controls without making choices."""
         self._quiet = True
         try:
             yield
         finally:
             self._quiet = False
 
-    # ---- what is shown
+    # ---- showing the state
 
     def _show_all(self) -> None:
         self._show_maps()
@@ -217,71 +214,68 @@ class Board:
         self._show_unit()
 
     def _show_maps(self) -> None:
-        state = self.explorer
-        shown = state.shown
-        self.maps_style.value = style.maps_style(self._scope, _packed(pictures.mosaic(state)), state.size, len(shown))
-        for button, channel in zip(self.maps, shown, strict=False):
+        state = self.state
+        channels = state.page_channels
+        mosaic = _image_uri(pictures.draw_mosaic(state))
+        self.maps_style.value = style.maps_style(self._scope, mosaic, state.size, len(channels))
+        for button, channel in zip(self.maps, channels, strict=False):
             strongest = float(state.maps[channel].max())
             button.description = f"#{channel}" if strongest <= 0 else f"#{channel} {activation_text(strongest)}"
-        if len(self.mosaic.children) != len(shown):
-            self.mosaic.children = self.maps[: len(shown)]
+        if len(self.mosaic.children) != len(channels):
+            self.mosaic.children = self.maps[: len(channels)]
         self.page.value = f"page {state.page + 1} of {state.pages}"
-        self.back.disabled, self.forth.disabled = state.page == 0, state.page == state.pages - 1
+        self.back.disabled, self.next.disabled = state.page == 0, state.page == state.pages - 1
         self._mark_chosen()
 
     def _mark_chosen(self) -> None:
-        state = self.explorer
-        self.chosen_style.value = style.chosen_style(
-            self._scope, state.shown.index(state.channel) if state.channel in state.shown else None
-        )
+        channels, channel = self.state.page_channels, self.state.channel
+        number = channels.index(channel) if channel in channels else None
+        self.chosen_style.value = style.chosen_style(self._scope, number)
 
     def _show_unit(self) -> None:
-        state = self.explorer
-        patch, projected = pictures.patch_and_projection(state)  # first what can fail: the rule may not lead down
+        state = self.state
+        patch, projected = pictures.draw_patch_and_projection(state)  # first what can fail: the rule may not lead down
         unit = state.unit
         where = "the whole map" if unit.row is None else f"row {unit.row}, column {unit.col}"
         name = f"channel {unit.channel}, {where}"
-        self.projected.value = figure("projection", projected, f"the projection of {name}")
-        self.patch.value = figure("patch", patch, f"the part of the picture that {name} depends on")
-        self.picture.value = figure(
-            "the picture, as the net sees it", pictures.picture(state), f"the picture with the window of {name}"
-        )
-        self.facts.value = pictures.facts_table(state)
+        picture = pictures.draw_picture(state)
+        self.projection_image.value = figure("projection", projected, f"the projection of {name}")
+        self.patch_image.value = figure("patch", patch, f"the part of the picture that {name} depends on")
+        self.picture_image.value = figure("the picture, as the net sees it", picture, f"the picture with the window of {name}")
+        self.facts.value = pictures.facts_html(state)
         self._show_map(unit.channel)
-        self._follow()
+        self._set_controls()
 
     def _show_map(self, channel: int) -> None:
-        state = self.explorer
-        rows, cols = state.cells
-        if self._grid != (rows, cols):
-            self._set_cells(rows, cols)
-        large = "" if state.cells == state.size else ": a click takes the strongest unit there"
-        self.map_title.value = f"<h4>map {channel}{large}</h4>"
-        self.places_style.value = style.places_style(
-            self._scope, _packed(pictures.one_map(state)), state.size, state.cells, state.cell
-        )
+        state = self.state
+        if self._grid != state.cells:
+            self._set_cells(*state.cells)
+        hint = "" if state.cells == state.size else ": a click takes the strongest unit there"
+        self.map_title.value = f"<h4>map {channel}{hint}</h4>"
+        image = _image_uri(pictures.draw_map(state))
+        self.map_style.value = style.map_style(self._scope, image, state.size, state.cells, state.cell)
 
     def _set_cells(self, rows: int, cols: int) -> None:
-        """Lay out one button for each place; those made before are used again."""
+        """Lay out one button for each cell; buttons made before are used again."""
         make = self._widgets
         self._grid = (rows, cols)
         while len(self._cells) < rows * cols:
             number = len(self._cells)
             shared = {"layout": self._cells[0].layout, "style": self._cells[0].style} if self._cells else {}
-            button = make.Button(tabbable=False, **shared)  # by keyboard, the sliders are quicker than 196 stops
-            button.on_click(self._clicked(partial(self._choose_cell, number), self._show_unit))
+            button = make.Button(tabbable=False, **shared)  # by keyboard, sliders are quicker than 196 stops
+            button.on_click(self._on_click(partial(self._choose_cell, number), self._show_unit))
             self._cells.append(button)
         for number, button in enumerate(self._cells[: rows * cols]):
             row, col = divmod(number, cols)
-            button.tooltip = f"place {row}, {col}"
-        self.places.children = self._cells[: rows * cols]
+            button.tooltip = f"cell {row}, {col}"
+        self.map_cells.children = self._cells[: rows * cols]
 
-    def _follow(self) -> None:
-        """Set the controls to what is looked at."""
-        state = self.explorer
+    def _set_controls(self) -> None:
+        """Set the controls to what is chosen."""
+        state = self.state
         unit, (height, width) = state.unit, state.size
         with self._quietly():
-            self.layer.value, self.place.value = state.layer, state.place_kind
+            self.layer.value, self.selection.value = state.layer, state.selection
             self.channel.max = len(state.maps) - 1
             self.channel.value = unit.channel
             self.row.max, self.col.max = height - 1, width - 1
@@ -289,24 +283,11 @@ class Board:
                 self.row.value, self.col.value = unit.row, unit.col
 
 
-def uploaded(file: Any) -> Image.Image:
-    """Open a file that the browser sent: bounded in bytes here, and in pixels as every picture is."""
-    name, content = str(file["name"]), bytes(file["content"])
-    if len(content) > LARGEST_UPLOAD:
-        found, most = len(content) / 2**20, LARGEST_UPLOAD / 2**20
-        raise PictureError(f"cannot take {name!r}: it has {found:.1f} MiB, more than {most:.0f}. Shrink it first.")
-    if not content:
-        raise PictureError(f"cannot open {name!r}: the file is empty. Get a fresh copy.")
-    picture = open_picture(name, data=BytesIO(content))
-    picture.filename = name  # type: ignore[attr-defined]  # what the numbers call it
-    return picture
-
-
 def figure(title: str, image: Image.Image, alt: str) -> str:
-    """Return a picture with its heading, as HTML."""
-    return f'<h4>{escape(title)}</h4><figure><img src="{_packed(image)}" alt="{escape(alt)}"></figure>'
+    """Return a picture below its heading, as HTML."""
+    return f'<h4>{escape(title)}</h4><figure><img src="{_image_uri(image)}" alt="{escape(alt)}"></figure>'
 
 
-def _packed(image: Image.Image) -> str:
-    """Return a picture for the browser: packed lightly, for it travels no further."""
+def _image_uri(image: Image.Image) -> str:
+    """Return a picture as a data URI, compressed lightly, since it does not travel far."""
     return data_uri(image, compress_level=1)
