@@ -213,7 +213,7 @@ def test_names_do_nothing(browser, site):
         for name, rest in (
             ("index.html", ""),
             ("index.html", "?find=%3Cimg"),
-            *((f"{EVIL_FOLDER}/{one}.html", "") for one in ("index", 0, 1, 2)),
+            *((f"{EVIL_FOLDER}/{page_name}.html", "") for page_name in ("index", 0, 1, 2)),
         ):
             page = visit.open(name, rest)
             page.wait_for_timeout(50)
@@ -252,8 +252,8 @@ def test_projections_in_their_places(browser, site):
             left, top = max(tile["x"], edge["x"]), max(tile["y"], edge["y"])
             right = min(tile["x"] + tile["width"], edge["x"] + edge["width"])
             bottom = min(tile["y"] + tile["height"], edge["y"] + edge["height"])
-            found = [left, top, right, bottom]
-            assert found == pytest.approx([mark["x"], mark["y"], mark["x"] + mark["width"], mark["y"] + mark["height"]], abs=3)
+            sides = [left, top, right, bottom]
+            assert sides == pytest.approx([mark["x"], mark["y"], mark["x"] + mark["width"], mark["y"] + mark["height"]], abs=3)
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light", "dark"])

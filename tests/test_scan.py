@@ -60,8 +60,8 @@ def sorted_entries(scores, count):
 
 
 def entries_of(best, channel):
-    found = zip(best.scores[channel].tolist(), best.pictures[channel].tolist(), best.positions[channel].tolist(), strict=True)
-    return [(score, picture, place) for score, picture, place in found if picture != EMPTY]
+    entries = zip(best.scores[channel].tolist(), best.pictures[channel].tolist(), best.positions[channel].tolist(), strict=True)
+    return [(score, picture, place) for score, picture, place in entries if picture != EMPTY]
 
 
 @settings(max_examples=200, deadline=None)
@@ -73,14 +73,14 @@ def test_any_split_in_any_order_merges_to_the_sorted_whole(case):
     """
     scores, split, count = case
     added, merged = TopK.empty(len(scores), count), TopK.empty(len(scores), count)
-    for some in split:
-        places = (7 * some + np.arange(len(scores))[:, None]).astype(np.int32)
-        own = TopK.empty(len(scores), count)
-        for one in (added, own):
-            one.add(scores[:, some], some, places)
-        merged = merge(merged, own)
-    for channel, own in enumerate(scores):
-        wanted = [(score, picture, 7 * picture + channel) for score, picture in sorted_entries(own, count)]
+    for pictures in split:
+        positions = (7 * pictures + np.arange(len(scores))[:, None]).astype(np.int32)
+        part = TopK.empty(len(scores), count)
+        for top in (added, part):
+            top.add(scores[:, pictures], pictures, positions)
+        merged = merge(merged, part)
+    for channel, row in enumerate(scores):
+        wanted = [(score, picture, 7 * picture + channel) for score, picture in sorted_entries(row, count)]
         for best in (added, merged):
             assert entries_of(best, channel) == wanted
             assert (best.scores[channel, len(wanted) :] == -np.inf).all()
@@ -107,9 +107,9 @@ def test_the_table_equals_brute_force_on_tiny(net, paths, maxima, tmp_path):
     assert scan.layers == DEFAULT
     assert scan.progress() == (24, 24)
     assert rows(scan.path, "select path from pictures order by picture") == [(path.name,) for path in paths]
-    for layer, found in maxima.items():
+    for layer, slow in maxima.items():
         width = scan.size(layer)[2]
-        others = check_top(scan.path, layer, found, width)
+        others = check_top(scan.path, layer, slow, width)
         assert len(others) <= 3, "maxima at other places"
         for channel, rank in others:  # near ties within a map
             hit = scan.top(layer, channel)[rank]
@@ -127,8 +127,8 @@ def test_the_table_equals_brute_force_on_a_real_net(shared, tmp_path):
     images = images_of(sorted(folder.glob("*.jpg")), net.preprocess)
     assert len(images) == 500
     others = set()
-    for layer, found in slow_maxima(net.model, images, scan.layers).items():
-        others |= {(layer, channel, rank) for channel, rank in check_top(scan.path, layer, found, scan.size(layer)[2])}
+    for layer, slow in slow_maxima(net.model, images, scan.layers).items():
+        others |= {(layer, channel, rank) for channel, rank in check_top(scan.path, layer, slow, scan.size(layer)[2])}
     assert len(others) < 84_384 / 1000, "maxima at other places"
     for layer, channel, rank in sorted(others)[::20]:  # near ties within a map
         hit = scan.top(layer, channel)[rank]
@@ -183,9 +183,9 @@ def test_workers_do_not_change_a_byte(net, paths, tmp_path):
 def test_batches_change_near_ties_only(net, paths, maxima, tmp_path, batch):
     """With any batch the activations agree within 1e-4, and the pictures up to swaps among near ties; so do the counts."""
     scan = deconvnet.scan(net, paths, tmp_path / "a.scan", batch=batch, shard=11)
-    for layer, found in maxima.items():
-        check_top(scan.path, layer, found, scan.size(layer)[2])
-        assert (scan.statistics(layer)["fired"] == (found[0] > 0).sum(0)).all()
+    for layer, slow in maxima.items():
+        check_top(scan.path, layer, slow, scan.size(layer)[2])
+        assert (scan.statistics(layer)["fired"] == (slow[0] > 0).sum(0)).all()
 
 
 def test_pictures_added_at_a_shard_s_end_give_the_bytes_of_one_scan(net, paths, maxima, tmp_path):
@@ -195,9 +195,9 @@ def test_pictures_added_at_a_shard_s_end_give_the_bytes_of_one_scan(net, paths, 
             deconvnet.scan(net, paths[:count], tmp_path / name, shard=8)
     assert dump(tmp_path / "alike", *TABLES) == dump(tmp_path / "once", *TABLES)
     assert rows(tmp_path / "else", "select first_picture, picture_count from shards") == [(0, 8), (8, 5), (13, 8), (21, 3)]
-    for layer, found in maxima.items():
+    for layer, slow in maxima.items():
         width = {"features.1": 46, "features.5": 23}.get(layer, 11)
-        check_top(tmp_path / "else", layer, found, width)
+        check_top(tmp_path / "else", layer, slow, width)
 
 
 # Layers
@@ -259,10 +259,10 @@ def test_a_module_called_twice_and_in_place(tmp_path):
     """`relu` and `relu_1` are its two calls; the convolution's layer has the values from before the ReLU in place."""
     model, images = Twice(), torch.randn(10, 3, 12, 15)
     scan = made(tmp_path, model, images, ["one", "relu", "two", "relu_1"], batch=3)
-    one = nn.functional.conv2d(images, model.one.weight, model.one.bias)
-    two = nn.functional.conv2d(one.clamp(min=0), model.two.weight, model.two.bias)
-    assert one.amin() < 0
-    for layer, maps in (("one", one), ("relu", one.clamp(min=0)), ("two", two), ("relu_1", two.clamp(min=0))):
+    first = nn.functional.conv2d(images, model.one.weight, model.one.bias)
+    second = nn.functional.conv2d(first.clamp(min=0), model.two.weight, model.two.bias)
+    assert first.amin() < 0
+    for layer, maps in (("one", first), ("relu", first.clamp(min=0)), ("two", second), ("relu_1", second.clamp(min=0))):
         check_maps(scan, layer, maps)
 
 

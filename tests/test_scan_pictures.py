@@ -231,7 +231,7 @@ def test_pictures_are_normalised_in_batches_bit_for_bit(net):
     for preprocess in (net.preprocess, deconvnet.Preprocess(80, (40, 64), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), grey):
         alone = [preprocess(drawing(seed)) for seed in range(3)]
         pixels = [prepare(drawing(seed), preprocess) for seed in range(3)]
-        assert all(one.dtype == np.uint8 for one in pixels)
+        assert all(picture.dtype == np.uint8 for picture in pixels)
         assert torch.equal(collate(pixels, preprocess), torch.stack(alone))
         assert torch.equal(collate([alone[0], *pixels[1:]], preprocess), torch.stack(alone))
 

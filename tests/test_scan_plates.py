@@ -112,16 +112,16 @@ def test_examples_are_projections_and_what_the_net_saw(net, folder, scan, panels
     for panel, channel in zip(panels(scan.plate(layer, channels, rule=rule)), channels, strict=True):
         hits = scan.top(layer, channel)
         assert (panel.layer, panel.channel) == (layer, channel)
-        assert [one.activation for one in panel.examples] == [hit.activation for hit in hits]
-        assert [one.source for one in panel.examples] == [hit.path for hit in hits]
-        for one, hit in zip(panel.examples, hits, strict=True):
+        assert [example.activation for example in panel.examples] == [hit.activation for hit in hits]
+        assert [example.source for example in panel.examples] == [hit.path for hit in hits]
+        for example, hit in zip(panel.examples, hits, strict=True):
             alone = whole(net, folder, layer, channel, hit, rule)
             assert alone.window == hit.window
             wanted = cut(alone.projection.transpose(1, 2, 0), hit.window, 0).transpose(2, 0, 1)
-            np.testing.assert_allclose(one.projection, wanted, atol=1e-4 * np.abs(wanted).max() + 1e-9)
-            assert (one.patch == cut(alone.pixels, hit.window, 128)).all()
-            assert (marked(one.inside, one.patch.shape[:2]) == inside(hit.window)).all()
-            sizes.add(one.patch.shape)
+            np.testing.assert_allclose(example.projection, wanted, atol=1e-4 * np.abs(wanted).max() + 1e-9)
+            assert (example.patch == cut(alone.pixels, hit.window, 128)).all()
+            assert (marked(example.inside, example.patch.shape[:2]) == inside(hit.window)).all()
+            sizes.add(example.patch.shape)
             padded += not inside(hit.window).all()
     assert len(sizes) == 1
     assert padded or layer == "features.1"  # whose windows are small
@@ -131,23 +131,25 @@ def test_beyond_the_frame_the_box_holds_the_energy(net, folder, scan, panels):
     """Where the field is larger than the frame, the nine are cut to one square inside it, with nearly all of the energy."""
     for panel in panels(scan.plate("features.14", range(0, 64, 8))):
         hits = scan.top("features.14", panel.channel)
-        assert len({one.patch.shape for one in panel.examples}) == 1
+        assert len({example.patch.shape for example in panel.examples}) == 1
         side, across, _ = panel.examples[0].patch.shape
         assert side == across <= 96
-        for one, hit in zip(panel.examples, hits, strict=True):
-            assert one.inside == Window(0, 0, side, side)
+        for example, hit in zip(panel.examples, hits, strict=True):
+            assert example.inside == Window(0, 0, side, side)
             alone = whole(net, folder, "features.14", panel.channel, hit)
             energy = float((alone.projection**2).sum())
-            assert float((one.projection**2).sum()) >= 0.9 * energy
-            there = [
+            assert float((example.projection**2).sum()) >= 0.9 * energy
+            corners = [
                 (top, left)
                 for top in range(97 - side)
                 for left in range(97 - side)
-                if (alone.pixels[top : top + side, left : left + side] == one.patch).all()
+                if (alone.pixels[top : top + side, left : left + side] == example.patch).all()
             ]
             assert any(
-                np.allclose(alone.projection[:, top : top + side, left : left + side], one.projection, atol=1e-3 * energy**0.5)
-                for top, left in there
+                np.allclose(
+                    alone.projection[:, top : top + side, left : left + side], example.projection, atol=1e-3 * energy**0.5
+                )
+                for top, left in corners
             ), "projection and patch are not of one place"
 
 
@@ -160,19 +162,19 @@ def test_a_box_in_a_frame_that_is_no_square(tmp_path, panels):
     scan = deconvnet.scan(net, images, tmp_path / "a.scan", layers=["8"])
     alive = [channel for channel in range(3) if channel not in scan.dead("8")]
     for panel in panels(scan.plate("8", alive)):
-        for one, hit in zip(panel.examples, scan.top("8", panel.channel), strict=True):
-            assert one.patch.shape[0] <= 12
+        for example, hit in zip(panel.examples, scan.top("8", panel.channel), strict=True):
+            assert example.patch.shape[0] <= 12
             pixels = net.project(net.record(images[hit.picture, None]), "8", units=[(panel.channel, hit.row, hit.col)]).pixels
-            assert float((one.projection**2).sum()) >= 0.9 * float((pixels**2).sum())
+            assert float((example.projection**2).sum()) >= 0.9 * float((pixels**2).sum())
 
 
 def test_units_of_flat_layers_have_plates(net, folder, panels, tmp_path):
     """A layer (N, C) has plates too: its units see the whole frame."""
     scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["classifier.5"], top=4)
     (panel,) = panels(scan.plate("classifier.5", [3]))
-    assert [one.source for one in panel.examples] == [hit.path for hit in scan.top("classifier.5", 3)]
-    assert len({one.projection.shape for one in panel.examples}) == 1
-    assert all(np.abs(one.projection).max() > 0 for one in panel.examples)
+    assert [example.source for example in panel.examples] == [hit.path for hit in scan.top("classifier.5", 3)]
+    assert len({example.projection.shape for example in panel.examples}) == 1
+    assert all(np.abs(example.projection).max() > 0 for example in panel.examples)
 
 
 def test_windows_are_those_of_the_store_whatever_else_is_on_the_page(scan, panels):
@@ -180,10 +182,10 @@ def test_windows_are_those_of_the_store_whatever_else_is_on_the_page(scan, panel
     (alone,) = panels(scan.plate("features.5", [40]))
     among = panels(scan.plate("features.5", [3, 40, 3, 12], memory=2**20))
     assert [panel.channel for panel in among] == [3, 40, 3, 12]
-    for one, other in zip(alone.examples, among[1].examples, strict=True):
-        limit = np.abs(one.projection).max()
-        np.testing.assert_allclose(one.projection, other.projection, atol=1e-4 * limit)
-        assert (one.patch == other.patch).all()
+    for first, second in zip(alone.examples, among[1].examples, strict=True):
+        limit = np.abs(first.projection).max()
+        np.testing.assert_allclose(first.projection, second.projection, atol=1e-4 * limit)
+        assert (first.patch == second.patch).all()
 
 
 def test_notes_say_how_often_a_channel_fires(scan, panels):
@@ -206,11 +208,11 @@ def test_a_layer_goes_on_pages(scan, tmp_path):
     assert plate.channels == tuple(range(32))
     files = plate.save(tmp_path / "layer.png")
     assert files == [tmp_path / f"layer-00{page}.png" for page in (1, 2, 3)]
-    found = read_settings(files[1])
-    assert found["page"] == 2
-    assert (found["layer"], found["channels"]) == ("features.1", list(range(32)))
-    assert (found["rule"], found["tone"], found["model"]) == ("deconvnet", "symmetric", "tiny")
-    assert str(tmp_path) not in str(found), "a path of this machine"
+    settings = read_settings(files[1])
+    assert settings["page"] == 2
+    assert (settings["layer"], settings["channels"]) == ("features.1", list(range(32)))
+    assert (settings["rule"], settings["tone"], settings["model"]) == ("deconvnet", "symmetric", "tiny")
+    assert str(tmp_path) not in str(settings), "a path of this machine"
     (pdf,) = plate.save(tmp_path / "layer.pdf", per_page=16)
     assert pdf.read_bytes().count(b"/Type /Page ") == 2
 
@@ -229,7 +231,7 @@ def test_tiles_have_the_size_of_the_page(scan):
     """Examples are drawn at the size that they have on the page, and let go."""
     columns, side = plate_shape(4)
     for panel in scan.plate("features.1", [0, 1]).panels(side):
-        assert all(not isinstance(one, Example) and one.side == side for one in panel.examples)
+        assert all(not isinstance(example, Example) and example.side == side for example in panel.examples)
 
 
 def test_a_random_sample_is_of_channels_that_fired(scan):
@@ -264,8 +266,8 @@ def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
     assert line.startswith(f"{hits[2].path} gives ")
     assert line.endswith(f" where {hits[2].activation:.4g} was recorded: it has changed.")
     assert plate._footer().endswith(" 1 picture is gone or has changed since the scan.")
-    for rank, (one, other) in enumerate(zip(before, after, strict=True)):
-        assert (one.patch == other.patch).all() == (rank != 2)
+    for rank, (old, new) in enumerate(zip(before, after, strict=True)):
+        assert (old.patch == new.patch).all() == (rank != 2)
 
 
 def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels, tmp_path):
@@ -275,7 +277,7 @@ def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels,
     (tmp_path / "photos" / hits[4].path).write_bytes(b"broken")
     plate = moving.plate("features.5", [7])
     (panel,) = panels(plate)
-    assert [one.source for one in panel.examples] == [hit.path for rank, hit in enumerate(hits) if rank not in (0, 4)]
+    assert [example.source for example in panel.examples] == [hit.path for rank, hit in enumerate(hits) if rank not in (0, 4)]
     gone, broken = (str(tmp_path / "photos" / hits[rank].path) for rank in (0, 4))
     assert sorted(plate.changed) == sorted(
         [
@@ -323,18 +325,18 @@ def test_a_scan_that_is_opened_loads_its_net(scan, panels):
     opened = deconvnet.Scan.open(scan.path)
     assert opened.net.preprocess == scan.net.preprocess
     assert opened.layers == scan.layers
-    for one, other in zip(*(panels(each.plate("features.5", [9]))[0].examples for each in (scan, opened)), strict=True):
-        assert (one.projection == other.projection).all()
-        assert (one.patch == other.patch).all()
+    for first, second in zip(*(panels(each.plate("features.5", [9]))[0].examples for each in (scan, opened)), strict=True):
+        assert (first.projection == second.projection).all()
+        assert (first.patch == second.patch).all()
 
 
 def test_a_net_with_its_own_preprocessing_is_opened_with_it(tiny, folder, tmp_path):
     """The mean that was asked for is kept with the scan, and taken again."""
     net = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
-    made = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["features.5"])
+    scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["features.5"])
     opened = deconvnet.Scan.open(tmp_path / "a.scan")
     plate = opened.plate("features.5", [4])
-    assert plate.figure().size == made.plate("features.5", [4]).figure().size
+    assert plate.figure().size == scan.plate("features.5", [4]).figure().size
     assert plate.changed == []
     assert opened.net.preprocess == net.preprocess
 
@@ -356,7 +358,7 @@ def test_a_net_of_one_s_own_is_asked_for(tmp_path, panels):
     """A module that no name stands for must be given again, and so must a data set; then the plates are as before."""
     model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU())
     images = torch.randn(6, 3, 20, 30)
-    made = deconvnet.scan(deconvnet.DeconvNet(model), images, tmp_path / "a.scan", layers=["1"])
+    scan = deconvnet.scan(deconvnet.DeconvNet(model), images, tmp_path / "a.scan", layers=["1"])
     path = str(tmp_path / "a.scan")
     with pytest.raises(StoreError) as error:
         _ = deconvnet.Scan.open(path).plate("1", [0]).figure()
@@ -366,8 +368,8 @@ def test_a_net_of_one_s_own_is_asked_for(tmp_path, panels):
     assert str(error.value) == f"{path!r} was made from a dataset. Give it: Scan.open(path, pictures=dataset)."
     opened = deconvnet.Scan.open(path, net=deconvnet.DeconvNet(model), pictures=images)
     plate = opened.plate("1", [0])
-    for one, other in zip(*(panels(each)[0].examples for each in (made.plate("1", [0]), plate)), strict=True):
-        assert (one.projection == other.projection).all()
+    for first, second in zip(*(panels(each)[0].examples for each in (scan.plate("1", [0]), plate)), strict=True):
+        assert (first.projection == second.projection).all()
     assert plate.changed == []
 
 
@@ -393,9 +395,9 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "kind", "text"), WRONG, ids=[str(asked) for asked, _, _ in WRONG])
-def test_what_a_plate_cannot_show(scan, asked, kind, text):
+@pytest.mark.parametrize(("options", "kind", "text"), WRONG, ids=[str(options) for options, _, _ in WRONG])
+def test_what_a_plate_cannot_show(scan, options, kind, text):
     """Channels, rules, tones and memory that there are not are refused at once, in one line."""
     with pytest.raises(kind) as error:
-        scan.plate(**asked)
+        scan.plate(**options)
     assert str(error.value) == text

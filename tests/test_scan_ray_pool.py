@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import deconvnet
+from deconvnet.errors import EngineError
 
 pytest.importorskip("pyarrow")
 
@@ -78,6 +79,56 @@ class FakeRay:
         actor.is_alive = False
 
 
+class Failed(Lost):
+    """An actor whose start raised."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Failed("Traceback\nValueError: no weights"), "a worker cannot start: ValueError: no weights. See Ray's logs."),
+        (
+            Lost("Traceback\nModuleNotFoundError: No module named 'nets'\nand more"),
+            f"a worker cannot import what it needs: No module named 'nets'. Install deconvnet {deconvnet.__version__} and the"
+            " net's packages on every machine of Ray.",
+        ),
+        (
+            Lost("The actor failed to import."),
+            f"a worker cannot import what it needs: The actor failed to import. Install deconvnet {deconvnet.__version__} and"
+            " the net's packages on every machine of Ray.",
+        ),
+        (Lost("its node died"), "a worker cannot start: its node died. See Ray's logs."),
+    ],
+    ids=["its start raises", "a module is missing", "its class cannot be imported", "again and again"],
+)
+def test_workers_that_do_not_start(error, text, monkeypatch):
+    """What keeps a worker from starting is said in one line; a worker that is lost is tried a few times."""
+
+    def get(answer):
+        raise error
+
+    fake = FakeRay(1, lambda answers: answers[0], None)
+    fake.exceptions = SimpleNamespace(RayError=Lost, RayTaskError=Failed)
+    fake.get = get
+    pool = pool_of(fake, 1, monkeypatch)
+    with pytest.raises(EngineError) as raised:
+        list(pool.work(deque(shards_of(2)), lambda: None))
+    assert str(raised.value) == text
+    assert len(fake.actors) == (1 + ray_pool.MAX_WORKER_DEATHS if "died" in str(error) else 1)
+
+
+def test_a_shard_that_kills_every_worker(monkeypatch):
+    """After three deaths the pictures of the shard are named."""
+    fake = FakeRay(2, lambda answers: answers[0], lambda actor, shard: shard.number == 2)
+    pool = pool_of(fake, 1, monkeypatch)
+    died = r"^a worker on node-\d died; its pictures go to the next free worker\. its node died\.$"
+    with pytest.warns(UserWarning, match=died), pytest.raises(EngineError) as error:
+        list(pool.work(deque(shards_of(3)), lambda: None))
+    assert str(error.value) == (
+        "3 workers died over the pictures '2.png' to '2.png': its node died. See Ray's logs; a smaller --batch needs less memory."
+    )
+
+
 def pool_of(fake, workers: int, monkeypatch) -> ray_pool.WorkerPool:
     monkeypatch.setattr(ray_pool, "unpack", lambda shard: shard)
     return ray_pool.WorkerPool(fake, None, None, count=workers)
@@ -101,8 +152,8 @@ def test_work_that_comes_back_last_goes_to_those_who_wait(monkeypatch):
 
     fake = FakeRay(3, late, dies)
     pool = pool_of(fake, 3, monkeypatch)
-    found = list(pool.work(deque(shards_of(9)), lambda: None))
-    assert sorted(shard.number for shard in found) == list(range(1, 10))
+    shards = list(pool.work(deque(shards_of(9)), lambda: None))
+    assert sorted(shard.number for shard in shards) == list(range(1, 10))
 
 
 @pytest.mark.filterwarnings("ignore:a worker on .* died")
@@ -120,6 +171,6 @@ def test_every_shard_is_found_once_whatever_the_order(seed, monkeypatch):
     fake = FakeRay(chance.randint(1, 4), chance.choice, dies)
     pool = pool_of(fake, chance.randint(1, 5), monkeypatch)
     shards = shards_of(chance.randint(1, 20))
-    found = list(pool.work(deque(shards), lambda: None))
-    assert sorted(shard.number for shard in found) == [shard.number for shard in shards]
+    done = list(pool.work(deque(shards), lambda: None))
+    assert sorted(shard.number for shard in done) == [shard.number for shard in shards]
     assert fake.at_once <= ray_pool.SHARDS_PER_WORKER

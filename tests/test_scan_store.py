@@ -121,12 +121,12 @@ def test_ctrl_c_leaves_a_good_file_and_says_how_to_go_on(net, many, undisturbed,
             break
     assert process.returncode == 130
     assert out == ""
-    told = re.fullmatch(
+    match = re.fullmatch(
         r"\n(\d+) of 192 pictures are done and kept in (.*)\. The same command continues from there\.\n+stopped\.\n", err
     )
-    assert told, err
-    assert told[2] == str(path)
-    assert int(told[1]) == 4 * shards_done(path) < 192
+    assert match, err
+    assert match[2] == str(path)
+    assert int(match[1]) == 4 * shards_done(path) < 192
     deconvnet.scan(net, many, path, **SHARDS)
     assert dump(path, *TABLES) == undisturbed
 
@@ -315,9 +315,9 @@ def test_other_settings_are_refused_with_the_difference(net, tiny, paths, tmp_pa
         (random_net, {"layers": ["features.1"]}, f'weights "{net.loaded.weights_hash()}", not "random"'),
         (larger, {"layers": ["features.1"]}, f"preprocess {kept}, not {now}"),
     ]
-    for own, options, difference in cases:
+    for other_net, options, difference in cases:
         with pytest.raises(StoreError) as error:
-            deconvnet.scan(own, paths[:2], path, **options)
+            deconvnet.scan(other_net, paths[:2], path, **options)
         assert str(error.value) == start + difference + end
     assert path.read_bytes() == before
 
@@ -337,7 +337,7 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
         "old.scan": "has format 0, this version reads 1 and 2. Scan again.",
         "folder": "is a folder. Name a file in it.",
     }
-    kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for name, rest in text.items():
         for do in (lambda path: scan_one(net, paths, path), deconvnet.Scan.open):
             with pytest.raises(StoreError) as error:
@@ -350,7 +350,7 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
     with pytest.raises(StoreError) as error:
         deconvnet.Scan.open(missing)
     assert str(error.value) == f"there is no scan at {str(missing)!r}. Make one: deconvnet scan PICTURES --out {missing}"
-    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == kept
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_an_empty_file_becomes_a_scan_and_is_none_yet(net, paths, tmp_path):
@@ -410,9 +410,9 @@ def test_the_documented_query_works(net, paths, tmp_path):
     scan = scan_one(net, paths, tmp_path / "a.scan")
     query = " ".join(re.search(r'sqlite3 net\.scan "(select.*?)"', store_module.__doc__, re.S)[1].split())
     assert "'features.10'" in query
-    found = rows(scan.path, query.replace("features.10", "features.1").replace("151", "7"))
-    assert found == [(hit.path, hit.activation, hit.row, hit.col) for hit in scan.top("features.1", 7)]
-    assert len(found) == 9
+    printed = rows(scan.path, query.replace("features.10", "features.1").replace("151", "7"))
+    assert printed == [(hit.path, hit.activation, hit.row, hit.col) for hit in scan.top("features.1", 7)]
+    assert len(printed) == 9
 
 
 def test_the_file_does_not_tell_of_time_or_machine(net, paths, tmp_path):

@@ -1,10 +1,10 @@
-// Search, keys, order and deep links. Every page can be read without it. Names of files and layers are put in as text, never as HTML.
+// Search, keys, order and deep links; every page can be read without them. Names of files and layers are inserted as text, never as HTML.
 "use strict";
 (() => {
   const up = document.body.dataset.up;
   const form = document.querySelector("form[role=search]");
   const box = form.elements.find;
-  const told = document.getElementById("told"); // on the first page only
+  const message = document.getElementById("told"); // on the first page only
   form.hidden = false;
 
   function make(tag, text, attributes = {}, children = []) {
@@ -17,19 +17,22 @@
 
   // --- keys: arrows walk, Escape goes up ---
 
-  const walked = () => [...document.querySelectorAll("[data-walk]")];
+  const walkLinks = () => [...document.querySelectorAll("[data-walk]")];
 
-  function step(key, links, at) {
-    if (at < 0) return key === "ArrowRight" || key === "ArrowDown" ? 0 : -1;
-    if (key === "ArrowRight") return at + 1;
-    if (key === "ArrowLeft") return at - 1;
-    const here = links[at].getBoundingClientRect(); // the next row's link in the same column
+  // Return the index of the link that an arrow key leads to from `current`, -1 from none; up and down stay in their column.
+  function nextIndex(key, links, current) {
+    if (current < 0) return key === "ArrowRight" || key === "ArrowDown" ? 0 : -1;
+    if (key === "ArrowRight") return current + 1;
+    if (key === "ArrowLeft") return current - 1;
+    const from = links[current].getBoundingClientRect();
     const down = key === "ArrowDown";
-    const beyond = (link) => {
-      const there = link.getBoundingClientRect();
-      return (down ? there.top >= here.bottom - 1 : there.bottom <= here.top + 1) && Math.abs(there.left - here.left) < 2;
+    const isBeyond = (link) => {
+      const to = link.getBoundingClientRect();
+      return (down ? to.top >= from.bottom - 1 : to.bottom <= from.top + 1) && Math.abs(to.left - from.left) < 2;
     };
-    return down ? links.findIndex((link, number) => number > at && beyond(link)) : links.findLastIndex((link, number) => number < at && beyond(link));
+    return down
+      ? links.findIndex((link, index) => index > current && isBeyond(link))
+      : links.findLastIndex((link, index) => index < current && isBeyond(link));
   }
 
   document.addEventListener("keydown", (event) => {
@@ -45,10 +48,10 @@
       if (neighbour) document.querySelector(neighbour)?.click();
       return;
     }
-    const links = walked();
-    const at = links.indexOf(document.activeElement);
-    if (at < 0 && /Up|Down/.test(event.key)) return; // the page scrolls, until somebody walks
-    const next = links[step(event.key, links, at)];
+    const links = walkLinks();
+    const current = links.indexOf(document.activeElement);
+    if (current < 0 && /Up|Down/.test(event.key)) return; // scroll the page, until a link has the focus
+    const next = links[nextIndex(event.key, links, current)];
     if (!next) return;
     event.preventDefault();
     next.focus();
@@ -62,16 +65,17 @@
     const order = document.getElementById("order");
     document.querySelector(".order").hidden = false;
     const rows = [...channels.children];
-    const by = {
+    const sortKeys = {
       number: (row) => Number(row.dataset.number),
       maximum: (row) => -(Number.isFinite(Number(row.dataset.maximum)) ? Number(row.dataset.maximum) : -Infinity),
       fires: (row) => Number(row.dataset.fires),
     };
-    const sort = () => channels.append(...rows.sort((one, other) => by[order.value](one) - by[order.value](other) || by.number(one) - by.number(other)));
+    const compare = (key, first, second) => sortKeys[key](first) - sortKeys[key](second);
+    const sort = () => channels.append(...rows.sort((first, second) => compare(order.value, first, second) || compare("number", first, second)));
     order.addEventListener("change", sort);
-    if (order.value !== "number") sort(); // what the browser kept when one comes back
+    if (order.value !== "number") sort(); // browsers restore the choice when a page is visited again
   }
-  if (!told) return;
+  if (!message) return;
 
   // --- the first page: deep links such as #features.10/151 ---
 
@@ -79,22 +83,22 @@
 
   function follow() {
     let hash = location.hash.slice(1);
-    try { hash = decodeURIComponent(hash); } catch { /* a stray % stands for itself */ }
+    try { hash = decodeURIComponent(hash); } catch { /* a % that escapes nothing is kept */ }
     if (!hash || document.getElementById(hash)) return;
     const whole = layers.find((link) => link.dataset.layer === hash);
     const [, name, number] = /^(.*)\/(\d+)$/.exec(hash) || [];
     const layer = whole || layers.find((link) => link.dataset.layer === name);
     if (whole) location.replace(whole.getAttribute("href"));
     else if (layer && Number(number) < Number(layer.dataset.channels)) location.replace(`${layer.dataset.folder}/${Number(number)}.html`);
-    else told.textContent = layer ? `${name} has no channel ${number}: it has ${layer.dataset.channels}, numbered from 0.` : `This atlas has no layer ${name || hash}.`;
+    else message.textContent = layer ? `${name} has no channel ${number}: it has ${layer.dataset.channels}, numbered from 0.` : `This atlas has no layer ${name || hash}.`;
   }
   window.addEventListener("hashchange", follow);
   follow();
 
   // --- the first page: search ---
 
-  const most = 40; // results of a kind
-  const found = document.getElementById("found");
+  const mostResults = 40; // of channels, and of pictures
+  const section = document.getElementById("found");
   const results = document.getElementById("results");
   let loading;
 
@@ -121,14 +125,14 @@
 
   function pictureRow([number, path, entries], data) {
     const ofLayer = new Map();
-    for (let at = 0; at < entries.length; at += 3) {
-      const [layer, channel, rank] = entries.slice(at, at + 3);
+    for (let index = 0; index < entries.length; index += 3) {
+      const [layer, channel, rank] = entries.slice(index, index + 3);
       if (!ofLayer.has(layer)) ofLayer.set(layer, []);
       ofLayer.get(layer).push([rank, channel]);
     }
-    const lines = [...ofLayer].map(([layer, some]) => {
-      some.sort((one, other) => one[0] - other[0] || one[1] - other[1]);
-      const links = some.map(([, channel]) => linkTo(data.layers[layer], channel, channel));
+    const lines = [...ofLayer].map(([layer, ranked]) => {
+      ranked.sort((first, second) => first[0] - second[0] || first[1] - second[1]);
+      const links = ranked.map(([, channel]) => linkTo(data.layers[layer], channel, channel));
       return make("p", `${data.layers[layer][0]}: `, { class: "of" }, links.flatMap((link) => [link, " "]));
     });
     const picture = make("img", "", { src: `${up}pictures/${number}.webp`, alt: "", loading: "lazy", width: "112", height: "112" });
@@ -137,25 +141,25 @@
 
   async function search() {
     const query = box.value.trim().toLowerCase();
-    found.hidden = !query;
+    section.hidden = !query;
     results.replaceChildren();
-    told.textContent = "";
+    message.textContent = "";
     if (!query) return;
     let data;
-    try { data = await load(); } catch { told.textContent = "The search index, find.js, cannot be read."; return; }
-    if (box.value.trim().toLowerCase() !== query) return; // somebody has typed on
+    try { data = await load(); } catch { message.textContent = "The search index, find.js, cannot be read."; return; }
+    if (box.value.trim().toLowerCase() !== query) return; // the query has changed meanwhile
     const words = query.split(/\s+/);
     const pictures = data.pictures.filter(([, path]) => words.every((word) => path.toLowerCase().includes(word)));
     const links = channelsFor(query, data);
-    const list = make("ul", "", { class: "of" }, links.slice(0, most).map((link) => make("li", "", {}, [link])));
-    results.replaceChildren(list, ...pictures.slice(0, most).map((picture) => pictureRow(picture, data)));
-    const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-    const more = Math.max(links.length, pictures.length) > most ? `, the first ${most} of each shown` : "";
-    told.textContent = `${counted(links.length, "layer or channel").replace("layer or channels", "layers or channels")} and ${counted(pictures.length, "picture")} found for “${box.value.trim()}”${more}.`;
+    const list = make("ul", "", { class: "of" }, links.slice(0, mostResults).map((link) => make("li", "", {}, [link])));
+    results.replaceChildren(list, ...pictures.slice(0, mostResults).map((picture) => pictureRow(picture, data)));
+    const countText = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+    const more = Math.max(links.length, pictures.length) > mostResults ? `, the first ${mostResults} of each shown` : "";
+    message.textContent = `${countText(links.length, "layer or channel").replace("layer or channels", "layers or channels")} and ${countText(pictures.length, "picture")} found for “${box.value.trim()}”${more}.`;
   }
 
   form.addEventListener("submit", (event) => { event.preventDefault(); search(); });
   box.addEventListener("input", search);
-  const asked = new URLSearchParams(location.search).get("find");
-  if (asked) { box.value = asked; search(); }
+  const query = new URLSearchParams(location.search).get("find");
+  if (query) { box.value = query; search(); }
 })();
