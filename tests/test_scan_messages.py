@@ -99,6 +99,15 @@ def test_a_file_that_is_there_to_be_read_only(scan):
     assert text == f"cannot use {scan.path!r}: attempt to write a readonly database. Check the path and the disk."
 
 
+def test_a_scan_that_was_closed(scan):
+    """At the end of its block a scan is closed; whoever asks it then is told how to go on."""
+    with scan:
+        assert scan.progress() == (3, 3)
+    assert refused(StoreError, scan.top, "features.1", 0) == f"{scan.path!r} is closed. Open it again: Scan.open(path)."
+    with deconvnet.Scan.open(scan.path) as opened:
+        assert len(opened.top("features.1", 0)) == 3
+
+
 @pytest.mark.parametrize("rare", [-0.1, 1.5])
 def test_rare_is_a_share(scan, rare):
     """A share is from 0 to 1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 
@@ -227,6 +228,20 @@ def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
         assert page.size == scan.plate("features.5", [1, 2]).figure().size
 
 
+def test_a_plate_as_text_and_as_json(scan):
+    """It prints in a line, also with many channels; its JSON has the settings, and each channel's counts and top pictures."""
+    plate = scan.plate("features.13", [7, 3], rule="guided")
+    assert repr(plate) == f"Plate({scan.path!r}, layer='features.13', channels=(7, 3), rule='guided', tone='symmetric')"
+    assert "channels=(32 of them)" in repr(scan.plate("features.1"))
+    data = json.loads(json.dumps(plate.to_json()))
+    assert data["settings"] == plate.settings()
+    assert [row["channel"] for row in data["channels"]] == [7, 3]
+    for row in data["channels"]:
+        assert row["pictures"] == 24
+        assert row["fired"] == scan.statistics("features.13")["fired"][row["channel"]]
+        assert row["top"] == [hit.to_json() for hit in scan.top("features.13", row["channel"])]
+
+
 def test_tiles_have_the_size_of_the_page(scan):
     """Examples are drawn at the size that they have on the page, and let go."""
     columns, side = plate_shape(4)
@@ -339,6 +354,20 @@ def test_a_net_with_its_own_preprocessing_is_opened_with_it(tiny, folder, tmp_pa
     assert plate.figure().size == scan.plate("features.5", [4]).figure().size
     assert plate.changed == []
     assert opened.net.preprocess == net.preprocess
+
+
+def test_the_caller_s_net_stays_as_it_is(tiny, scan):
+    """A net with another preprocessing is not changed: the scan uses a copy with its own, of the same model."""
+    other = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
+    before = other.preprocess
+    opened = deconvnet.Scan.open(scan.path, net=other)
+    assert other.preprocess is before
+    assert opened.net.preprocess == scan.net.preprocess != before
+    assert opened.net.model is other.model
+    opened.net = other
+    assert (other.preprocess, opened.net.preprocess) == (before, scan.net.preprocess)
+    same = deconvnet.DeconvNet(tiny)
+    assert deconvnet.Scan.open(scan.path, net=same).net is same
 
 
 def test_other_weights_are_refused(scan, tiny):

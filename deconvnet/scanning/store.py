@@ -120,6 +120,10 @@ class Store:
             if "locked" in str(error):
                 raise self._in_use() from error
             raise StoreError(f"cannot use {self.path!r}: {error}. Check the path and the disk.") from error
+        except sqlite3.ProgrammingError as error:
+            if "closed" not in str(error):
+                raise  # used in another thread
+            raise StoreError(f"{self.path!r} is closed. Open it again: Scan.open(path).") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path!r} is not a scan: {error}. Choose another name.") from error
 
