@@ -8,8 +8,7 @@ import click
 
 from ..choices import Tone
 from ..errors import OptionError
-from ..units import parse_channels
-from .options import MODEL_HELP, load_net, with_device, with_preprocess, with_tone
+from .options import MODEL_HELP, load_net, with_channels, with_device, with_preprocess, with_tone
 from .study import check_results, draw_several, figure_name, find_inputs, finish, with_results
 
 
@@ -27,7 +26,7 @@ from .study import check_results, draw_several, figure_name, find_inputs, finish
 @click.option(
     "--layer", "-l", "layers", multiple=True, help="A layer's name; may be repeated. [default: up to five rectified ones]"
 )
-@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6, of each layer; may be repeated.")
+@with_channels(", of each layer")
 @click.option(
     "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many random channels of each layer."
 )
@@ -38,7 +37,7 @@ def evolve(
     pictures: tuple[str, ...],
     weights: tuple[str, ...],
     layers: tuple[str, ...],
-    channels: tuple[str, ...],
+    channels: list[int] | None,
     count: int,
     seed: int,
     tone: Tone,
@@ -70,7 +69,7 @@ def evolve(
         find_inputs(pictures) or draw_several(200, first=2000),
         checkpoints=files,
         layers=layers,
-        channels=[channel for text in channels for channel in parse_channels(text)] or None,
+        channels=channels,
         count=count,
         seed=seed,
     )

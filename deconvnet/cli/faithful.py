@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from ..units import parse_channels
-from .options import load_net, with_model, with_tone
+from .options import load_net, with_channels, with_model, with_tone
 from .study import check_results, figure_name, find_inputs, finish, with_results
 
 
@@ -16,7 +15,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
-@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
+@with_channels()
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -32,7 +31,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 def faithful(
     pictures: tuple[str, ...],
     layer: str | None,
-    channels: tuple[str, ...],
+    channels: list[int] | None,
     top: int,
     area: float,
     seeds: int,
@@ -61,7 +60,7 @@ def faithful(
         load_net(**model),
         find_inputs(pictures),
         layer=layer,
-        channels=[channel for text in channels for channel in parse_channels(text)] or None,
+        channels=channels,
         top=top,
         area=area,
         seeds=seeds,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..choices import DEVICES, LRNS, OVERLAPS, TONES
+from ..units import parse_channels
 from .option_types import JsonFile, NumbersType, RuleType
 
 if TYPE_CHECKING:
@@ -117,6 +118,18 @@ def with_memory(function: Command) -> Command:
         metavar="MIB",
         help="Bound a batch's memory. [default: a quarter of what is free]",
     )(function)
+
+
+def with_channels(more: str = "", *, default: str = "") -> Callable[[Command], Command]:
+    """Add --channel, which may be repeated; the command gets a list of numbers, or None. `more` goes into the help."""
+    return click.option(
+        "--channel",
+        "-c",
+        "channels",
+        multiple=True,
+        callback=lambda ctx, param, texts: [channel for text in texts for channel in parse_channels(text)] or None,
+        help=f"Channels such as 3 or 1,4-6{more}; may be repeated." + (f" [default: {default}]" if default else ""),
+    )
 
 
 def with_json(what: str) -> Callable[[Command], Command]:

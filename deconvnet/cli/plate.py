@@ -8,8 +8,7 @@ import click
 
 from ..choices import RuleName, Tone
 from ..errors import OptionError, UnitError
-from ..units import parse_channels
-from .options import say
+from .options import say, with_channels
 from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
 @click.option("--layer", "-l", required=True, help="A scanned layer.")
-@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated. [default: all]")
+@with_channels(default="all")
 @click.option(
     "--random",
     "count",
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 def plate(
     scan: str,
     layer: str,
-    channels: tuple[str, ...],
+    channels: list[int] | None,
     count: int | None,
     seed: int,
     rule: RuleName,
@@ -69,10 +68,10 @@ def plate(
             say(line)
 
 
-def _choose_channels(scan: Scan, layer: str, channels: tuple[str, ...], count: int | None, seed: int) -> list[int] | None:
+def _choose_channels(scan: Scan, layer: str, channels: list[int] | None, count: int | None, seed: int) -> list[int] | None:
     """Return the channels that were asked for; None: all."""
     if not count:
-        return [channel for text in channels for channel in parse_channels(text)] or None
+        return channels
     sample = scan.sample(layer, count, seed)
     if not sample:
         raise UnitError(f"layer {layer!r} has no channel that fired. See: deconvnet report {scan.path}")

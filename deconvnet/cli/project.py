@@ -1,21 +1,33 @@
-"""`deconvnet project`: the main job. A picture goes in, a sheet of projections comes out."""
+"""`deconvnet project`: the main command. Pictures become sheets of projections."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRN, LRNS, OVERLAPS, TONES, Overlap, Tone
+from ..choices import LRN, Overlap, RuleName, Tone
 from ..errors import OptionError, PictureError
-from ..units import parse_channels
-from .option_types import JsonFile, PositionType, RuleType
-from .options import MODEL_HELP, apply_preprocess, say, with_preprocess, with_weights, write_json
+from .option_types import PositionType
+from .options import (
+    file_part,
+    load_net,
+    say,
+    with_channels,
+    with_json,
+    with_memory,
+    with_model,
+    with_net_options,
+    with_rule,
+    with_tone,
+    write_json,
+)
 
 if TYPE_CHECKING:
+    from ..images import Picture
     from ..net import DeconvNet
     from ..projection import Projection
     from ..select import Position
@@ -23,58 +35,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
-@click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
-@with_weights
-@with_preprocess
+@with_model
 @click.option(
     "--layer", "-l", "layers", multiple=True, help="A layer's name; may be repeated. [default: the last rectified one]"
 )
-@click.option("--channel", "-c", "channels", multiple=True, help="Channels such as 3 or 1,4-6; may be repeated.")
+@with_channels()
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
-    "--at", type=PositionType(), default="max", show_default=True, help="The strongest position, the whole map, or one place."
-)
-@click.option(
-    "--rule",
-    type=RuleType(),
-    default="deconvnet",
+    "--at",
+    type=PositionType(),
+    default="max",
     show_default=True,
-    help="Or the bits mask, switches, rectify: FTT is deconvnet.",
+    help="The strongest position, the whole map, or one position.",
 )
-@click.option("--overlap", type=click.Choice(OVERLAPS), default="sum", show_default=True, help="Maxima that share a pixel.")
-@click.option(
-    "--lrn",
-    type=click.Choice(LRNS),
-    default="identity",
-    show_default=True,
-    help="Response normalisation.",
-)
-@click.option(
-    "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
-)
-@click.option(
-    "--memory", type=click.IntRange(min=1), metavar="MIB", help="Bound a batch's memory. [default: a quarter of what is free]"
-)
+@with_rule
+@with_net_options
+@with_tone
+@with_memory
 @click.option("--crop/--whole", default=None, help="Draw windows, or whole frames. [default: windows smaller than the frame]")
 @click.option(
     "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
 )
-@click.option(
-    "--json", "json_to", type=JsonFile(), is_flag=False, flag_value="-", help="Write the units as JSON, to stdout or a file."
-)
+@with_json("the units")
 def project(
     pictures: tuple[str, ...],
-    model: str,
-    weights: str,
-    device: str,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    size: int | None,
     layers: tuple[str, ...],
-    channels: tuple[str, ...],
+    channels: list[int] | None,
     top: int,
     at: Position,
-    rule: str,
+    rule: RuleName,
     overlap: Overlap,
     lrn: LRN,
     tone: Tone,
@@ -82,11 +71,12 @@ def project(
     crop: bool | None,
     outs: tuple[str, ...],
     json_to: str | None,
+    **model: Any,
 ) -> None:
-    """Project the strongest channels of PICTUREs (files or folders) back to pixels, a sheet for each picture.
+    """Project the strongest channels of PICTUREs (files or folders) back to pixels, one sheet per picture.
 
-    Without a picture, one of the drawings that tiny was trained on is shown. The unit's activation starts the signal;
-    it goes down by the max pools' switches, rectified, through the same filters, to the pixels.
+    Without a picture, a drawing of the kind that tiny was trained on is used. The signal starts as the unit's activation. It
+    goes down through the max pools' switches and the same filters, is rectified at each ReLU, and arrives at the pixels.
 
     \b
     deconvnet project
@@ -95,46 +85,41 @@ def project(
     """
     from ..images import find_pictures
     from ..inputs import default_picture
-    from ..models import load_model
-    from ..net import DeconvNet
 
-    chosen = [channel for text in channels for channel in parse_channels(text)] or None
-    files: list[Any] = list(find_pictures(pictures)) if pictures else [default_picture()]
-    targets = _targets(files, outs, model)
-    loaded = apply_preprocess(load_model(model, weights=weights, device=device), mean, std, size)
-    net = DeconvNet(loaded, overlap=overlap, lrn=lrn)
-    asked: dict[str, Any] = {"channels": chosen, "top": top, "at": at, "rule": rule}
-    asked |= {"memory": memory and memory * 2**20, "progress": len(files) == 1}
+    files: list[Picture] = list(find_pictures(pictures)) if pictures else [default_picture()]
+    targets = _targets(files, outs, model["model"])
+    net = load_net(**model, overlap=overlap, lrn=lrn)
+    options = {"channels": channels, "top": top, "at": at, "rule": rule, "memory": memory, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
-    unread = 0
-    for file, paths in zip(_progress(files), targets, strict=True):
+    unreadable = 0
+    for file, paths in zip(_with_progress(files), targets, strict=True):
         try:
-            projections = _projections(net, file, layers, asked)
+            projections = _project(net, file, layers, options)
         except PictureError as error:
             if len(files) == 1:
                 raise
             say(f"{type(error).__name__}: {error}")
-            unread += 1
+            unreadable += 1
             continue
         rows += [row for projection in projections for row in projection.to_json()]
         _save(projections, paths, tone, crop, quiet=json_to == "-")
     if json_to:
         write_json(rows, json_to)
-    if unread:
-        raise PictureError(f"{unread} of {len(files)} pictures could not be read.")
+    if unreadable:
+        raise PictureError(f"{unreadable} of {len(files)} pictures could not be read.")
     if not pictures:
-        _say_what_next(targets[0][0], model)
+        _say_what_next(targets[0][0], model["model"])
 
 
-def _projections(net: DeconvNet, file: Any, layers: Sequence[str], asked: dict[str, Any]) -> list[Projection]:
-    """Record one picture, to the end for the net's answer, and project each layer asked for."""
-    recording = net.record([file], layers=layers or None, stop=False)
-    return [net.project(recording, layer, **asked) for layer in (layers or (None,))]
+def _project(net: DeconvNet, picture: Picture, layers: Sequence[str], options: dict[str, Any]) -> list[Projection]:
+    """Record one picture, to the end for its classes, and project each layer that was asked for."""
+    recording = net.record(picture, layers=layers or None, stop=False)
+    return [net.project(recording, layer, **options) for layer in (layers or (None,))]
 
 
-def _targets(files: Sequence[Any], outs: Sequence[str], model: str) -> list[list[Path]]:
-    """Return where each picture's sheet goes, before any work is done."""
-    from ..render.save import check_suffix
+def _targets(files: Sequence[Picture], outs: Sequence[str], model: str) -> list[list[Path]]:
+    """Return the paths of each picture's sheet, after checking that they can be written."""
+    from ..render.save import check_folder, check_suffix
     from ..sheets import SHEET_SUFFIXES
 
     names = _sheet_names(files, model)
@@ -144,8 +129,7 @@ def _targets(files: Sequence[Any], outs: Sequence[str], model: str) -> list[list
     for out in outs:
         if Path(out) not in folders:
             check_suffix(out, SHEET_SUFFIXES)
-            if not Path(out).absolute().parent.is_dir():
-                raise OptionError(f"cannot write {out!r}: there is no folder {str(Path(out).parent)!r}. Make it first.")
+            check_folder(out)
     if len(files) > 1 and len(folders) < len(outs):
         raise OptionError(f"{len(files)} pictures cannot go into one file. Give a folder: --out sheets/")
     for folder in folders:
@@ -160,14 +144,13 @@ def _make_folder(folder: Path) -> None:
         raise OptionError(f"cannot make the folder {str(folder)!r}: {error.strerror}. Choose another place.") from error
 
 
-def _sheet_names(files: Sequence[Any], model: str) -> list[str]:
-    """Return "STEM-MODEL.png" for each picture; equal stems are numbered, so that none overwrites another."""
+def _sheet_names(files: Sequence[Picture], model: str) -> list[str]:
+    """Return "STEM-MODEL.png" for each picture; equal stems are numbered, so that no sheet overwrites another."""
     names: list[str] = []
-    short = re.sub(r".*[/\\]", "", model).replace(":", "-")  # of a file's function, without its folder
     for file in files:
-        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{short}"
-        same = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?\.png", name) is not None for name in names)
-        names.append(f"{base}-{same + 1}.png" if same else f"{base}.png")
+        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{file_part(model)}"
+        equal = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?\.png", name) is not None for name in names)
+        names.append(f"{base}-{equal + 1}.png" if equal else f"{base}.png")
     return names
 
 
@@ -175,17 +158,18 @@ def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: Tone, 
     from ..sheets import save_sheet
 
     for path in paths:
-        save_sheet(projections, path, tone=tone, crop=crop)
-        (say if quiet else click.echo)(str(path))
+        for written in save_sheet(projections, path, tone=tone, crop=crop):
+            (say if quiet else click.echo)(str(written))
 
 
-def _progress(files: Sequence[Any]) -> Any:
-    """Show a bar over many pictures."""
+def _with_progress(files: Sequence[Picture]) -> Iterable[Picture]:
+    """Show a bar if there are several pictures."""
     if len(files) < 2:
         return files
     from tqdm import tqdm
 
-    return tqdm(files, unit="picture", disable=None)
+    bar: Iterable[Picture] = tqdm(files, unit="picture", disable=None)
+    return bar
 
 
 def _say_what_next(path: Path, model: str) -> None:

@@ -46,7 +46,7 @@ class LoadedModel:
     classes: tuple[str, ...] = ()
     input_size: tuple[int, int, int] = (3, 224, 224)
     weights_from: str = ""
-    _hashed: dict[Fingerprint, str] = field(default_factory=dict)
+    _hashed: dict[Fingerprint, str] = field(init=False, default_factory=dict)
 
     @classmethod
     def from_module(cls, model: nn.Module, preprocess: Preprocessing | None = None) -> LoadedModel:

@@ -64,7 +64,7 @@ def load_nets(net: DeconvNet, files: Sequence[Path]) -> Iterator[DeconvNet]:
     for file in files:
         model = copy.deepcopy(net.model)
         load_checked(model, read_state(file), file, net.name)
-        loaded = dataclasses.replace(net.loaded, model=model, weights=hash_file(file), _hashed={})
+        loaded = dataclasses.replace(net.loaded, model=model, weights=hash_file(file))
         yield DeconvNet(loaded, net.preprocess, rules=net.rules, overlap=net.overlap, lrn=net.lrn)
 
 
