@@ -263,6 +263,8 @@ class Tracer(TorchFunctionMode):
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         read = tensors_in((args, kwargs))
+        if _writes_in_place(func, kwargs):
+            self._note_write(read[:1] if kwargs.get("out") is None else kwargs["out"])
         looked_up = [self._look_up(tensor) for tensor in read]
         numbers = [number for number, _ in looked_up]
         problem = next((reason for _, reason in looked_up if reason), None)
@@ -291,11 +293,14 @@ class Tracer(TorchFunctionMode):
             return table.get(func)
         return table.rule_for(func, self.layer_of(plain_name(func)))
 
-    def _call_on_constants(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
-        if _writes_in_place(func, kwargs):
-            for tensor in read:
+    def _note_write(self, written: Any) -> None:
+        """Tell of a constant, such as a weight, that is about to be written to."""
+        for tensor in tensors_in(written):
+            if self.value(tensor) is None:
                 self._on_write(tensor)
                 self._written.add(tensor.untyped_storage().data_ptr())
+
+    def _call_on_constants(self, func: Any, args: Any, kwargs: Any, read: list[Tensor]) -> Any:
         output = func(*args, **kwargs)
         for tensor in [*tensors_in(output), *(x for x in read if id(x) in self._values)]:
             self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT, _version(tensor))

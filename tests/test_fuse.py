@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from deconvnet import Window, rules
 from deconvnet.fuse import FOLD_FROM, steps_down
 from deconvnet.memory import AT_ONCE, BATCH_BYTES, batch_bytes, free_bytes
 from deconvnet.mirror import project_value
+from deconvnet.projection import project_units
 from deconvnet.rules.activation import ReLU
+from deconvnet.rules.norm import BatchNorm
 from deconvnet.windowed import unit_windows
 from support.nets import randomise_norms
 from support.oracle import relative
@@ -229,3 +232,89 @@ def test_a_map_takes_the_filters_of_its_channel_alone(name, layer):
         some[number, 8 * number : 8 * number + 8] = signal[0, 8 * number : 8 * number + 8]
     parts = sum(project_value(recording.tape_for(layer, table), value, one[None], table, 0) for one in some)
     assert relative(parts, whole) < 1e-5
+
+
+class Counted(rules.Conv):
+    """A user's convolution that weighs its filters anew: it mirrors as its parent does."""
+
+    def run(self, call, input, weight, bias=None, *args):
+        """Make the call as it is."""
+        return super().run(call, input, weight, bias, *args)
+
+
+class CountedReLU(rules.ReLU):
+    """A user's rectifier with a name of its own."""
+
+
+def counted_calls(monkeypatch, net, recording, layer):
+    """Project twelve units twice; return how often, and on how many values, each rule's work was done."""
+    work = Counter()
+    for kind, name in (
+        (rules.Conv, "mirror"),
+        (rules.Conv, "mirror_rectified"),
+        (rules.Conv, "mirror_position"),
+        (rules.Conv, "scaled"),
+        (ReLU, "mirror"),
+        (ReLU, "mirror_inplace"),
+        (BatchNorm, "mirror"),
+        (BatchNorm, "mirror_inplace"),
+    ):
+        real, key = getattr(kind, name), f"{kind.__name__}.{name}"
+
+        def watched(rule, saved, signal, real=real, key=key):
+            work[key] += 1
+            work[f"{key}, values"] += signal.numel()
+            return real(rule, saved, signal)
+
+        monkeypatch.setattr(kind, name, watched)
+    for _ in range(2):
+        net.project(recording, layer, top=12)
+    monkeypatch.undo()
+    return work
+
+
+@pytest.mark.parametrize(("name", "layer"), [("vgg11_bn", "features.21"), ("resnet18", "layer2"), ("alexnet", "features.11")])
+def test_a_subclass_is_as_fast_as_its_parent(name, layer, monkeypatch):
+    """A user's subclass of Conv and of ReLU is windowed and fused as the originals are: the same calls on as many values."""
+    model, images = stirred(name), torch.randn(1, 3, 96, 107)
+    own = rules.replace(conv2d=Counted(), relu=CountedReLU())
+    counts, pixels = [], []
+    for table in (rules.DEFAULT, own):
+        net = deconvnet.DeconvNet(model, rules=table)
+        recording = net.record(images)
+        counts.append(counted_calls(monkeypatch, net, recording, layer))
+        pixels.append(net.project(recording, layer, top=12).pixels)
+    assert counts[0] == counts[1]
+    assert counts[0]["Conv.mirror_rectified"] > 0  # rectifiers were fused
+    assert counts[0]["BatchNorm.mirror"] == 0
+    assert torch.equal(*pixels)
+
+
+class Doubled(rules.Conv):
+    """A convolution with a mirror of its own: nothing may be fused into it that it does not promise."""
+
+    def mirror(self, saved, signal):
+        """Twice what its parent sends down."""
+        return 2 * super().mirror(saved, signal.clamp(min=-1))
+
+
+def test_a_mirror_of_ones_own_withdraws_the_promises():
+    """What a parent promises of its mirror does not hold for another one, unless the subclass says so itself."""
+    assert rules.Conv().can_rectify()
+    assert not Doubled().can_rectify()
+    assert not Halved().rectifies()
+    assert Counted().can_rectify()
+    assert CountedReLU().rectifies()
+    model = stirred("vgg11_bn")
+    net = deconvnet.DeconvNet(model, rules=rules.replace(conv2d=Doubled()))
+    recording = net.record(torch.randn(1, 3, 64, 64))
+    value = recording.value("features.13")
+    signals = torch.randn(FOLD_FROM, *recording.tape.shapes[value][1:])
+    alone = [project_value(recording.tape, value, signal[None], net.rules, 0) for signal in signals]
+    together = project_value(recording.tape, value, signals, net.rules, 0)
+    assert relative(together, torch.cat(alone)) < 1e-5
+    projected = net.project(recording, "features.13", top=4)
+    _, full = project_units(recording, "features.13", projected.units, net.rules, windowed=False)
+    _, parts = project_units(recording, "features.13", projected.units, net.rules)
+    for part, whole in zip(parts, full, strict=True):
+        assert relative(part, whole) < 1e-5

@@ -522,3 +522,141 @@ def test_the_tape_keeps_switches_not_activations():
         for shape in [recording.tape.shapes[call.outputs[0]]]
     )
     assert kept == pooled
+
+
+class WritesToItself(nn.Module):
+    """A net that binds a buffer anew, writes to one through .data, bounds its weights, and sets a bias and an attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), None
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("steps", torch.zeros(1))
+
+    def forward(self, x):
+        x.mul_(2)
+        self.conv.weight.data = torch.renorm(self.conv.weight.data, p=2, dim=0, maxnorm=0.1)
+        y = self.conv(x)
+        self.mean = 0.9 * self.mean + 0.1 * y.mean((0, 2, 3))
+        self.steps.data += 1
+        self.conv.bias.copy_(-y.mean((0, 2, 3)))
+        self.last = y if self.last is None else self.last + y
+        return nn.functional.relu(self.last)
+
+
+def test_all_that_a_pass_writes_is_put_back():
+    """Input, weights, buffers and attributes are what they were, the recording stays good, and its filters are those used."""
+    model = WritesToItself().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.rand(1, 3, 9, 9)
+    given = images.clone()
+    net = deconvnet.DeconvNet(model)
+    first = net.record(given)
+    net.record(given)
+    assert torch.equal(given, images)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.last is None
+    used = torch.renorm(before["conv.weight"], p=2, dim=0, maxnorm=0.1)
+    signal = first.activations("conv")
+    expected = 2 * nn.functional.conv_transpose2d(signal, used)
+    assert torch.allclose(net.project_signal(first, "conv", signal), expected, atol=1e-6)
+    assert any(parameter is model.conv.bias for parameter in first.written)
+
+
+class CountsPasses(nn.Module):
+    """A net that counts how often it runs, and with `noise` gives other values each time."""
+
+    def __init__(self, noise=0.0):
+        super().__init__()
+        self.conv, self.noise, self.passes = nn.Conv2d(3, 4, 3), noise, []
+
+    def forward(self, x):
+        self.passes.append(len(x))
+        y = nn.functional.relu(self.conv(x))
+        y = y + self.noise * torch.rand(1)
+        return nn.functional.relu(y, inplace=True)
+
+
+def test_a_recording_runs_the_model_once():
+    """What the first pass made is held: projections, activations, maps and the mirror need no other pass."""
+    net = deconvnet.DeconvNet(CountsPasses())
+    recording = net.record(torch.rand(1, 3, 9, 9))
+    net.project(recording, "relu_1", top=2)
+    assert torch.equal(recording.maps("relu"), recording.activations("relu"))
+    net.mirror(recording, "conv")
+    assert len(net.model.passes) == 1
+    recording.activations("add")  # was written over by the call in place
+    recording.activations("relu")
+    assert len(net.model.passes) == 2
+
+
+def test_a_further_pass_that_differs_is_refused():
+    """Units and switches would be of different passes."""
+    net = deconvnet.DeconvNet(CountsPasses(noise=1.0))
+    recording = net.record(torch.rand(1, 3, 9, 9))
+    net.project(recording, "relu_1", top=2)
+    with pytest.raises(deconvnet.UnstableModelError) as error:
+        recording.activations("add")
+    assert str(error.value) == (
+        "CountsPasses gives other activations each time it runs: it keeps state, or adds noise."
+        " Record with layers=[...], so that all comes from one pass."
+    )
+
+
+class FailingRule(deconvnet.rules.ReLU):
+    """A rule with a fault."""
+
+    def run(self, call, input, inplace=False):
+        """Fail."""
+        raise ZeroDivisionError("a fault")
+
+
+def test_a_rule_that_fails_does_not_end_the_recording():
+    """What goes wrong inside a rule is a problem of the call: what lies below is projected, and above it is told."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    net = deconvnet.DeconvNet(model, rules=deconvnet.rules.replace(relu=FailingRule()))
+    recording = net.record(torch.rand(1, 3, 9, 9))
+    assert len(net.project(recording, "0", top=2)) == 2
+    with pytest.raises(deconvnet.NoRuleError) as error:
+        net.project(recording, "2", top=2)
+    assert str(error.value) == (
+        "no mirror rule for relu in '1' (its rule failed: ZeroDivisionError: a fault). Add one: see docs/your-own-rule.md."
+    )
+
+
+def test_a_rule_for_some_layers_only():
+    """`layers=` takes a name, a pattern or a container; elsewhere the table's own rule holds."""
+    twice = deconvnet.rules.replace(relu=deconvnet.rules.ReLU(rectify=False), layers="block.*")
+    assert repr(twice).startswith("Table(")
+    model = nn.Sequential()
+    model.add_module("block", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    model.add_module("after", nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()))
+    net = deconvnet.DeconvNet(model, rules=twice)
+    recording = net.record(torch.rand(1, 3, 9, 9))
+    rules_met = {step.layer: step.rule for step in net.mirror(recording, "after.1").steps}
+    assert rules_met["block.1"] == rules_met["after.1"] == "ReLU"
+    assert not net.rules.rule_for(torch.nn.functional.relu, "block.1").rectify
+    assert net.rules.rule_for(torch.nn.functional.relu, "after.1").rectify
+
+
+def test_what_forward_takes_besides():
+    """Further arguments go to forward; a call without them is refused in a line that says what it takes."""
+
+    class Gained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, image, gain, shift=0.0):
+            return self.conv(image) * gain + shift
+
+    net = deconvnet.DeconvNet(Gained())
+    images = torch.rand(1, 3, 9, 9)
+    expected = 2 * net.model.conv(images) + 1
+    assert torch.allclose(net.record(images, 2.0, shift=1.0).output, expected, atol=1e-6)
+    with pytest.raises(deconvnet.OptionError) as error:
+        net.record(images)
+    assert str(error.value) == (
+        "forward of Gained takes (image, gain, shift=0.0): missing a required argument: 'gain'. Pass what it takes besides the"
+        " images to record(images, ...), or wrap the net in a module that takes images alone."
+    )
