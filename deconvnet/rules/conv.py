@@ -116,9 +116,11 @@ class Conv(Rule[SavedConv]):
         weight = saved.weight.to(signal.dtype)
         # a GPU would have to be waited for
         if signal.device.type != "cpu" or int((signal != 0).sum(1).max()) > 1:
-            return torch.tensordot(signal, weight, 1)
+            total: Tensor = torch.tensordot(signal, weight, 1)
+            return total
         channels = (signal != 0).to(torch.uint8).argmax(1)
-        return weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
+        filters: Tensor = weight[channels] * signal.gather(1, channels[:, None])[:, :, None, None]
+        return filters
 
 
 def _mirrored(saved: SavedConv, signal: Tensor, rectify: bool) -> Tensor:

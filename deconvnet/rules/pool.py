@@ -404,7 +404,10 @@ def _unpool_aten(signal: Tensor, indices: Tensor, saved: SavedMaxPool) -> Tensor
     order = torch.channels_last if signal.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     frame = torch.empty((signal.shape[0], *saved.size[1:]), dtype=signal.dtype, device=signal.device, memory_format=order)
     geometry = (saved.kernel, saved.stride, saved.padding, saved.dilation, saved.ceil_mode)
-    return torch.ops.aten.max_pool2d_with_indices_backward(signal, frame, *geometry, indices.contiguous(memory_format=order))
+    unpooled: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+        signal, frame, *geometry, indices.contiguous(memory_format=order)
+    )
+    return unpooled
 
 
 def unpool_by_offsets(signal: Tensor, offsets: Tensor, saved: SavedMaxPool) -> Tensor:

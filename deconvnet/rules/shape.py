@@ -55,11 +55,13 @@ class Reshape(Rule[SavedReshape]):
 
     def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        return self.for_inputs(saved, signal.reshape(signal.shape[0], *saved.size[1:]), None)
+        signals: Signals = self.for_inputs(saved, signal.reshape(signal.shape[0], *saved.size[1:]), None)
+        return signals
 
     def window(self, saved: SavedReshape, window: Window) -> Windows:
         """The same position if rows and columns stay; else all."""
-        return self.for_inputs(saved, window if saved.keeps_rows else None, NOTHING)
+        windows: Windows = self.for_inputs(saved, window if saved.keeps_rows else None, NOTHING)
+        return windows
 
     @staticmethod
     def for_inputs(saved: SavedReshape, first: Any, rest: Any) -> Any:
@@ -72,7 +74,8 @@ class Expand(Reshape):
 
     def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        return self.for_inputs(saved, sum_to(signal, saved.size), None)
+        signals: Signals = self.for_inputs(saved, sum_to(signal, saved.size), None)
+        return signals
 
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReshape]:
         """Refuse new leading axes: they would come before the batch."""
@@ -164,13 +167,13 @@ class IndexSelect(Parts):
 
 def _all_images(index: Any, count: int) -> tuple[Any, ...]:
     """Return an index that takes the batch axis whole, however many signals there are; refuse one that does not."""
-    index = index if isinstance(index, tuple) else (index,)
-    first = index[0] if index else slice(None)
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    first = items[0] if items else slice(None)
     if isinstance(first, slice) and first.indices(count) == (0, count, 1):
-        return (slice(None), *index[1:])
+        return (slice(None), *items[1:])
     if first is not Ellipsis:
         raise UnsupportedCall("it mixes the images of the batch")
-    return index
+    return items
 
 
 class GetItem(Parts):
