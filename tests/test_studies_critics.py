@@ -344,7 +344,7 @@ def test_selectivity_against_plain_pairs(tiny_net):
     strongest = maps[0, :, row, col].argsort(descending=True)[:3].tolist()
     assert result.channels[0].tolist() == strongest
     for number, rule in enumerate(result.rules):
-        crops = tiny_net.project(recording, "features.13", channels=strongest, unit=(row, col), rule=rule).crops()
+        crops = tiny_net.project(recording, "features.13", channels=strongest, at=(row, col), rule=rule).crops()
         sizes = [crop.double().abs().amax(0).flatten().numpy() for crop in crops]
         pairs = [np.corrcoef(sizes[a], sizes[b])[0, 1] for a in range(3) for b in range(a)]
         assert result.correlation[0, number] == pytest.approx(np.mean(pairs), abs=1e-4)
