@@ -51,7 +51,7 @@ def test_equals_the_cpu(name, rule):
     for layer in LAYERS[name]:
         for unit in ("max", "map"):
             on_gpu, on_cpu = (
-                net.project(recording, layer, top=5, unit=unit, rule=rule, image=1)
+                net.project(recording, layer, top=5, at=unit, rule=rule, image=1)
                 for net, recording in ((gpu, gpu_recording), (cpu, cpu_recording))
             )
             assert [str(unit) for unit in on_gpu.units] == [str(unit) for unit in on_cpu.units]
@@ -84,9 +84,9 @@ def test_same_bytes(name):
     recording = net.record(torch.randn(1, 3, 224, 224))
     layer = LAYERS[name][-2]
     for unit in ("max", "map"):
-        first = net.project(recording, layer, top=32, unit=unit).pixels
+        first = net.project(recording, layer, top=32, at=unit).pixels
         for _ in range(5):
-            assert torch.equal(net.project(recording, layer, top=32, unit=unit).pixels, first)
+            assert torch.equal(net.project(recording, layer, top=32, at=unit).pixels, first)
 
 
 @pytest.mark.parametrize("geometry", [(3, 2, 0, 1), (3, 2, 1, 1), (2, 2, 0, 1), (5, 1, 2, 1), (3, 1, 1, 2)])
