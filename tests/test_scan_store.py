@@ -168,7 +168,7 @@ def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
         return commit(self, shard, pictures, hits, bad)
 
     monkeypatch.setattr(Store, "commit", failing)
-    with pytest.raises(StoreError):
+    with pytest.raises(sqlite3.ProgrammingError, match="Incorrect number of bindings"):
         scan_one(net, paths, tmp_path / "a.scan", shard=6)
     monkeypatch.undo()
     scan_one(net, paths[:6], tmp_path / "half.scan", shard=6)
