@@ -83,7 +83,7 @@ def describe(name: str, value: Any) -> Iterator[str]:
         yield f"class {name}({bases})"
         if issubclass(value, enum.Enum):
             yield from (f"    {member.name} = {member.value!r}" for member in value)
-        if "__init__" in vars(value) and not issubclass(value, (BaseException, typing.Protocol)):
+        if "__init__" in vars(value) and not (issubclass(value, BaseException) or getattr(value, "_is_protocol", False)):
             yield f"    __init__{signature(value.__init__)}"
         yield from members(value)
     elif inspect.isroutine(value):
