@@ -40,7 +40,7 @@ def sanity_rows(result: sanity.Sanity) -> list[str]:
         (blocks - 1, "all"),
     ):
         for rule, label in enumerate(result.rules):
-            rows.append(row(name, label, mean_known(result.alike[0, step, rule], 0)))
+            rows.append(row(name, label, mean_known(result.similarity[0, step, rule], 0)))
     for rule, label in enumerate(result.rules):
         rows.append(row("none: another picture", label, result.others[rule].mean(0)))
         rows.append(row("none: against a random mask", label, result.noise[rule].mean(0)))
@@ -58,7 +58,7 @@ def selectivity_rows(result: sanity.Sanity) -> list[str]:
     ]
 
 
-def faithful_rows(result: faithful.Faithful) -> list[str]:
+def faithful_rows(result: faithful.Faithfulness) -> list[str]:
     """What covering takes away, by each method, and on drawings the energy on the part that excites the channel."""
     rows = [f"| {len(result.units)} units | drop | by random regions | score | score above 0 |", "|---|---|---|---|---|"]
     for at, method in enumerate(result.methods):

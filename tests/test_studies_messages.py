@@ -18,6 +18,7 @@ from deconvnet.studies import ablate, correspond, evolve, faithful, filters, gro
 from deconvnet.studies.fill import fill_colour
 from deconvnet.studies.similarity import hog, rank_correlation, ssim
 from deconvnet.studies.transform import Transform
+from support.studies import Viewing
 
 FORM = 'Write {"picture.jpg": {"part": [top, left, height, width]}}'
 
@@ -121,6 +122,30 @@ def test_what_cannot_be_is_said_in_one_line(have, call, message):
     """Each impossible option is refused by a line that says what was found and what to do."""
     with pytest.raises(DeconvnetError) as caught:
         call(have)
+    assert str(caught.value) == message
+
+
+@pytest.fixture
+def viewing() -> deconvnet.DeconvNet:
+    torch.manual_seed(5)
+    return deconvnet.DeconvNet(Viewing().eval())
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda net, images: occlude.run(net, images[:1], layer="rely"), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
+        (lambda net, images: occlude.run(net, images[:1], layer="relu", batch=-1), "batch cannot be -1: it is squares per forward pass, 1 or more."),
+        (lambda net, images: invariance.run(net, images, layers=["relu", "rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
+        (lambda net, images: invariance.run(net, []), "the list of pictures is empty. Give one or more."),
+        (lambda net, images: correspond.run(net, images, [{"a": [1, 1, 4, 4]}] * 2, layers=["rely"]), "'rely' is not a layer of Viewing. Did you mean 'relu'? See: deconvnet layers Viewing"),
+        (lambda net, images: correspond.run(net, images, [{"a": [1, 1, 4]}] * 2, layers=["relu"]), "'a' in image 0: its box [1, 1, 4] is not [top, left, height, width]."),
+    ],
+)  # fmt: skip
+def test_a_layer_that_is_not_there_is_told_with_those_like_it(viewing, ask, message):
+    """A layer that is not there, no picture, half a box: each is refused, and none gives an empty figure."""
+    with pytest.raises(deconvnet.DeconvnetError) as caught:
+        ask(viewing, torch.zeros(2, 3, 18, 16))
     assert str(caught.value) == message
 
 

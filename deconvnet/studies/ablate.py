@@ -86,7 +86,7 @@ def run(
         correlation=compare_pairs(list(magnitudes[:, 0]), correlation),
         random_cosine=np.array([[cosine(first, other) for other in others] for first, *others in projections]),
         random_correlation=np.array([[correlation(first, other) for other in others] for first, *others in magnitudes]),
-        randoms_alike=np.array([pair_mean(compare_pairs(others, correlation)) for _, *others in magnitudes]),
+        pair_correlation=np.array([pair_mean(compare_pairs(others, correlation)) for _, *others in magnitudes]),
         picture=_patch(net, recording, window),
         pixels=projections[:, :2],
         settings=study_settings(

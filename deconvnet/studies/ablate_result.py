@@ -10,7 +10,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
-from ..results import PIXELS, Result
+from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, new_figure, open_axes, show_pixels
 
@@ -34,7 +34,8 @@ class Ablation(Result):
         correlation: (R, R): the correlation of their magnitudes.
         random_cosine: (R, S): the cosine of the unit's projection and each random signal's, by one rule.
         random_correlation: (R, S): the correlation of their magnitudes.
-        randoms_alike: (R,): the mean correlation of the magnitudes of two random signals' projections.
+        pair_correlation: (R,): the mean correlation of the magnitudes of two random signals' projections (in files:
+            randoms_alike).
         picture: (h, w, C), 0..255: what the net saw in the window.
         pixels: (R, 2, C, h, w), signed: the projections of the unit and of the first random signal.
         settings: what was asked of which net.
@@ -48,10 +49,10 @@ class Ablation(Result):
     correlation: Floats
     random_cosine: Floats
     random_correlation: Floats
-    randoms_alike: Floats
+    pair_correlation: Floats = field(metadata=json_key("randoms_alike"))
     picture: Pixels = field(metadata=PIXELS)
     pixels: Floats = field(metadata=PIXELS)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
         """Draw the projections of the unit above those of a random signal, and below how alike they are.
@@ -104,7 +105,7 @@ def _draw_bars(axes: Axes, result: Ablation) -> None:
     """Draw how alike the projections of the unit and of random signals are, by each rule."""
     x = np.arange(len(result.rules))
     axes.bar(x - 0.2, result.random_correlation.mean(1), 0.4, color="#3b6ea5", label="unit and random signal")
-    axes.bar(x + 0.2, result.randoms_alike, 0.4, color="#b9c9da", label="two random signals")
+    axes.bar(x + 0.2, result.pair_correlation, 0.4, color="#b9c9da", label="two random signals")
     for number, correlations in zip(x, result.random_correlation, strict=True):
         axes.plot([number - 0.2] * len(correlations), correlations, ".", color="black", markersize=3)
     axes.axhline(0, color="0.6", linewidth=0.6)

@@ -64,7 +64,7 @@ def run(
         WeightsError: a checkpoint cannot be read, or is of another net.
         OptionError: there are no checkpoints, or another option's value is not possible.
 
-        >>> evolve.run(net, pictures, checkpoints="runs/", layers=["features.13"]).blocks[0].activations.shape
+        >>> evolve.run(net, pictures, checkpoints="runs/", layers=["features.13"]).layers[0].activations.shape
         (7, 4)
     """
     files = packed_checkpoints(net) if checkpoints is None else list_checkpoints(checkpoints)
@@ -84,7 +84,7 @@ def run(
     return Evolution(
         names=tuple(files),
         weights=hashes,
-        blocks=tuple(_layer_evolution(layer, chosen[layer], [units[layer] for units in snapshots]) for layer in layers),
+        layers=tuple(_layer_evolution(layer, chosen[layer], [units[layer] for units in snapshots]) for layer in layers),
         settings=settings | {"weights": hashes[-1]},
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
-from ..results import PIXELS, Result
+from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers
 from .figure import add_footer, new_figure
 
@@ -53,13 +53,13 @@ class Evolution(Result):
     Attributes:
         names: (E,): the checkpoints' epochs where the files' names tell them, otherwise the files' names.
         weights: (E,): the files' SHA-256.
-        blocks: for each layer, its channels.
+        layers: each layer's channels (in files: blocks).
         settings: what was asked of which net.
     """
 
     names: tuple[str, ...]
     weights: tuple[str, ...]
-    blocks: tuple[LayerEvolution, ...]
+    layers: tuple[LayerEvolution, ...] = field(metadata=json_key("blocks"))
     settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
@@ -70,12 +70,12 @@ class Evolution(Result):
         Args:
             tone: how the signed values of projections become pixels.
         """
-        counts = [len(block.channels) for block in self.blocks]
+        counts = [len(layer.channels) for layer in self.layers]
         width = max(5.0, TILE_SIDE * sum(counts) + 0.35 * len(counts) + 0.6)
         figure = new_figure(width, TILE_SIDE * len(self.names) + 1.2)
         panels = figure.subplots(1, len(counts), squeeze=False, gridspec_kw={"width_ratios": counts})[0]
-        for axes, block in zip(panels, self.blocks, strict=True):
-            _draw_block(axes, block, tone)
+        for axes, layer in zip(panels, self.layers, strict=True):
+            _draw_layer(axes, layer, tone)
         panels[0].set_yticks(np.arange(len(self.names)) + 0.5, self.names, fontsize=8)
         panels[0].set_ylabel("epoch" if all(name.isdigit() for name in self.names) else "checkpoint", fontsize=9)
         notes = f"strongest of {self.settings['pictures']} pictures", "orange: another picture than in the row above"
@@ -83,17 +83,17 @@ class Evolution(Result):
         return figure
 
 
-def _draw_block(axes: Axes, block: LayerEvolution, tone: Tone) -> None:
+def _draw_layer(axes: Axes, layer: LayerEvolution, tone: Tone) -> None:
     """Draw one layer's tiles, and mark where another picture takes over."""
-    epochs, count = block.activations.shape
-    tiles = apply_tone([crop for row in block.crops for crop in row], tone)
+    epochs, count = layer.activations.shape
+    tiles = apply_tone([crop for row in layer.crops for crop in row], tone)
     for index, tile in enumerate(tiles):
         row, col = divmod(index, count)
         axes.imshow(tile, extent=(col + 0.03, col + 0.97, row + 0.97, row + 0.03), interpolation="nearest")
-        if row and block.images[row, col] != block.images[row - 1, col]:
+        if row and layer.images[row, col] != layer.images[row - 1, col]:
             axes.plot([col + 0.03, col + 0.97], [row, row], color=MARK, linewidth=2, solid_capstyle="butt")
-    height, width = block.crops.shape[-2:]
+    height, width = layer.crops.shape[-2:]
     axes.set(xlim=(0, count), ylim=(epochs, -0.03), aspect=height / width, yticks=[], frame_on=False)
-    axes.set_xticks(np.arange(count) + 0.5, [str(channel) for channel in block.channels], fontsize=7)
+    axes.set_xticks(np.arange(count) + 0.5, [str(channel) for channel in layer.channels], fontsize=7)
     axes.tick_params(length=0)
-    axes.set_title(f"{block.layer}\n{height}x{width} px", fontsize=8)
+    axes.set_title(f"{layer.layer}\n{height}x{width} px", fontsize=8)

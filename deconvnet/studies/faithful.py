@@ -26,13 +26,13 @@ from ..net import DeconvNet
 from ..select import choose_units
 from ..units import Unit, Window
 from .arrays import Floats, Mask
-from .faithful_result import Faithful
+from .faithful_result import Faithfulness
 from .forward import choose_layer
 from .ground_truth import PartTruth, measure_truth
 from .masking import energy, measure_drops, middle_region, randomly_moved, strongest_region
 from .settings import study_settings
 
-__all__ = ["Faithful", "PartTruth", "run"]
+__all__ = ["Faithfulness", "PartTruth", "run"]
 
 RULES: tuple[RuleName, ...] = ("deconvnet", "guided", "gradient")
 METHODS = (*RULES, "centre")
@@ -49,7 +49,7 @@ def run(
     area: float = 0.1,
     seeds: int = 8,
     seed: int = 0,
-) -> Faithful:
+) -> Faithfulness:
     """Score units of a layer by covering what their projections point at.
 
     Args:
@@ -93,7 +93,7 @@ def run(
     ]
     covered.sort(key=lambda row: -row.scores[0])
     drawings = [picture for picture in inputs if isinstance(picture, Drawing)]
-    return Faithful(
+    return Faithfulness(
         units=tuple(str(row.unit) for row in covered),
         pictures=tuple(sources[row.unit.image] for row in covered),
         images=np.array([row.unit.image for row in covered]),

@@ -29,7 +29,7 @@ MID_GREY = 127  # what stands beyond the picture's edge
 
 
 @dataclass(frozen=True, eq=False)
-class Faithful(Result):
+class Faithfulness(Result):
     """K units with a score each, the most faithful first.
 
     Attributes:
@@ -64,7 +64,7 @@ class Faithful(Result):
     regions: Mask = field(metadata=PIXELS)
     projections: Floats = field(metadata=PIXELS)
     shown: Pixels = field(metadata={**PIXELS, **json_key("seen")})
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
     def table(self) -> str:
         """Return a row for each unit as text; on drawings with the part that excites it and the energy on it."""
@@ -101,7 +101,7 @@ def _truth_cells(truth: PartTruth | None, number: int) -> tuple[str, ...]:
     return (truth.parts[number], f"{truth.shares[number, 0]:.0%}") if truth.parts[number] else ("-", "-")
 
 
-def _draw_units(figure: Any, result: Faithful, tone: Tone) -> None:
+def _draw_units(figure: Any, result: Faithfulness, tone: Tone) -> None:
     """Draw the units at both ends."""
     count = len(result.units)
     numbers = [*range(min(UNITS_DRAWN, count)), *range(max(UNITS_DRAWN, count - UNITS_DRAWN), count)]
@@ -115,7 +115,7 @@ def _draw_units(figure: Any, result: Faithful, tone: Tone) -> None:
     )
 
 
-def _draw_unit(column: Sequence[Axes], result: Faithful, number: int, tone: Tone) -> None:
+def _draw_unit(column: Sequence[Axes], result: Faithfulness, number: int, tone: Tone) -> None:
     """Draw a unit's patch and its projection, with the region that was covered outlined."""
     window = shown_window(Window(*map(int, result.windows[number])), result.projections.shape[2:])
     pixels = np.moveaxis(result.shown[result.images[number]], -1, 0)
@@ -128,7 +128,7 @@ def _draw_unit(column: Sequence[Axes], result: Faithful, number: int, tone: Tone
     column[0].set_title(f"{name}\nscore {result.scores[number, 0]:+.2f}", fontsize=7)
 
 
-def _draw_scores(axes: Axes, result: Faithful) -> None:
+def _draw_scores(axes: Axes, result: Faithfulness) -> None:
     """Draw a dot for each unit and method, sorted by the first method's score, with the spread of its random regions."""
     x = np.arange(len(result.units))
     spread = result.random_drops[:, 0].std(1)

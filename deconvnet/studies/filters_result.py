@@ -70,7 +70,7 @@ class Filters(Result):
     projections: Floats = field(metadata=PIXELS)
     patches: Pixels = field(metadata=PIXELS)
     spectrum: Floats = field(metadata=PIXELS)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
         """Draw the filters as the paper's Figure 6 does, beside what is measured of them.

@@ -180,7 +180,7 @@ def _sweep(
     return Sweep(
         values=values,
         distances={layer: np.array(numbers).reshape(shape) for layer, numbers in distances.items()},
-        shares=np.array(shares).reshape(shape) if shares else None,
+        probabilities=np.array(shares).reshape(shape) if shares else None,
         shown=np.stack(shown),
         shown_at=example,
     )

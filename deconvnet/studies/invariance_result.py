@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..choices import Distance
-from ..results import PIXELS, Result
+from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, fill_text, new_figure
 
@@ -28,14 +28,15 @@ class Sweep:
     Attributes:
         values: (S,): pixels down or to the right, ratios, or degrees counter-clockwise.
         distances: (P, S) for each layer: how far the features of the transformed picture are from those of the picture.
-        shares: (P, S): the probability of the picture's class, 0..1; None where the net is no classifier.
+        probabilities: (P, S): the probability of the picture's class, 0..1 (in files: shares); None where the net is no
+            classifier.
         shown: (P, H, W, 3), 0..255: each picture transformed to one of the values.
         shown_at: that value.
     """
 
     values: Floats
     distances: dict[str, Floats]
-    shares: Floats | None
+    probabilities: Floats | None = field(metadata=json_key("shares"))
     shown: Pixels = field(metadata=PIXELS)
     shown_at: float
 
@@ -64,7 +65,7 @@ class Invariance(Result):
 
     def plot(self) -> Figure:
         """Draw the paper's figure: for each transformation examples, the distance in each layer, and P(class)."""
-        columns = 1 + len(self.translation.distances) + (self.translation.shares is not None)
+        columns = 1 + len(self.translation.distances) + (self.translation.probabilities is not None)
         figure = new_figure(3.3 * columns, 8.2)
         rows: Any = figure.subplots(len(KINDS), columns)
         colours = [f"C{number % 10}" for number in range(len(self.sources))]
@@ -84,8 +85,8 @@ def _draw_sweep(row: Sequence[Axes], result: Invariance, kind: str, colours: Seq
     for axes, (layer, distances) in zip(row[1:], sweep.distances.items(), strict=False):
         _draw_lines(axes, sweep.values, distances, colours, f"{distance}, {layer}")
         axes.set_ylim(bottom=0)
-    if sweep.shares is not None:
-        _draw_lines(row[-1], sweep.values, sweep.shares, colours, "P(class)")
+    if sweep.probabilities is not None:
+        _draw_lines(row[-1], sweep.values, sweep.probabilities, colours, "P(class)")
         row[-1].set_ylim(-0.02, 1.02)
     for axes in row[1:]:
         axes.set_xlabel(f"{name} ({unit})", fontsize=8)

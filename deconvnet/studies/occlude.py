@@ -8,7 +8,7 @@ is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ def run(
         UnitError: the layer has no such channel.
         OptionError: another option's value is not possible.
 
-        >>> occlude.run(net, "dog.jpg", square=27, stride=7).shares.shape
+        >>> occlude.run(net, "dog.jpg", square=27, stride=7).probabilities.shape
         (11, 11)
     """
     check_option("strongest_by", strongest_by, STRONGEST_BY)
@@ -92,21 +92,21 @@ def run(
     channel = int(_strengths(values, strongest_by).argmax()) if channel is None else channel
     check_unit(Unit(layer, channel), values.shape)
     squares = _place_squares(net, recording.images[0], square, stride, fill)
-    number, share = _find_class(net, recording.output, label)
-    totals, shares, answers = _slide(net, recording, Unit(layer, channel), number, squares, batch)
+    number, probability = _find_class(net, recording.output, label)
+    totals, probabilities, top_classes = _slide(net, recording, Unit(layer, channel), number, squares, batch)
     return Occlusion(
         picture=shown_pixels(net, recording.images[0]),
         tops=squares.tops,
         lefts=squares.lefts,
         totals=totals,
-        shares=shares,
-        answers=answers,
+        probabilities=probabilities,
+        top_classes=top_classes,
         total=float(values[channel].sum()),
-        share=share,
+        probability=probability,
         projection=net.project(recording, layer, channels=[channel], at="map").pixels[0].numpy(),
         window=np.array(net.project(recording, layer, channels=[channel]).windows[0].to_list()),
         others=_other_pictures(net, recording, Unit(layer, channel), others),
-        names={} if answers is None or number is None else _class_names(net, {number, *np.unique(answers).tolist()}),
+        names={} if number is None else _class_names(net, number, top_classes),
         settings=study_settings(
             net,
             "occlude",
@@ -174,7 +174,9 @@ def _find_class(net: DeconvNet, output: object, label: int | str | None) -> tupl
     return number, float(probabilities[0, number])
 
 
-def _class_names(net: DeconvNet, numbers: Iterable[int]) -> dict[str, str]:
+def _class_names(net: DeconvNet, label: int, top_classes: Integers | None) -> dict[str, str]:
+    """Return the names of the label and of the most probable classes, by number."""
+    numbers = {label, *np.unique([] if top_classes is None else top_classes).tolist()}
     return {str(number): net.loaded.class_name(number) for number in sorted(numbers)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
-from ..results import PIXELS, Result
+from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, fill_text, new_figure
 
@@ -50,14 +50,14 @@ class Occlusion(Result):
         tops: (P,): the first row of the squares of each row of positions, in pixels.
         lefts: (Q,): the first column of the squares of each column of positions.
         totals: (P, Q): the map's total activation with the square there.
-        shares: (P, Q): the probability of the class, 0..1; None where the net is no classifier.
-        answers: (P, Q): the number of the most probable class; None where the net is no classifier.
+        probabilities: (P, Q): the probability of the class, 0..1 (in files: shares); None where the net is no classifier.
+        top_classes: (P, Q): the number of the most probable class (in files: answers); None where the net is no classifier.
         total: the map's total activation of the whole picture.
-        share: the probability of the class for the whole picture; None where the net is no classifier.
+        probability: the probability of the class for the whole picture (in files: share); None where the net is no classifier.
         projection: (C, H, W), signed: the projection of the map of the whole picture.
         window: top, left, height, width of the pixels that the map's strongest unit sees.
         others: the map's strongest units in other pictures, the strongest first.
-        names: the names of the classes in `answers` and of the label, by number.
+        names: the names of the classes in `top_classes` and of the label, by number.
         settings: what was asked of which net.
     """
 
@@ -65,10 +65,10 @@ class Occlusion(Result):
     tops: Integers
     lefts: Integers
     totals: Floats
-    shares: Floats | None
-    answers: Integers | None
+    probabilities: Floats | None = field(metadata=json_key("shares"))
+    top_classes: Integers | None = field(metadata=json_key("answers"))
     total: float
-    share: float | None
+    probability: float | None = field(metadata=json_key("share"))
     projection: Floats = field(metadata=PIXELS)
     window: Integers
     others: tuple[OtherPicture, ...]
@@ -81,7 +81,7 @@ class Occlusion(Result):
         Args:
             tone: how the signed values of projections become pixels.
         """
-        columns = 3 if self.shares is None else 5
+        columns = 3 if self.probabilities is None else 5
         heights = [3.1, 0.42, 1.9] if self.others else [3.1, 0.42]
         figure = new_figure(3.1 * columns, sum(heights) + 1.1)
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -110,10 +110,10 @@ def _draw_row(result: Occlusion, panels: Sequence[Axes], keys: Sequence[Axes], t
     panels[2].imshow(apply_tone([result.projection], tone)[0])
     panels[2].set_title(f"projection of\n{map_name}", fontsize=9)
     panels[2].add_patch(_strongest_square(result))
-    if result.shares is not None and result.answers is not None:
-        _draw_heat(panels[3], keys[3], result, result.shares, highest=1)
-        panels[3].set_title(f"P({result.names[str(settings['label'])]})\n(whole: {result.share:.1%})", fontsize=9)
-        _draw_classes(panels[4], keys[4], result, result.answers)
+    if result.probabilities is not None and result.top_classes is not None:
+        _draw_heat(panels[3], keys[3], result, result.probabilities, highest=1)
+        panels[3].set_title(f"P({result.names[str(settings['label'])]})\n(whole: {result.probability:.1%})", fontsize=9)
+        _draw_classes(panels[4], keys[4], result, result.top_classes)
 
 
 def _strongest_square(result: Occlusion, **options: Any) -> Rectangle:

@@ -42,7 +42,7 @@ from .similarity import MEASURES, compare_maps, compare_projections, magnitude, 
 __all__ = ["Sanity", "Selectivity", "run"]
 
 RULES: tuple[RuleName, ...] = ("deconvnet", "guided", "gradient")
-WAYS = ("cascading", "independent")
+ORDERS = ("cascading", "independent")
 
 
 def run(
@@ -79,7 +79,7 @@ def run(
         UnitError: the layer has no such channel.
         OptionError: `seeds` or `top` are not possible, or no layer below the unit has weights.
 
-        >>> sanity.run(net, "cat.jpg").alike.shape  # ways, blocks, rules, pictures, measures
+        >>> sanity.run(net, "cat.jpg").similarity.shape  # orders, blocks, rules, pictures, measures
         (2, 7, 3, 1, 4)
     """
     require("scipy.stats", needed_by="sanity", extra="studies")
@@ -106,10 +106,10 @@ def run(
         blocks=tuple(name for name, _ in blocks),
         above=tuple(layers_above(recording, blocks)),
         rules=RULES,
-        ways=WAYS,
+        orders=ORDERS,
         measures=MEASURES,
-        alike=mean_known(random.alike, 0),
-        spread=np.sqrt(mean_known(np.square(random.alike - mean_known(random.alike, 0)), 0)),
+        similarity=mean_known(random.similarity, 0),
+        spread=np.sqrt(mean_known(np.square(random.similarity - mean_known(random.similarity, 0)), 0)),
         edges=_compare_to_edges(trained, edges),
         edges_random=_compare_to_edges(random.last, edges),
         noise=_compare(trained, noise),
@@ -141,7 +141,7 @@ def _followed_units(recording: Recording, layer: str, channel: int | None) -> li
 class _Randomised:
     """What making the weights random did."""
 
-    alike: Floats  # (seeds, ways, B, rules, N, measures): how alike the projections stay
+    similarity: Floats  # (seeds, orders, B, rules, N, measures): how alike the projections stay
     cascade: list[Floats]  # B of (rules, C, H, W): the first picture's projections at each step of the first seed's cascade
     last: Floats  # (rules, N, C, H, W): all projections at the last of these steps, where all weights are random
 
@@ -156,17 +156,17 @@ def _randomise(
     seeds: range,
 ) -> _Randomised:
     """Make blocks of weights random, and compare the projections with the trained net's."""
-    alike = np.zeros((len(seeds), len(WAYS), len(blocks), len(RULES), len(units), len(MEASURES)))
+    similarity = np.zeros((len(seeds), len(ORDERS), len(blocks), len(RULES), len(units), len(MEASURES)))
     cascade, last = [], trained
-    for number, way, step in np.ndindex(*alike.shape[:3]):
-        randomised = blocks[: step + 1] if WAYS[way] == "cascading" else blocks[step : step + 1]
+    for number, order, step in np.ndindex(*similarity.shape[:3]):
+        randomised = blocks[: step + 1] if ORDERS[order] == "cascading" else blocks[step : step + 1]
         paths = [path for block in randomised for path in block]
         projections = _random_projections(net, recording, layer, units, paths, seeds[number])
-        alike[number, way, step] = _compare(trained, projections)
-        if WAYS[way] == "cascading" and number == 0:
+        similarity[number, order, step] = _compare(trained, projections)
+        if ORDERS[order] == "cascading" and number == 0:
             cascade.append(projections[:, 0])
             last = projections
-    return _Randomised(alike, cascade, last)
+    return _Randomised(similarity, cascade, last)
 
 
 def _projections(net: DeconvNet, recording: Recording, layer: str, units: Sequence[Unit]) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
-from ..results import PIXELS, Result
+from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, new_figure, open_axes, show_pixels
 from .selectivity import Selectivity
@@ -43,10 +43,10 @@ class Sanity(Result):
         blocks: (B,): the blocks of weights, from the top down.
         above: the layers above the units, which are no part of their projections.
         rules: (R,): the rules.
-        ways: "cascading", from the top down, and "independent", one block alone.
+        orders: "cascading", from the top down, and "independent", one block alone (in files: ways).
         measures: (M,): the measures of how alike two projections are.
-        alike: (ways, B, R, N, M): the projections of the trained net and of the random one.
-        spread: (ways, B, R, N, M): the standard deviation over seeds.
+        similarity: (orders, B, R, N, M): the projections of the trained net and of the random one (in files: alike).
+        spread: (orders, B, R, N, M): the standard deviation over seeds.
         edges: (R, N, M): the projection of the trained net and the picture's edges.
         edges_random: (R, N, M): the projection of a net all of whose weights are random, and the edges.
         noise: (R, N, M): the projection and a mask of normal numbers.
@@ -63,9 +63,9 @@ class Sanity(Result):
     blocks: tuple[str, ...]
     above: tuple[str, ...]
     rules: tuple[str, ...]
-    ways: tuple[str, ...]
+    orders: tuple[str, ...] = field(metadata=json_key("ways"))
     measures: tuple[str, ...]
-    alike: Floats
+    similarity: Floats = field(metadata=json_key("alike"))
     spread: Floats
     edges: Floats
     edges_random: Floats
@@ -75,7 +75,7 @@ class Sanity(Result):
     picture: Pixels = field(metadata=PIXELS)
     edge_map: Floats = field(metadata=PIXELS)
     pixels: Floats = field(metadata=PIXELS)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
         """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are.
@@ -128,7 +128,7 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
     """Draw the mean over pictures at each step; a cascade begins at 1, the trained net against itself."""
     steps = range(len(result.blocks) + 1)
     for rule, name in enumerate(result.rules):
-        cascade, single = mean_known(result.alike[:, :, rule, :, number], 2)
+        cascade, single = mean_known(result.similarity[:, :, rule, :, number], 2)
         axes.plot(steps, [1.0, *cascade], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
         axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label="one block alone" if rule == 0 else None)
         noise = result.noise[rule, :, number].mean()
@@ -138,7 +138,7 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
             axes.axhline(edges, color="#2f8f5b", linewidth=0.8, label="edges, to deconvnet of a random net")
     axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.set_xticks(steps, ["trained", *result.blocks], fontsize=6, rotation=90)
-    axes.set_ylim(min(-0.1, float(np.nanmin(result.alike[..., number])) - 0.05), 1.03)
+    axes.set_ylim(min(-0.1, float(np.nanmin(result.similarity[..., number])) - 0.05), 1.03)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(MEASURE_NAMES[result.measures[number]], fontsize=8)
     open_axes(axes)

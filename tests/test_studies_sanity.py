@@ -1,0 +1,195 @@
+"""Promises about sanity: random weights, and measures of how alike projections are, against slow, plain twins."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import deconvnet
+from deconvnet.cli import deconvnet as command
+from deconvnet.drawings import draw
+from deconvnet.layers import output_layer
+from deconvnet.studies import (
+    reinitialise,
+    sanity,
+    selectivity,
+    similarity,
+)
+from support.studies import Small
+
+
+@pytest.fixture(scope="module")
+def net(tiny) -> deconvnet.DeconvNet:
+    return deconvnet.DeconvNet(tiny)
+
+
+@pytest.fixture
+def measures():
+    """The extra `studies`; its tests skip where it is absent, and are run in a stage of their own in CI."""
+    pytest.importorskip("scipy")
+    pytest.importorskip("skimage")
+
+
+@pytest.fixture
+def small() -> deconvnet.DeconvNet:
+    return deconvnet.DeconvNet(Small().eval())
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5
+
+
+def test_reinitialising_leaves_the_model_as_it_is(small):
+    """Only the copy changes, only in the modules named, by the same numbers for the same seed, at the old size."""
+    before = {name: value.clone() for name, value in small.model.state_dict().items()}
+    made, again = (reinitialise.reinitialised(small.model, ["features.3"], 1) for _ in range(2))
+    for name, value in small.model.state_dict().items():
+        assert torch.equal(value, before[name])
+        same = torch.equal(made.state_dict()[name], value)
+        assert same is not name.startswith("features.3")
+        assert torch.equal(made.state_dict()[name], again.state_dict()[name])
+    old, new = before["features.3.weight"], made.features[3].weight.detach()
+    assert float(new.std()) == pytest.approx(0.88 * float(old.std()), rel=0.1)  # of a normal cut off at two deviations
+    assert float(new.abs().max()) <= 2 * float(old.std()) + 1e-6
+
+
+def test_norms_are_shuffled():
+    """A norm keeps its values in another order: none of its variances becomes negative."""
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU()).eval()
+    net[1].running_var.uniform_(0.5, 2)
+    made = reinitialise.reinitialised(net, ["0", "1"], 0)
+    assert torch.equal(made[1].running_var.sort().values, net[1].running_var.sort().values)
+    assert not torch.equal(made[1].running_var, net[1].running_var)
+
+
+def test_blocks_are_those_below_the_unit(net):
+    """Blocks come top first; those above a unit's layer are told apart, and making them random changes nothing at all."""
+    recording = net.record(draw("face", seed=3).picture, stop=False)
+    names = [name for name, _ in reinitialise.weight_blocks(recording, "classifier.5")]
+    assert names == ["classifier.5", "classifier.2", "features.12", "features.10", "features.8", "features.4", "features.0"]
+    blocks = reinitialise.weight_blocks(recording, "features.9")
+    assert [name for name, _ in blocks] == ["features.8", "features.4", "features.0"]
+    above = reinitialise.layers_above(recording, blocks)
+    assert above == ["features.10", "features.12", "classifier.2", "classifier.5"]
+    other = deconvnet.DeconvNet(reinitialise.reinitialised(net.model, above, 0), net.preprocess)
+    there = other.project(other.record(recording.images), "features.9").pixels
+    assert torch.equal(there, net.project(recording, "features.9").pixels)
+
+
+def test_blocks_of_a_deep_net_are_taken_together():
+    """SqueezeNet's 26 convolutions make ten blocks, ResNet's norms stand with their convolutions."""
+    for model, count, first in (("squeezenet1_0", 10, "classifier.1"), ("resnet18", 10, "fc")):
+        net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
+        recording = net.record_zeros((3, 64, 64))
+        blocks = reinitialise.weight_blocks(recording, output_layer(recording))
+        assert (len(blocks), blocks[0][0]) == (count, first)
+        assert not reinitialise.layers_above(recording, blocks)
+
+
+def test_selectivity_against_plain_pairs(net):
+    """The mean over pairs is that of a double loop; the place is where activations add up to most."""
+    recording = net.record([draw("face", seed=3).picture])
+    maps = recording.activations("features.13")
+    result = selectivity.measure_selectivity(net, recording, "features.13", maps, 3)
+    [(row, col)] = result.positions
+    assert float(maps[0].sum(0)[row, col]) == float(maps[0].sum(0).max())
+    strongest = maps[0, :, row, col].argsort(descending=True)[:3].tolist()
+    assert result.channels[0].tolist() == strongest
+    for number, rule in enumerate(result.rules):
+        crops = net.project(recording, "features.13", channels=strongest, at=(row, col), rule=rule).crops()
+        sizes = [crop.double().abs().amax(0).flatten().numpy() for crop in crops]
+        pairs = [np.corrcoef(sizes[a], sizes[b])[0, 1] for a in range(3) for b in range(a)]
+        assert result.correlation[0, number] == pytest.approx(np.mean(pairs), abs=1e-4)
+        flat = [crop.double().flatten() for crop in crops]
+        cosines = [float(flat[a] @ flat[b] / flat[a].norm() / flat[b].norm()) for a in range(3) for b in range(a)]
+        assert result.cosine[0, number] == pytest.approx(np.mean(cosines), abs=1e-4)
+
+
+def slow_rank(one, other):
+    """Spearman's rank correlation: the plain correlation of ranks, equals sharing the mean of theirs."""
+
+    def ranks(values):
+        return np.array([(values < value).sum() + ((values == value).sum() + 1) / 2 for value in values])
+
+    return np.corrcoef(ranks(one.ravel()), ranks(other.ravel()))[0, 1]
+
+
+def slow_ssim(one, other):
+    """SSIM in windows of 5 x 5, one at a time, as Wang et al. 2004 define it, with the sample's own variance."""
+    a, b = one / np.abs(one).max(), other / np.abs(other).max()
+    low, high = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    values = []
+    for row in range(a.shape[0] - 4):
+        for col in range(a.shape[1] - 4):
+            x, y = a[row : row + 5, col : col + 5], b[row : row + 5, col : col + 5]
+            shared = ((x - x.mean()) * (y - y.mean())).sum() / 24
+            top = (2 * x.mean() * y.mean() + low) * (2 * shared + high)
+            values.append(top / ((x.mean() ** 2 + y.mean() ** 2 + low) * (x.var(ddof=1) + y.var(ddof=1) + high)))
+    return np.mean(values)
+
+
+def test_measures_against_slow_twins(measures):
+    """Rank correlation and SSIM are their definitions; HOG is 1 for the same, little for noise; nothing has no rank."""
+    rng = np.random.default_rng(0)
+    one, other = rng.standard_normal((3, 24, 20)), rng.standard_normal((3, 24, 20))
+    other = np.round(other + 0.8 * one, 1)  # with ties
+    found = similarity.compare_projections(one, other)
+    assert found["signed rank"] == pytest.approx(slow_rank(one, other))
+    assert found["rank"] == pytest.approx(slow_rank(np.abs(one).max(0), np.abs(other).max(0)))
+    assert found["ssim"] == pytest.approx(slow_ssim(one.mean(0), other.mean(0)))
+    assert similarity.hog(one[0], one[0]) == pytest.approx(1.0)
+    assert abs(similarity.hog(rng.standard_normal((96, 96)), rng.standard_normal((96, 96)))) < 0.25
+    assert np.isnan(similarity.rank_correlation(np.zeros(4), np.arange(4)))
+    known = similarity.mean_known(np.array([[1.0, np.nan], [3.0, np.nan]]), 0)
+    assert known[0] == 2
+    assert np.isnan(known[1])
+
+
+def test_sanity_against_autograd_of_the_random_copy(small, image, measures):
+    """What a cascade compares is the gradient of the same class's score in the net whose weights are random from there up."""
+    result = sanity.run(small, image, select="features.4", top=3, seed=5)
+    assert result.blocks == ("classifier", "features.3", "features.0")
+    channel = int(small.model(image)[0].argmax())
+    assert result.units == (f"classifier:{channel}@0,0",)
+
+    def gradient(model):
+        wanted = image.clone().requires_grad_()
+        model(wanted)[0, channel].backward()
+        return wanted.grad[0].numpy()
+
+    trained = gradient(small.model)
+    at = result.rules.index("gradient")
+    for way, some in (("cascading", ["classifier", "features.3"]), ("independent", ["features.3"])):
+        made = gradient(reinitialise.reinitialised(small.model, some, 5))
+        found = dict(zip(result.measures, result.similarity[result.orders.index(way), 1, at, 0], strict=True))
+        assert found["signed rank"] == pytest.approx(slow_rank(trained, made), abs=1e-3)
+        assert found["rank"] == pytest.approx(slow_rank(np.abs(trained).max(0), np.abs(made).max(0)), abs=1e-3)
+        assert found["ssim"] == pytest.approx(slow_ssim(trained.mean(0), made.mean(0)), abs=1e-3)
+    assert np.abs(result.noise[..., :2]).max() < 0.15
+
+
+def test_sanity_of_a_unit_inside_tells_what_stands_above(net, measures):
+    """A unit inside the net: the layers above it are listed, not measured; several pictures are held against each other."""
+    result = sanity.run(net, [draw("face", seed=3), draw("car", seed=1)], layer="features.9", top=2)
+    assert result.blocks == ("features.8", "features.4", "features.0")
+    assert result.above == ("features.10", "features.12", "classifier.2", "classifier.5")
+    assert result.similarity.shape == (2, 3, 3, 2, 4)
+    np.testing.assert_allclose(result.similarity[0, 0], result.similarity[1, 0])  # the top block alone is where both ways begin
+    dead = ~np.isfinite(result.similarity[..., 1])
+    assert not dead[:, :, 0].any()  # the deconvnet of a unit that no longer fires is something, its gradient may be nothing
+    assert np.isfinite(result.others).all()
+    assert result.plot().axes
+
+
+def test_sanity_command(tmp_path, monkeypatch, picture, capsys, measures):
+    """It draws the figure and writes all numbers, NaN as null."""
+    monkeypatch.chdir(tmp_path)
+    command.main(["sanity", str(picture), "--layer", "features.9", "--json=-"], standalone_mode=False)
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["others"][0][0] == [None] * 4
+    assert (tmp_path / "sanity-tiny.png").stat().st_size > 10_000
