@@ -1,7 +1,7 @@
 """Pictures of any kind become one batch and its names, in the same way for every command and study.
 
 A picture is a file's path, a PIL picture, a bundled drawing, or a tensor that is normalised as the model expects it. Functions
-that take pictures take one of them or a sequence of them.
+that take pictures take one, or a sequence of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PictureInputs: TypeAlias = "PictureInput | Sequence[PictureInput]"
 
 
 class TakesPictures(Protocol):
-    """What pictures are made ready for: a net, with its name and what it does to a picture."""
+    """What pictures are prepared for: a net, with its name and its preprocessing."""
 
     @property
     def name(self) -> str:
@@ -43,8 +43,8 @@ def check_images(images: Tensor) -> Tensor:
         PictureError: `images` has other axes, is not of floats, or is empty.
     """
     if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
-        found = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
-        raise PictureError(f"images must be a float tensor (N, C, H, W), found {found}. One picture: image.unsqueeze(0).")
+        form = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
+        raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}. One picture: image.unsqueeze(0).")
     return images
 
 
@@ -74,7 +74,7 @@ def as_batch(net: TakesPictures, inputs: PictureInputs) -> Tensor:
     """Return pictures as one batch for a net.
 
     Args:
-        net: what the pictures are made ready for.
+        net: what the pictures are prepared for.
         inputs: as for `as_list`; tensors are taken as they are.
 
     Returns:
@@ -96,7 +96,7 @@ def as_batch(net: TakesPictures, inputs: PictureInputs) -> Tensor:
 
 
 def source_names(inputs: PictureInputs) -> list[str]:
-    """Return the names of pictures, one for each: its path, "drawing of a cat", or "image 3" for the fourth if it is a tensor.
+    """Return the name of each picture: its path, "drawing of a cat", or "image 3" for the fourth if it is a tensor.
 
     A PIL picture is named by the file that it was opened from, "picture" without one; `named_picture` gives it a name.
     """
@@ -108,7 +108,7 @@ def only_picture(inputs: PictureInputs, *, user: str = "this study") -> PictureI
 
     Args:
         inputs: one picture, or a sequence that holds one.
-        user: what takes no more than one, as the subject of a sentence.
+        user: what takes one picture, as the subject of an error.
 
     Raises:
         PictureError: there are several pictures, or none.

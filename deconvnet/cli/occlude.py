@@ -89,7 +89,7 @@ def occlude(
 
 
 def _other_pictures(picture: str | None, others: str | None) -> PictureInputs:
-    """Return the pictures that --others names; drawings where not even a picture is given."""
+    """Return the pictures that --others names; drawings where no picture is given at all."""
     from ..images import find_pictures
 
     if others:

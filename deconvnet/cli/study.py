@@ -66,11 +66,11 @@ def finish(result: Result, figure: Figure, out: str, json_to: str | None, npz_to
     """Save a result's figure and its numbers, and name each file that was written."""
     from ..results import save_figure
 
-    tell = say if json_to == "-" else click.echo
+    echo = say if json_to == "-" else click.echo
     save_figure(figure, out, settings=result.settings)
-    tell(out)
+    echo(out)
     if npz_to:
         result.save(npz_to)
-        tell(npz_to)
+        echo(npz_to)
     if json_to:
         write_json(result.to_json(), json_to)

@@ -1,11 +1,11 @@
-"""The paper's other experiments and its critics' tests, one a module: `run` measures and returns a result.
+"""The paper's other experiments and its critics' tests, one per module: `run` measures and returns a result.
 
     >>> import deconvnet
     >>> result = deconvnet.studies.occlude.run(net, "dog.jpg")
     >>> result.save("occlude.png")
 
 Every result is a `deconvnet.results.Result`: `plot()` draws its figure, `save()` writes the figure or the numbers, `to_json()`
-returns the numbers, and `settings` says what was asked of which model with which weights on which pictures.
+returns the numbers, and `settings` holds all that is needed to run it again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-#: The studies, which are attributes of this package without an import of their own.
+#: The studies, each a module that is loaded when it is first used.
 STUDIES = ("ablate", "correspond", "evolve", "faithful", "filters", "invariance", "occlude", "sanity")
 
 

@@ -38,7 +38,7 @@ class Ablation(Result):
             randoms_alike).
         picture: (h, w, C), 0..255: what the net saw in the window.
         pixels: (R, 2, C, h, w), signed: the projections of the unit and of the first random signal.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     rules: tuple[str, ...]

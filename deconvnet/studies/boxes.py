@@ -36,7 +36,7 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[list[Path], list[dict[str,
         path: the file. Boxes are [top, left, height, width], in pixels of the picture as it is shown, upright.
 
     Returns:
-        The pictures, found from the file's folder, and the boxes of each.
+        The pictures, relative to the file's folder, and the boxes of each.
 
     Raises:
         OptionError: the file cannot be read, or does not hold boxes.
@@ -80,7 +80,7 @@ def shown_box(net: DeconvNet, picture: PictureInput, box: Box, size: Sequence[in
         picture: the picture; the boxes of a tensor are in its own pixels.
         box: the box.
         size: (H, W) of what the net sees.
-        where: the box's part and picture, as the subject of an error.
+        where: the box's part and picture, as errors name them.
 
     Raises:
         OptionError: the box is not in what the net sees.
@@ -99,7 +99,7 @@ def shown_box(net: DeconvNet, picture: PictureInput, box: Box, size: Sequence[in
 
 
 def _cropped_box(net: DeconvNet, picture: Image.Image, window: Window) -> Window:
-    """Send a mask the picture's own way; an empty window where nothing of it is left."""
+    """Resize and crop a mask as the picture is; return an empty window where nothing is left of it."""
     if not isinstance(net.preprocess, Preprocess):
         raise PictureError(f"{net.name} has a preprocessing of its own kind: give images as a tensor, and boxes in them.")
     mask = Image.new("RGB", picture.size)

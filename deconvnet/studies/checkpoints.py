@@ -49,7 +49,7 @@ def list_checkpoints(checkpoints: Checkpoints) -> dict[str, Path]:
 
 
 def packed_checkpoints(net: DeconvNet) -> dict[str, Path]:
-    """Return the checkpoints that come with a net, by epoch: `tiny` alone has some.
+    """Return the checkpoints that come with a net, by epoch: only `tiny` has any.
 
     Raises:
         OptionError: the net comes without checkpoints.

@@ -1,4 +1,4 @@
-"""A classifier's answer: the probabilities of classes, and the class that a number or a name stands for."""
+"""A classifier's answer: the probabilities of classes, and the class that a number or a name means."""
 
 from __future__ import annotations
 

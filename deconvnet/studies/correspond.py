@@ -51,7 +51,7 @@ def run(
             (of a tensor: in the image's). All pictures must have the same parts.
         layers: where features are measured; by default in the last rectified layer with maps and in the last one below the
             classifier (the paper's layers 5 and 7).
-        fill: what stands in the mask: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
+        fill: what fills the mask: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
         trials: random masks of each picture. Each is as large as one of the parts in turn, and lies anywhere inside the
             picture.
         seed: of the random masks.
@@ -163,7 +163,7 @@ def _change_signs(
 
 
 def _rows(signs: Mapping[str, Tensor], names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[PartRow, ...]:
-    """Return a row for each part and one for the random masks, which stand behind them; signs: (masks, P, F) of each layer."""
+    """Return a row for each part and one for the random masks, which are the last; signs: (masks, P, F) of each layer."""
     slices = {name: slice(index, index + 1) for index, name in enumerate(names)} | {RANDOM: slice(len(names), None)}
     return tuple(_row(name, {layer: values[masks] for layer, values in signs.items()}, pairs) for name, masks in slices.items())
 

@@ -51,7 +51,7 @@ class Correspondence(Result):
         sources: the pictures' names.
         boxes: (P, 4) for each part: top, left, height, width in the pixels that the net saw.
         pictures: (P, H, W, 3), 0..255: what the net saw.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     rows: tuple[PartRow, ...]

@@ -51,10 +51,10 @@ class Evolution(Result):
     """Channels at a series of E checkpoints.
 
     Attributes:
-        names: (E,): the checkpoints' epochs where the files' names tell them, otherwise the files' names.
+        names: (E,): the checkpoints' epochs where the files' names contain them, otherwise the files' names.
         weights: (E,): the files' SHA-256.
         layers: each layer's channels (in files: blocks).
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     names: tuple[str, ...]

@@ -47,7 +47,7 @@ class Faithfulness(Result):
         regions: (K, H, W): what the first method covers.
         projections: (K, C, H, W), signed: the projections by the first method.
         shown: (N, H, W, C), 0..255: what the net saw (in files: seen).
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     units: tuple[str, ...]

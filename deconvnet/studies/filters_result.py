@@ -48,7 +48,7 @@ class Filters(Result):
         projections: (M, C, h, w), signed: the units' projections.
         patches: (M, h, w, C), 0..255: what the net saw there.
         spectrum: (64, 64): the mean spectrum of the projections, frequency zero in the middle.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     layer: str
@@ -73,7 +73,7 @@ class Filters(Result):
     settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
-        """Draw the filters as the paper's Figure 6 does, beside what is measured of them.
+        """Draw the filters as the paper's Figure 6 does, beside what was measured.
 
         Args:
             tone: how the signed values of filters and projections become pixels.

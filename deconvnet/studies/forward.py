@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,31 +17,38 @@ from ..net import DeconvNet
 from ..recording import Recording
 from .arrays import Floats, Integers, Pixels
 
-#: Images a forward pass, and on a CPU how many bytes the largest map of all of them may take: more leaves the caches.
+#: The most images of a forward pass, and on a CPU the most bytes of the largest map of all of them: more leaves the caches.
 MAX_BATCH, MAX_MAP_BYTES = 64, 32 * 2**20
-
-#: Images a forward pass, on a CPU, whose activations are handed over whole.
+#: The images of a forward pass, on a CPU, whose activations are handed over whole.
 FEATURES_BATCH = 8
 
-Reduce = Callable[[str, Tensor], Any]
+T = TypeVar("T")
 
 
 class Forward:
     """Runs batches of images through a net to the end, and hands over the activations of some layers.
 
-    Nothing of the way down is kept, so this is faster than recording, and its memory is that of a plain forward pass.
-    `recording`: of any image of that size; its maps tell how many images a batch should have.
+    Nothing is kept for the way down, so this is faster than recording, and its memory is that of a plain forward pass.
+
+    Args:
+        net: the net.
+        recording: of any image of the same size: the sizes of its maps decide how many images make a batch.
+        layers: the layers whose activations are handed over.
+        batch: images per batch on a CPU; None: as many as the maps allow.
     """
 
     def __init__(self, net: DeconvNet, recording: Recording, layers: Sequence[str], batch: int | None = None) -> None:
         self.engine = ForwardEngine(net.model, records_of(recording.records(), layers), stop=False, written=recording.written)
         self.batch = MAX_BATCH if self.engine.device.type == "cuda" else batch or _batch_size(recording)
 
-    def __call__(self, images: Tensor, reduce: Reduce) -> tuple[Any, dict[str, Any]]:
-        """Run one batch (B, C, H, W); return the net's answer, and of each layer `reduce(layer, activations)`."""
-        results: dict[str, Any] = {}
-        output = self.engine(images, lambda layer, activations: results.update({layer: reduce(layer, activations)}))
-        return output, results
+    def __call__(self, images: Tensor, reduce: Callable[[str, Tensor], T]) -> tuple[Any, dict[str, T]]:
+        """Run one batch (B, C, H, W); return the net's output, and for each layer `reduce(layer, activations)`."""
+        results: dict[str, T] = {}
+
+        def keep(layer: str, activations: Tensor) -> None:
+            results[layer] = reduce(layer, activations)
+
+        return self.engine(images, keep), results
 
 
 def _batch_size(recording: Recording) -> int:
@@ -51,7 +58,7 @@ def _batch_size(recording: Recording) -> int:
 
 @dataclass(frozen=True, eq=False)
 class BatchFeatures:
-    """What a batch of B images made of some layers, (B, ...) each, and the net's output."""
+    """The activations of some layers for a batch of B images, (B, ...) each, and the net's output."""
 
     layers: dict[str, Tensor]
     output: Any

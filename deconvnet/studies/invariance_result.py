@@ -52,7 +52,7 @@ class Invariance(Result):
         sources: the pictures' names.
         labels: the number of each picture's class; empty where the net is no classifier.
         classes: the name of each picture's class.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     translation: Sweep

@@ -66,7 +66,7 @@ def run(
         label: the class, by number or name; by default the one that is the most probable to the net.
         square: the square's side in pixels; by default 27 where the short side is 224, in proportion for other sizes.
         stride: how many pixels lie between positions; by default 7 where the short side is 224, in proportion.
-        fill: what stands in the square: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
+        fill: what fills the square: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
         others: pictures whose strongest units in the same map are shown beside it; the picture itself is passed over.
         batch: squares per forward pass; by default as many as the size of the maps allows.
 
@@ -133,7 +133,7 @@ def square_starts(length: int, square: int, stride: int) -> Integers:
 
 @dataclass(frozen=True, eq=False)
 class _Squares:
-    """The squares that cover a picture: where they begin, P rows and Q columns of them, and what stands in them."""
+    """The squares that cover a picture: where they begin, P rows and Q columns of them, and what fills them."""
 
     tops: Integers  # (P,)
     lefts: Integers  # (Q,)

@@ -58,7 +58,7 @@ class Occlusion(Result):
         window: top, left, height, width of the pixels that the map's strongest unit sees.
         others: the map's strongest units in other pictures, the strongest first.
         names: the names of the classes in `top_classes` and of the label, by number.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     picture: Pixels = field(metadata=PIXELS)

@@ -34,10 +34,10 @@ def weight_blocks(recording: Recording, layer: str) -> list[tuple[str, list[str]
     Returns:
         The blocks from the top down: (name, module paths).
     """
-    tape, places = recording.tape, recording.records()
+    tape, records = recording.tape, recording.records()
     met = {call.layer for call in tape.down_from(recording.value(layer))}
     modules = dict(recording.model.named_modules())
-    paths = [path for path in places if path in met and path in modules and list(modules[path].parameters(recurse=False))]
+    paths = [path for path in records if path in met and path in modules and list(modules[path].parameters(recurse=False))]
     filters = [path for path in paths if isinstance(modules[path], FILTER_MODULES)]
     blocks: dict[str, list[str]] = {}
     name = ""

@@ -55,7 +55,7 @@ class Sanity(Result):
         picture: (H, W, C), 0..255: what the net saw of the first picture.
         edge_map: (H, W): the first picture's Sobel edges.
         pixels: (R, 1 + B, C, H, W), signed: the first picture's projections, trained, then cascading.
-        settings: what was asked of which net.
+        settings: all that is needed to run the study again.
     """
 
     layer: str

@@ -1,4 +1,4 @@
-"""How alike are the projections of different channels at one position? If a projection told of its channel, hardly.
+"""How alike are the projections of different channels at one position? If they showed their channels, hardly alike.
 
 Mahendran & Vedaldi 2016 found that the pictures depend little on the unit that they start from. Here the strongest channels at
 one position of a layer are projected, and each pair is compared, by each rule. The filters alone (`FFF`), the mirrored net

@@ -1,4 +1,4 @@
-"""The settings that a study's result carries, so that it can be made again."""
+"""The settings of a study's result: all that is needed to run the study again."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def spectrum(values: Floats) -> Floats:
     energy = _energy(values, side)
     if side == SAMPLES:
         return energy
-    samples = np.rint(np.fft.fftfreq(SAMPLES) * side).astype(int)  # of larger windows, one in so many
+    samples = np.rint(np.fft.fftfreq(SAMPLES) * side).astype(int)  # of a larger spectrum, the nearest samples
     return energy[np.ix_(samples, samples)]
 
 
