@@ -136,7 +136,7 @@ class Clock:
         return call
 
     def waiting(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Yield the items, the time until each is there counted."""
+        """Yield the items, and count the time until each arrives."""
         step = self.timed("wait", lambda: next(items, None))
         while (item := step()) is not None:
             yield item

@@ -48,6 +48,9 @@ TranslationAxis: TypeAlias = Literal["vertical", "horizontal"]
 GridInterpolation: TypeAlias = Literal["bilinear", "bicubic", "nearest"]
 Distance: TypeAlias = Literal["relative", "rms", "plain"]
 
+#: What runs a scan: this process, or workers on the machines of a Ray cluster.
+EngineName: TypeAlias = Literal["local", "ray"]
+
 TONES: tuple[Tone, ...] = get_args(Tone)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 POOLS: tuple[Pool, ...] = get_args(Pool)
@@ -62,3 +65,4 @@ STRONGEST_BY: tuple[StrongestBy, ...] = get_args(StrongestBy)
 TRANSLATION_AXES: tuple[TranslationAxis, ...] = get_args(TranslationAxis)
 GRID_INTERPOLATIONS: tuple[GridInterpolation, ...] = get_args(GridInterpolation)
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)

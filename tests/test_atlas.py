@@ -1,4 +1,4 @@
-"""The atlas: every page says what the scan holds, the same bytes every time, and nobody else's file is touched."""
+"""The atlas: every page says what the scan holds, the same bytes every time, and files of others are not touched."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_page_says_what_the_scan_holds(scan, site, layer, channel):
 
 
 def test_windows_are_drawn_where_they_lie(scan, site):
-    """The rectangle over a picture is the unit's window within the frame; where tiles show a part of it, that part."""
+    """The rectangle over a picture is the unit's window within the frame, or the part of it that tiles show."""
     page = (site / "1-features.1" / "5.html").read_text()
     rectangles = re.findall(r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"/></svg>', page)
     windows = [hit.window.clip(96, 96) for hit in scan.top("features.1", 5)]
@@ -141,7 +141,7 @@ def test_windows_are_drawn_where_they_lie(scan, site):
 
 
 def test_pictures_are_what_the_net_saw(net, photos, scan, site):
-    """Each picture stands there once, as the net saw it, but for what WebP loses."""
+    """Each picture is saved once, as the net saw it, except for what WebP loses."""
     used = {
         hit.picture: hit.path for layer in LAYERS for channel in range(scan.size(layer)[0]) for hit in scan.top(layer, channel)
     }
@@ -155,7 +155,7 @@ def test_pictures_are_what_the_net_saw(net, photos, scan, site):
 
 
 def test_sheets_hold_the_tiles_of_plates(scan):
-    """Projections stand left and patches right, each at the place of its rank; a missing one leaves its place clear."""
+    """Projections are left and patches right, each where its rank belongs; a missing one leaves its tile clear."""
     ((_, shown),) = scan.plate("features.13", [7]).examples()
     layout = SheetLayout(32, 9)
     sheet = np.asarray(draw_tile_sheet([*shown[:4], *shown[5:]], layout, "symmetric"))
@@ -171,7 +171,7 @@ def test_sheets_hold_the_tiles_of_plates(scan):
 
 
 def test_similar_channels_share_most_pictures():
-    """Of all others those that share most come first, then by number; fewer than two shared are none."""
+    """Channels that share most come first, then by number; those that share fewer than two pictures are not similar."""
     rng = np.random.default_rng(0)
     tops = [rng.permutation(40)[: rng.integers(0, 10)].tolist() for _ in range(60)]
     for channel, similar in enumerate(similar_channels(tops, 5)):
@@ -193,7 +193,7 @@ def test_similar_channels_stand_on_the_page(scan, site):
 
 
 def test_names_are_escaped(site):
-    """A file's name is text on every page: no element comes of it."""
+    """A file's name is text on every page, and never an element."""
     for page in (site / "index.html", *(site / "2-features.13").glob("*.html")):
         read = Read(page)
         assert "<img src=x" not in page.read_text()
@@ -232,7 +232,7 @@ def test_again_draws_nothing(scan, site, monkeypatch):
 
 
 def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
-    """After new pictures only the channels whose top changed are drawn, and the atlas is that of a fresh call."""
+    """After new pictures only the channels whose top changed are drawn, and the atlas is that of a new folder."""
     drawings(tmp_path / "photos", 14)
     few = deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.13"], top=4)
     deconvnet.write_atlas(few, tmp_path / "site", **SMALL)
@@ -250,8 +250,8 @@ def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
     assert tree(tmp_path / "site") == tree(tmp_path / "fresh")
 
 
-def test_killed_and_run_again_goes_on(scan, tmp_path, jinja, monkeypatch):
-    """A kill leaves whole files and no first page; the next call draws the rest, and the atlas is that of one go."""
+def test_killed_and_run_again_continues(scan, tmp_path, jinja, monkeypatch):
+    """A kill leaves whole files and no first page; the next call draws the rest, and the atlas is that of one run."""
     code = f"""
 import os, signal, sys
 import deconvnet
@@ -285,7 +285,7 @@ deconvnet.write_atlas(deconvnet.Scan.open({scan.path!r}), {str(tmp_path / "site"
         patch.setattr(Plate, "examples", noted)
         deconvnet.write_atlas(scan, tmp_path / "site", memory=2**20, **SMALL)
     assert {(layer, channel) for layer in LAYERS for channel in range(scan.size(layer)[0])} == keyed | set(drawn)
-    assert 0 < len(keyed & set(drawn)) < 8  # of the block that was under way
+    assert 0 < len(keyed & set(drawn)) < 8  # of the block in progress
     deconvnet.write_atlas(scan, tmp_path / "fresh", memory=2**20, **SMALL)
     whole = tree(tmp_path / "fresh")
     assert all(left[name] == whole[name] for name in left if name.endswith(".webp"))
@@ -310,7 +310,7 @@ def test_stopped_by_hand_keeps_what_is_drawn(scan, tmp_path, jinja, monkeypatch)
 
 
 def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
-    """They are told, and said on the page; once they are back, the same call makes the atlas whole."""
+    """They are reported, and named on the page; once they are back, the same call makes the atlas whole."""
     photos = tmp_path / "photos"
     drawings(photos, 6)
     scan = deconvnet.scan(net, photos, tmp_path / "a.scan", layers=["features.13"], top=3)
@@ -332,8 +332,8 @@ def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
     assert tree(tmp_path / "site") == tree(tmp_path / "whole")
 
 
-def test_other_layers_are_removed_and_strangers_stay(scan, site, tmp_path, jinja):
-    """What a former call wrote and this one does not is removed; a file of somebody else is left as it is."""
+def test_other_layers_are_removed_and_other_files_stay(scan, site, tmp_path, jinja):
+    """What a former call wrote and this one does not is removed; somebody else's file stays as it is."""
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "notes.txt").write_text("mine")
     (tmp_path / "site" / "1-features.1" / "notes.txt").write_text("mine")
@@ -375,7 +375,7 @@ KEPT = " Name another folder: nothing in this one was touched."
     ],
 )
 def test_what_is_not_ours_is_refused(scan, tmp_path, jinja, files, found):
-    """A folder with anything of somebody else's in our way is refused in one line, and stays as it is."""
+    """A folder with somebody else's files in the way is refused in one line, and stays as it is."""
     mine = {name: scan.settings[name] for name in ("model", "weights", "preprocess", "size")}
     site = tmp_path / "site"
     site.mkdir()
@@ -407,7 +407,7 @@ def test_bad_places_and_options(scan, tmp_path, jinja):
 
 
 def test_without_jinja_the_install_line(scan, tmp_path, monkeypatch):
-    """Where Jinja2 is missing the error says how to install it, and nothing is written."""
+    """If Jinja2 is missing, the error says how to install it, and nothing is written."""
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(
         MissingPackageError,
@@ -433,7 +433,7 @@ def test_layers_get_folders_of_their_own(net, tmp_path):
     assert [place.folder for place in paths.layer_pages(scan, ["a"])] == ["3-a"]
 
 
-def test_a_data_set_of_grey_pictures_that_are_not_square(tmp_path, jinja):
+def test_a_dataset_of_grey_pictures_that_are_not_square(tmp_path, jinja):
     """One channel, a low frame and no files: pictures have the frame's size, grey, and windows lie within it."""
     pictures = [Image.fromarray(np.asarray(drawing(seed).convert("L"))) for seed in range(4)]
     mean, std = (0.5,), (0.25,)
@@ -454,7 +454,7 @@ def test_a_data_set_of_grey_pictures_that_are_not_square(tmp_path, jinja):
 
 
 def test_the_command(scan, tmp_path, site):
-    """It prints the page to open, tells the rest on stderr, and says where no scan is."""
+    """It prints the page to open on stdout and the rest on stderr; a missing scan is refused."""
     shutil.copytree(site, tmp_path / "site")
     done = CliRunner().invoke(command, [scan.path, "--out", str(tmp_path / "site"), "--tile", "16"], catch_exceptions=False)
     assert done.stdout == f"{tmp_path / 'site' / 'index.html'}\n"
@@ -473,7 +473,7 @@ def test_a_scan_without_pictures_is_refused(scan, tmp_path, jinja, monkeypatch):
 
 
 def test_templates_come_with_the_package():
-    """Every file that pages are made of lies in the package."""
+    """Every file that pages are made from is in the package."""
     inside = Path(pages.__file__).parent
     assert {path.name for path in (inside / "templates").iterdir()} == {"base.html", "first.html", "layer.html", "channel.html"}
     assert {path.name for path in (inside / "static").iterdir()} == set(build.STATIC)

@@ -53,7 +53,7 @@ def browser():
 
 
 class Visit:
-    """A page in a window of its own; whatever goes wrong in it is kept."""
+    """A page in its own window; whatever goes wrong in it is kept."""
 
     def __init__(self, browser, site: Path, **options) -> None:
         self.site, self.wrong = site, []
@@ -94,7 +94,7 @@ class Visit:
 
 
 def test_clicks_lead_from_layers_to_channels_and_on(browser, site):
-    """A layer opens its channels, a channel its page, a similar one the next, and the trail leads back."""
+    """A layer opens its channels, a channel its page, a similar one the next, and the links at the top lead back."""
     with Visit(browser, site) as visit:
         page = visit.open("index.html")
         page.click("text=last")
@@ -112,7 +112,7 @@ def test_clicks_lead_from_layers_to_channels_and_on(browser, site):
 
 
 def test_arrows_walk(browser, site):
-    """Arrows walk layers and channels, Enter opens, Escape goes up to where one came from."""
+    """Arrows walk layers and channels, Enter opens, Escape goes back up."""
     with Visit(browser, site) as visit:
         page = visit.open("index.html")
         visit.press("ArrowRight", "ArrowRight")
@@ -143,7 +143,7 @@ def test_arrows_walk(browser, site):
 
 
 def test_keys_are_left_alone_in_fields_and_with_modifiers(browser, site):
-    """Who types into the search field, or holds Alt, does not walk."""
+    """Keys do not walk while the search field has the focus, or with a modifier."""
     with Visit(browser, site) as visit:
         page = visit.open("2-last/5.html")
         page.fill("input[type=search]", "abc")
@@ -155,7 +155,7 @@ def test_keys_are_left_alone_in_fields_and_with_modifiers(browser, site):
 
 
 def test_deep_links(browser, site):
-    """A layer and a channel can be linked to by name, also escaped, also from an open page; a wrong one is told."""
+    """A layer and a channel can be linked to by name, also escaped, also from an open page; a wrong link gives a message."""
     with Visit(browser, site) as visit:
         page = visit.open("index.html", "#last/95")
         visit.until("2-last/95.html")
@@ -222,7 +222,7 @@ def test_names_do_nothing(browser, site):
 
 
 def test_order_of_channels(browser, site):
-    """A layer's channels can be had strongest or rarest first, and by number again; arrows walk that order."""
+    """A layer's channels can be ordered strongest or rarest first, and by number again; arrows walk in that order."""
     with Visit(browser, site) as visit:
         page = visit.open("2-last/index.html")
         numbers = "rows => rows.map(row => Number(row.dataset.maximum))"
@@ -285,7 +285,7 @@ def test_nothing_is_cut(browser, site, size):
 
 
 def test_without_javascript(browser, site):
-    """Pages can be read and walked by links without a script; what would need one is not shown, and the first page says so."""
+    """Pages can be read and walked by links without a script; what needs one is hidden, and the first page says so."""
     with Visit(browser, site, java_script_enabled=False) as visit:
         page = visit.open("index.html")
         assert page.is_hidden("form")
@@ -301,7 +301,7 @@ def test_without_javascript(browser, site):
 
 
 def test_pictures_load_when_they_are_seen(browser, site):
-    """A layer's page loads the sheets near the window, and the others as one scrolls."""
+    """A layer's page loads the sheets near the window, and the others when they are scrolled to."""
     with Visit(browser, site, viewport=NARROW) as visit:
         page = visit.open("2-last/index.html")
         page.wait_for_function("document.querySelector('#c0 img').naturalWidth > 0")

@@ -67,7 +67,7 @@ def entries_of(best, channel):
 @settings(max_examples=200, deadline=None)
 @given(parts())
 def test_any_split_in_any_order_merges_to_the_sorted_whole(case):
-    """Parts of pictures, added one by one or merged in tables of their own, give what sorting all of them gives.
+    """Parts of the pictures, added one by one or merged as tables, give what sorting all of them gives.
 
     Score descending, equal scores by picture number; -inf and NaN are no entries; a table with room has empty places last.
     """
@@ -102,7 +102,7 @@ def test_the_floor_is_what_an_entry_must_reach():
 
 
 def test_the_table_equals_brute_force_on_tiny(net, paths, maxima, tmp_path):
-    """For every channel of every default layer: the nine strongest of 24 drawings, their activations, and where they stand."""
+    """For every channel of every default layer: the nine strongest of 24 drawings, their activations and positions."""
     scan = deconvnet.scan(net, paths[0].parent, tmp_path / "a.scan", shard=10)
     assert scan.layers == DEFAULT
     assert scan.progress() == (24, 24)
@@ -110,7 +110,7 @@ def test_the_table_equals_brute_force_on_tiny(net, paths, maxima, tmp_path):
     for layer, slow in maxima.items():
         width = scan.size(layer)[2]
         others = check_top(scan.path, layer, slow, width)
-        assert len(others) <= 3, "maxima at other places"
+        assert len(others) <= 3, "maxima at other positions"
         for channel, rank in others:  # near ties within a map
             hit = scan.top(layer, channel)[rank]
             maps = net.record([paths[hit.picture]], layers=[layer]).activations(layer)[0, channel]
@@ -129,7 +129,7 @@ def test_the_table_equals_brute_force_on_a_real_net(shared, tmp_path):
     others = set()
     for layer, slow in slow_maxima(net.model, images, scan.layers).items():
         others |= {(layer, channel, rank) for channel, rank in check_top(scan.path, layer, slow, scan.size(layer)[2])}
-    assert len(others) < 84_384 / 1000, "maxima at other places"
+    assert len(others) < 84_384 / 1000, "maxima at other positions"
     for layer, channel, rank in sorted(others)[::20]:  # near ties within a map
         hit = scan.top(layer, channel)[rank]
         maps = net.record(images[hit.picture, None], layers=[layer]).activations(layer)[0, channel]
@@ -149,7 +149,7 @@ def test_windows_are_those_of_projections(net, paths, tmp_path):
 
 
 def test_counts_equal_brute_force(net, paths, maxima, tmp_path):
-    """Of each channel: pictures seen, on how many its maximum was above 0, mean and maximum of the maxima, dead or not."""
+    """For each channel: pictures read, on how many its maximum was above 0, mean and maximum of the maxima, dead or not."""
     scan = deconvnet.scan(net, paths, tmp_path / "a.scan", shard=5)
     for layer, (values, _) in maxima.items():
         counted = scan.statistics(layer)
@@ -161,7 +161,7 @@ def test_counts_equal_brute_force(net, paths, maxima, tmp_path):
 
 
 def test_fewer_pictures_than_places(net, paths, tmp_path):
-    """Three pictures give three entries a channel, all of them."""
+    """Three pictures give three entries per channel."""
     scan = deconvnet.scan(net, paths[:3], tmp_path / "a.scan", layers=["features.1"])
     assert [hit.rank for hit in scan.top("features.1", 0)] == [1, 2, 3]
     assert sorted(hit.picture for hit in scan.top("features.1", 0)) == [0, 1, 2]
@@ -189,7 +189,7 @@ def test_batches_change_near_ties_only(net, paths, maxima, tmp_path, batch):
 
 
 def test_pictures_added_at_a_shard_s_end_give_the_bytes_of_one_scan(net, paths, maxima, tmp_path):
-    """A scan of 16 pictures, then of 24, equals one of 24 where shards of 8 fall alike; where they do not, up to near ties."""
+    """A scan of 16 pictures, then of 24, equals one of 24 if the shards are the same; if not, up to near ties."""
     for name, first in (("once", 24), ("alike", 16), ("else", 13)):
         for count in (first, 24):
             deconvnet.scan(net, paths[:count], tmp_path / name, shard=8)
@@ -204,7 +204,7 @@ def test_pictures_added_at_a_shard_s_end_give_the_bytes_of_one_scan(net, paths, 
 
 
 class Twice(nn.Module):
-    """One ReLU called twice, in place on what a convolution gave."""
+    """One ReLU, called twice, in place on the output of a convolution."""
 
     def __init__(self):
         super().__init__()
@@ -215,7 +215,7 @@ class Twice(nn.Module):
 
 
 class Alike(nn.Module):
-    """A functional call, a module that is called twice, and another module, all after one name."""
+    """A functional call, a module that is called twice, and another module, all with one name."""
 
     def __init__(self):
         super().__init__()
@@ -269,7 +269,7 @@ def test_a_module_called_twice_and_in_place(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [["relu", "relu_1", "relu_2", "relu_3"], ["relu_1"], ["relu_3"], ["relu_2"]], ids=str)
 def test_modules_and_calls_of_one_name(tmp_path, layers):
-    """Where a functional call and modules share a name, each layer is the one that a recording calls so."""
+    """If a functional call and modules share a name, each layer is the one with that name in a recording."""
     model, images = Alike(), torch.randn(10, 3, 12, 15)
     recording = deconvnet.DeconvNet(model).record(images)
     assert {"relu", "relu_1", "relu_2", "relu_3"} <= set(recording.records())
@@ -325,14 +325,14 @@ def test_channels_last_blocks(tmp_path):
 
 @torch.no_grad()
 def test_flat_layers_count_as_maps_of_one_place(net, paths, tmp_path):
-    """A layer (N, C), asked for by name, has units at 0, 0."""
+    """A layer (N, C), given by name, has units at 0, 0."""
     scan = deconvnet.scan(net, paths, tmp_path / "a.scan", layers=["classifier.2"])
     scores = net.model.features(images_of(paths, net.preprocess)).flatten(1)
     check_maps(scan, "classifier.2", net.model.classifier[2](scores)[:, :, None, None])
 
 
 def test_layers_by_pattern(net, paths, tmp_path):
-    """Patterns take what has maps, in the order in which layers finish, each once; names are taken as they are."""
+    """Patterns take layers with maps, in the order in which they finish, each once; names are taken as they are."""
     scan = deconvnet.scan(net, paths[:2], tmp_path / "a.scan", layers=["features.1[0-3]", "features.4", "features.1*"])
     assert scan.layers == ["features.1", "features.4", *(f"features.{number}" for number in range(10, 15))]
 
@@ -354,7 +354,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("layers", "text"), WRONG, ids=[names[0] for names, _ in WRONG])
 def test_unknown_layers(net, paths, tmp_path, layers, text):
-    """A name or pattern without a layer is refused with close ones, and no file is left."""
+    """A name or pattern without a layer is refused, with close ones, and leaves no file."""
     with pytest.raises(UnknownLayerError) as error:
         deconvnet.scan(net, paths, tmp_path / "a.scan", layers=layers)
     assert str(error.value) == text
@@ -372,7 +372,7 @@ def test_a_single_name_is_no_list(net, paths, tmp_path):
 
 @pytest.mark.parametrize("name", ["top", "shard", "batch", "workers"])
 def test_counts_are_one_or_more(net, paths, tmp_path, name):
-    """Zero places, shards, batches or workers are refused."""
+    """Zero entries, pictures per shard or batch, or workers are refused."""
     with pytest.raises(OptionError) as error:
         deconvnet.scan(net, paths, tmp_path / "a.scan", **{name: 0})
     assert str(error.value) == f"{name} cannot be 0: it is a number, 1 or more."
@@ -390,7 +390,7 @@ def test_a_channel_that_is_not_there(net, paths, tmp_path):
 
 
 def test_a_net_without_windows_is_refused_before_the_work(tmp_path):
-    """Where the way down to the pixels meets a call without a rule, the scan says so before a picture is seen."""
+    """If the way down to the pixels meets a call without a rule, the scan says so before it reads the pictures."""
 
     class Summed(nn.Module):
         def __init__(self):
@@ -418,7 +418,7 @@ def test_a_net_without_windows_is_refused_before_the_work(tmp_path):
 
 
 def test_nan_and_nothing_never_enter(tmp_path):
-    """A map with a NaN is no entry, nor is one that is -inf everywhere; infinity is the strongest of all."""
+    """A map with a NaN has no entry, nor has one that is -inf everywhere; infinity is the strongest of all."""
     model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU())
     nn.init.ones_(model[0].weight)
     images = torch.full((6, 1, 3, 4), 2.0)
@@ -442,7 +442,7 @@ def test_nan_and_nothing_never_enter(tmp_path):
 
 
 class Counting(nn.Module):
-    """Writes to a buffer at each call, has a part in training mode, and fails when told to."""
+    """Writes to a buffer in each call, has a part in training mode, and can be made to fail."""
 
     def __init__(self):
         super().__init__()
@@ -470,7 +470,7 @@ def state(model):
 
 @pytest.mark.parametrize("layers", [["norm"], ["relu"]], ids=["by hooks", "by calls"])
 def test_the_model_comes_back_untouched(tmp_path, layers):
-    """Hooks, training flags, gradients, weights and buffers are as before, also where forward raises half-way."""
+    """Hooks, training flags, gradients, weights and buffers are as before, also if forward raises half-way."""
     model, images = Counting(), torch.randn(8, 3, 9, 9)
     model.drop.eval()
     model.conv.weight.requires_grad = False
@@ -520,7 +520,7 @@ def test_a_model_that_views_its_maps_as_rows(tmp_path):
 # Its name
 
 
-def test_the_package_is_the_function(net, paths, tmp_path):
+def test_scan_is_a_function(net, paths, tmp_path):
     """deconvnet.scan(...) scans; opening the file gives the same table."""
     scan = deconvnet.scan(net, paths[:3], tmp_path / "a.scan", layers=["features.1"])
     assert isinstance(scan, deconvnet.Scan)
@@ -531,7 +531,7 @@ def test_the_package_is_the_function(net, paths, tmp_path):
     opened.close()
 
 
-def test_naming_it_loads_torch_and_importing_the_package_does_not():
-    """import deconvnet stays quick; the package's name is callable from the first time on."""
+def test_naming_scan_loads_torch_and_importing_the_package_does_not():
+    """import deconvnet loads no torch; naming deconvnet.scan does, and can be called at once."""
     code = "import sys, deconvnet; assert 'torch' not in sys.modules; deconvnet.scan; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ def width(path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twelve drawings, one picture that is none, and the scan of them."""
+    """Twelve drawings, a file that is no picture, and the scan of them."""
     place = tmp_path_factory.mktemp("cli")
     (place / "in").mkdir()
     for seed in range(12):

@@ -103,7 +103,7 @@ def test_a_former_file_is_read_as_it_is(net, current, former, tmp_path):
 
 
 def test_a_former_file_that_may_only_be_read(former, monkeypatch):
-    """A file on a disk that nobody can write to is read like any other."""
+    """A file on a read-only disk is read like any other."""
     connect = sqlite3.connect
     monkeypatch.setattr(
         store_module.sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options)
@@ -113,7 +113,7 @@ def test_a_former_file_that_may_only_be_read(former, monkeypatch):
 
 
 def test_a_former_file_is_continued(net, photos, current, former):
-    """A scan of which shards were lost goes on where it was, and ends in the tables of today's format, byte for byte."""
+    """An unfinished scan is continued, and ends in the tables of today's format, byte for byte."""
     with closing(sqlite3.connect(former, isolation_level=None)) as base:  # as a kill after the first shard leaves it
         base.execute("delete from top")
         base.execute("update channels set pictures = 0, fired = 0, total = 0")
@@ -158,7 +158,7 @@ def test_a_former_file_that_is_finished_takes_new_pictures(net, photos, former, 
 
 
 def test_other_settings_leave_a_former_file_as_it_is(net, photos, former):
-    """What is refused brings nothing up to date."""
+    """A refused scan does not bring its file up to date."""
     before = former.read_bytes()
     with pytest.raises(StoreError) as error:
         deconvnet.scan(net, photos, former, **{**OPTIONS, "top": 5})
@@ -169,7 +169,7 @@ def test_other_settings_leave_a_former_file_as_it_is(net, photos, former):
 
 
 def test_a_kill_in_the_middle_leaves_the_former_format(net, photos, current, former, monkeypatch):
-    """Bringing a file up to date is one transaction: where it fails, everything is as it was, and the next try succeeds."""
+    """Bringing a file up to date is one transaction: if it fails, everything is as before, and the next try succeeds."""
     before = {table: rows(former, f"select * from {table}") for table in tables_of(former)}
     migrate = store_module.migrate_format_1
 
@@ -195,7 +195,7 @@ def test_a_kill_in_the_middle_leaves_the_former_format(net, photos, current, for
     ],
 )
 def test_a_format_that_is_not_known_is_refused(current, tmp_path, statement, found):
-    """A file of a later version, or one whose settings are others, is refused in one line."""
+    """A file of a later version, or one whose settings cannot be read, is refused in one line."""
     path = tmp_path / "a.scan"
     path.write_bytes(current.read_bytes())
     with closing(sqlite3.connect(path)) as base, base:

@@ -80,7 +80,7 @@ def test_what_a_uri_is_refused_with(photos, tmp_path, monkeypatch):
 
 
 def test_pictures_from_another_kind_of_place(net, scan, photos):
-    """A scan of files takes no pictures of a URI: it could not tell which are the same."""
+    """A scan of files takes no pictures from a URI: it could not know which are the same."""
     pytest.importorskip("pyarrow.fs", reason='pyarrow is missing: pip install -e ".[ray]"')
     uri = photos.as_uri()
     assert refused(StoreError, deconvnet.scan, net, uri, scan.path, layers=LAYERS) == (
@@ -91,8 +91,8 @@ def test_pictures_from_another_kind_of_place(net, scan, photos):
 # The file, the report, the commands
 
 
-def test_a_file_that_is_there_to_be_read_only(scan):
-    """SQLite's own reason is told with what to do."""
+def test_a_file_that_may_only_be_read(scan):
+    """SQLite's reason is given, with what to do."""
     with Store(scan.path) as store:
         store.connection.execute("pragma query_only = on")
         text = refused(StoreError, store.extend, ["new.png"], 4)
@@ -100,7 +100,7 @@ def test_a_file_that_is_there_to_be_read_only(scan):
 
 
 def test_a_scan_that_was_closed(scan):
-    """At the end of its block a scan is closed; whoever asks it then is told how to go on."""
+    """A scan is closed at the end of its block; to use it then is refused, with what to do."""
     with scan:
         assert scan.progress() == (3, 3)
     assert refused(StoreError, scan.top, "features.1", 0) == f"{scan.path!r} is closed. Open it again: Scan.open(path)."
@@ -181,7 +181,7 @@ def test_what_cannot_travel(ray, tiny, photos):
     ids=["here", "there"],
 )
 def test_a_ray_that_does_not_start(ray, monkeypatch, address, what):
-    """The last line of what Ray says is told, with how to see more."""
+    """The last line of Ray's error is given, with how to see more."""
     from deconvnet.scanning import ray_connect
 
     def init(**options):

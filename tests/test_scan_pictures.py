@@ -1,4 +1,4 @@
-"""Where a scan's pictures come from, and what becomes of those that cannot be used: none lost, each named."""
+"""Where a scan's pictures come from, and what happens to those that cannot be used: each is named, none is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def names_of(scan) -> list[str]:
 
 @pytest.fixture
 def nested(tmp_path):
-    """Pictures in folders, some of them to be left out."""
+    """Pictures in folders, some of which are to be left out."""
     places = ["b.png", "a.png", "dogs/2.png", "dogs/small/1.png", "cats/3.png"]
     for seed, name in enumerate(places):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ NESTED = ["a.png", "b.png", "cats/3.png", "dogs/2.png", "dogs/small/1.png"]
 
 
 def test_every_way_of_naming_gives_one_table(net, nested, tmp_path, monkeypatch):
-    """A folder, a glob, a list file, a list of paths and a data set of the same pictures: the same entries, byte for byte."""
+    """A folder, a glob, a list file, a list of paths and a dataset of the same pictures: the same entries, byte for byte."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in" / "list.txt").write_text("\ufeff" + "\n\n".join(NESTED) + "\r\n  \n", encoding="utf-8")
     files = [nested / name for name in NESTED]
@@ -97,7 +97,7 @@ def test_a_glob_of_one_folder_and_of_all_below(net, nested, tmp_path, monkeypatc
 
 
 def test_a_list_may_name_files_from_anywhere(net, nested, tmp_path):
-    """Lines are relative to the list's folder or whole paths; one that is named twice counts once, a missing one is named."""
+    """Lines are paths from the list's folder, or whole ones; a picture that is listed twice counts once, a missing one is named."""
     drawing(7).save(tmp_path / "outside.png")
     listed = tmp_path / "in" / "some.lst"
     listed.write_text(f"b.png\n{tmp_path}/outside.png\n./b.png\nnone.png\ndogs/../a.png\n")
@@ -107,8 +107,8 @@ def test_a_list_may_name_files_from_anywhere(net, nested, tmp_path):
     assert scan.skipped() == [("none.png", f"cannot open {missing!r}: there is no such file. Check the path.")]
 
 
-def test_a_data_set_of_files_names_them(net, nested, tmp_path):
-    """A data set with `samples`, as torchvision's ImageFolder has them, has its files' names; without pictures= they are read."""
+def test_a_dataset_of_files_names_them(net, nested, tmp_path):
+    """The items of a dataset with `samples`, such as torchvision's ImageFolder, are named by their files, and read from them later."""
 
     class Folder(torch.utils.data.Dataset):
         samples = tuple((str(nested / name), 0) for name in [*NESTED, NESTED[0]])
@@ -127,7 +127,7 @@ def test_a_data_set_of_files_names_them(net, nested, tmp_path):
 
 
 def test_items_that_raise_are_named(net, tmp_path):
-    """Whatever a data set raises for an item is written down with the item, on one line; the others are done."""
+    """Whatever a dataset raises for an item is kept with the item, on one line; the others are scanned."""
 
     class Faulty(torch.utils.data.Dataset):
         def __len__(self):
@@ -164,8 +164,8 @@ def test_items_that_raise_are_named(net, tmp_path):
     ]
 
 
-def test_a_data_set_that_has_shrunk(net, tmp_path):
-    """Items that an unfinished scan waits for and that are no longer there are named, and not taken from somewhere else."""
+def test_a_dataset_that_has_shrunk(net, tmp_path):
+    """Items that an unfinished scan still needs and that no longer exist are named, and not replaced by others."""
     pixels = torch.stack([net.preprocess(drawing(seed)) for seed in range(6)])
 
     class Stops(torch.utils.data.Dataset):
@@ -194,8 +194,8 @@ def test_other_sizes_than_the_model_s_own(net, tmp_path):
     assert scan.plate("1", [2]).figure()
 
 
-def test_a_preprocessing_of_one_s_own(tiny, nested, tmp_path):
-    """Any function from a picture to a tensor serves; what it refuses is named; a net without one is told to have one."""
+def test_a_function_as_preprocessing(tiny, nested, tmp_path):
+    """Any function from a picture to a tensor serves; pictures that it refuses are named; a net without one is refused."""
 
     def prepared(picture):
         assert picture.mode == "RGB"
@@ -277,7 +277,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def odd_but_good(folder: Path) -> list[str]:
-    """Save one drawing after the other in every way that pictures come, and return their names."""
+    """Save drawings in all forms that pictures have, and return their names."""
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter
     frames = [drawing(seed).convert("P") for seed in (40, 41)]
@@ -304,7 +304,7 @@ def odd_but_good(folder: Path) -> list[str]:
 
 
 def bad(folder: Path) -> dict[str, str]:
-    """Write what cannot be used; return the reason by name, {} standing for the path."""
+    """Write files that cannot be used; return the reason for each, with {} for the path."""
     data = (folder / "grey.png").read_bytes()
     broken = bytearray(data)
     broken[len(data) // 3] ^= 0xFF
@@ -337,10 +337,10 @@ def bad(folder: Path) -> dict[str, str]:
 
 
 def test_nothing_is_lost_and_each_is_named(net, tmp_path):
-    """Of twelve odd and eight bad pictures among good ones: those that can be shown are scanned, the others named with why.
+    """Twelve odd and eight bad pictures among good ones: those that can be shown are scanned, the others named with the reason.
 
     With one picture a forward pass, the good ones' entries have the bits that they have without the bad ones; in larger
-    batches they agree within 1e-4. A bad picture keeps its number, and nothing stands in the table for it.
+    batches they agree within 1e-4. A bad picture keeps its number, and has no entry.
     """
     folder = tmp_path / "photos"
     drawings(folder, 12)
@@ -371,8 +371,8 @@ def test_nothing_is_lost_and_each_is_named(net, tmp_path):
     np.testing.assert_allclose(ours, without, rtol=1e-4)
 
 
-def test_a_summary_tells_of_all_of_it(net, tmp_path):
-    """How many pictures, layers and channels, which were skipped and why, which are copies: a line each."""
+def test_a_summary_has_all_of_it(net, tmp_path):
+    """A line on pictures, layers and channels, and one for each picture that was skipped, and for each copy."""
     folder = tmp_path / "photos"
     paths = drawings(folder, 3)
     (folder / "copy.png").write_bytes(paths[1].read_bytes())
@@ -402,8 +402,8 @@ def test_pictures_too_large_to_be_read(net, tmp_path, monkeypatch):
     assert [hit.path for hit in scan.top("features.1", 0)] == ["small.png"]
 
 
-def test_names_that_are_no_text(net, tmp_path):
-    """A file name with bytes that are no UTF-8 is written with escapes, scanned, resumed and projected like any other."""
+def test_names_that_are_not_text(net, tmp_path):
+    """A file name with bytes that are not UTF-8 is written with escapes, scanned, continued and projected like any other."""
     folder = os.fsencode(tmp_path / "photos")
     os.mkdir(folder)
     try:
@@ -422,7 +422,7 @@ def test_names_that_are_no_text(net, tmp_path):
 
 
 def test_odd_pictures_are_seen_as_people_see_them(net, tmp_path):
-    """Turned upright, the first frame, laid over grey: what is scanned is what `open_picture` shows."""
+    """Turned upright, the first frame, over grey: what is scanned is what `open_picture` returns."""
     folder = tmp_path / "photos"
     folder.mkdir()
     names = odd_but_good(folder)

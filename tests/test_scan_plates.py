@@ -1,4 +1,4 @@
-"""A scan's plates: each example is that picture's unit, projected by itself, beside what the net saw there."""
+"""A scan's plates: each example is the unit of a picture, projected by itself, beside what the net saw there."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_examples_are_projections_and_what_the_net_saw(net, folder, scan, panels
 
 
 def test_beyond_the_frame_the_box_holds_the_energy(net, folder, scan, panels):
-    """Where the field is larger than the frame, the nine are cut to one square inside it, with nearly all of the energy."""
+    """If the field is larger than the frame, the nine are cut to one square inside it, with nearly all of the energy."""
     for panel in panels(scan.plate("features.14", range(0, 64, 8))):
         hits = scan.top("features.14", panel.channel)
         assert len({example.patch.shape for example in panel.examples}) == 1
@@ -204,7 +204,7 @@ def test_notes_say_how_often_a_channel_fires(scan, panels):
 
 
 def test_a_layer_goes_on_pages(scan, tmp_path):
-    """Without channels the whole layer is drawn, twelve panels a page, as numbered files or one PDF with the settings inside."""
+    """Without channels the whole layer is drawn, twelve panels per page, as numbered files or one PDF, with the settings inside."""
     plate = scan.plate("features.1")
     assert plate.channels == tuple(range(32))
     files = plate.save(tmp_path / "layer.png")
@@ -219,7 +219,7 @@ def test_a_layer_goes_on_pages(scan, tmp_path):
 
 
 def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
-    """Drawn twice, a plate is the same file; by itself in a notebook, it is its first page."""
+    """Drawn twice, a plate is the same file; in a notebook it shows its first page."""
     for name in ("a.png", "b.png"):
         scan.plate("features.5", [1, 2]).save(tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -243,14 +243,14 @@ def test_a_plate_as_text_and_as_json(scan):
 
 
 def test_tiles_have_the_size_of_the_page(scan):
-    """Examples are drawn at the size that they have on the page, and let go."""
+    """Examples are drawn at the size that they have on the page; their arrays are released."""
     columns, side = plate_shape(4)
     for panel in scan.plate("features.1", [0, 1]).panels(side):
         assert all(not isinstance(example, Example) and example.side == side for example in panel.examples)
 
 
 def test_a_random_sample_is_of_channels_that_fired(scan):
-    """The same seed gives the same channels, in order; another seed others; dead ones are left out; too many give all."""
+    """The same seed gives the same channels, in order, and another seed others; dead ones are left out; a count too large gives all."""
     first = scan.sample("features.13", 6, seed=1)
     assert first == scan.sample("features.13", 6, seed=1) == sorted(set(first))
     assert first != scan.sample("features.13", 6, seed=2)
@@ -263,13 +263,13 @@ def test_a_random_sample_is_of_channels_that_fired(scan):
 
 @pytest.fixture
 def moving(net, folder, tmp_path):
-    """A scan whose pictures may be touched."""
+    """A scan whose pictures a test may change."""
     shutil.copytree(folder, tmp_path / "photos")
     return deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.5"])
 
 
 def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
-    """A picture that gives another activation than was recorded is named once, with both; the others are as they were."""
+    """A picture that gives another activation than the recorded one is named once, with both; the others are as before."""
     hits = moving.top("features.5", 7)
     before = panels(moving.plate("features.5", [7]))[0].examples
     changed = tmp_path / "photos" / hits[2].path
@@ -286,7 +286,7 @@ def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
 
 
 def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels, tmp_path):
-    """What cannot be read any more is missing from the panel, and named with the reason; a channel without any has none."""
+    """A picture that can no longer be read is missing from the panel, and named with the reason; so may be all of a channel's."""
     hits = moving.top("features.5", 7)
     (tmp_path / "photos" / hits[0].path).unlink()
     (tmp_path / "photos" / hits[4].path).write_bytes(b"broken")
@@ -309,7 +309,7 @@ def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels,
 
 
 def test_pictures_of_like_names_are_told_apart(net, tmp_path, panels):
-    """A picture whose name begins as another's is named as well."""
+    """A picture whose name begins like another's is named as well."""
     (tmp_path / "photos").mkdir()
     for seed, name in enumerate(["a.png", "a.png (copy).png"]):
         drawing(seed).save(tmp_path / "photos" / name)
@@ -321,7 +321,7 @@ def test_pictures_of_like_names_are_told_apart(net, tmp_path, panels):
 
 
 def test_moved_pictures_are_found_by_their_new_root(scan, folder, panels, net, tmp_path):
-    """Opened with root=, the pictures are taken from there; nothing is noticed but what is not there."""
+    """With root= the pictures are read from there; only those that are missing there are named."""
     shutil.copytree(folder, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / scan.top("features.1", 2)[0].path).unlink()
     opened = deconvnet.Scan.open(scan.path, root=tmp_path / "elsewhere", net=net)
@@ -336,7 +336,7 @@ def test_moved_pictures_are_found_by_their_new_root(scan, folder, panels, net, t
 
 
 def test_a_scan_that_is_opened_loads_its_net(scan, panels):
-    """By name and weights, with the preprocessing of the scan: its plates are the same."""
+    """The net is loaded by its name and weights, with the scan's preprocessing: its plates are the same."""
     opened = deconvnet.Scan.open(scan.path)
     assert opened.net.preprocess == scan.net.preprocess
     assert opened.layers == scan.layers
@@ -346,7 +346,7 @@ def test_a_scan_that_is_opened_loads_its_net(scan, panels):
 
 
 def test_a_net_with_its_own_preprocessing_is_opened_with_it(tiny, folder, tmp_path):
-    """The mean that was asked for is kept with the scan, and taken again."""
+    """The mean that was given is kept with the scan, and used again."""
     net = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
     scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["features.5"])
     opened = deconvnet.Scan.open(tmp_path / "a.scan")
@@ -371,7 +371,7 @@ def test_the_caller_s_net_stays_as_it_is(tiny, scan):
 
 
 def test_other_weights_are_refused(scan, tiny):
-    """A net with other weights is no net of this scan, given at once or later."""
+    """A net with other weights is refused, whether it is given at once or later."""
     other = deconvnet.DeconvNet(deconvnet.load_model("tiny", weights="none"))
     text = f"{scan.path!r} was scanned with weights {tiny.weights}, found random for tiny. Give the weights of the scan."
     with pytest.raises(StoreError) as error:
@@ -383,8 +383,8 @@ def test_other_weights_are_refused(scan, tiny):
     assert str(error.value) == text
 
 
-def test_a_net_of_one_s_own_is_asked_for(tmp_path, panels):
-    """A module that no name stands for must be given again, and so must a data set; then the plates are as before."""
+def test_a_user_s_net_has_to_be_given(tmp_path, panels):
+    """A module without a name to load it by has to be given again, and so has a dataset; then the plates are as before."""
     model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU())
     images = torch.randn(6, 3, 20, 30)
     scan = deconvnet.scan(deconvnet.DeconvNet(model), images, tmp_path / "a.scan", layers=["1"])
@@ -426,7 +426,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "kind", "text"), WRONG, ids=[str(options) for options, _, _ in WRONG])
 def test_what_a_plate_cannot_show(scan, options, kind, text):
-    """Channels, rules, tones and memory that there are not are refused at once, in one line."""
+    """Channels, rules, tones and memory that do not exist are refused at once, in one line."""
     with pytest.raises(kind) as error:
         scan.plate(**options)
     assert str(error.value) == text

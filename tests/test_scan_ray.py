@@ -1,4 +1,4 @@
-"""A scan on a real Ray cluster of two nodes on this machine: the same bytes as the local engine, whoever dies."""
+"""A scan on a real Ray cluster of two nodes on this machine: the same bytes as the local engine, even if workers die."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STORE = 80 * 2**20  # bytes of shared memory a node: little, as in a container
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes, each with processes and an object store of its own; the first is the head."""
+    """Two nodes, each with its own processes and object store; the first is the head."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - what others here hold is not Ray's business
@@ -60,7 +60,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def subject(request, tmp_path_factory):
-    """(model, weights, folder): the real SqueezeNet and 500 photographs, where they are absent `tiny` and 200 drawings."""
+    """(model, weights, folder): the real SqueezeNet and 500 photographs, or `tiny` and 200 drawings if they are missing."""
     try:
         shared = request.getfixturevalue("shared")
     except pytest.skip.Exception:
@@ -100,7 +100,7 @@ def scan_few(net, pictures, path, **options):
 
 
 def test_the_same_bytes_as_the_local_engine(cluster, subject, net, local, tmp_path):
-    """500 photographs on two nodes: every table equals the local engine's, byte for byte; Ray is let go afterwards."""
+    """500 photographs on two nodes: every table equals the local engine's, byte for byte; Ray is left afterwards."""
     options = {"engine": "ray", "address": cluster.address, **OPTIONS}
     scan = deconvnet.scan(net, subject[2], tmp_path / "a.scan", layers=LAYERS[subject[0]], **options)
     assert dump(scan.path, *TABLES) == local
@@ -128,7 +128,7 @@ def done(path: Path) -> int:
     return rows(path, "select count(*) from shards where done")[0][0]
 
 
-def test_the_driver_is_killed_and_goes_on(cluster, subject, local, tmp_path):
+def test_the_command_is_killed_and_continues(cluster, subject, local, tmp_path):
     """kill -9 on the command: whole shards are kept; the same command ends in the same bytes. stdout has the file's name only."""
     path = tmp_path / "a.scan"
     process = start(subject, path, cluster.address)
@@ -148,9 +148,9 @@ def test_the_driver_is_killed_and_goes_on(cluster, subject, local, tmp_path):
     assert dump(path, *TABLES) == local
 
 
-@pytest.mark.filterwarnings("ignore:a worker on .* died")  # told where it had started already
+@pytest.mark.filterwarnings("ignore:a worker on .* died")  # if it had started already
 def test_a_node_is_killed_in_the_middle(cluster, subject, net, local, tmp_path, monkeypatch):
-    """Where a machine goes with all that it had done and not sent, the others do it again, once: the same bytes."""
+    """If a machine dies with results that it had not sent, the others compute them again, once: the same bytes."""
     node, killed, unpack_result = cluster.add_node(num_cpus=1, object_store_memory=STORE), [], ray_pool.unpack
 
     def unpacking(packed):
@@ -171,7 +171,7 @@ def test_a_node_is_killed_in_the_middle(cluster, subject, net, local, tmp_path, 
 
 
 class Deadly:
-    """A preprocessing that kills its process at one picture, the first `times`."""
+    """A preprocessing that kills its process at one picture, the first `times` times."""
 
     def __init__(self, preprocess, at: float, notes: Path, times: int) -> None:
         self.preprocess, self.at, self.notes, self.times = preprocess, at, notes, times
@@ -186,7 +186,7 @@ class Deadly:
 
 @pytest.fixture
 def deadly(tiny, few, tmp_path):
-    """Make nets whose preprocessing kills its process at the eighth picture, so many times."""
+    """Make nets whose preprocessing kills its process at the eighth picture, a given number of times."""
     notes = tmp_path / "notes"
     notes.mkdir()
     sys.modules[__name__].__dict__.setdefault("Deadly", Deadly)
@@ -219,7 +219,7 @@ def test_pictures_that_kill_every_worker_are_named(cluster, deadly, few, tmp_pat
 
 
 def test_what_cannot_be_read_is_named_as_by_the_local_engine(cluster, tiny_net, few, tmp_path):
-    """A torn file, an empty one, a text: on Ray the same words stand beside the same names; and at a URI, too."""
+    """A torn file, an empty one, a text: the same reasons for the same names as locally; and the same names at a URI."""
     folder = tmp_path / "in"
     drawings(folder, 3)
     (folder / "empty.png").write_bytes(b"")
@@ -240,7 +240,7 @@ def test_what_cannot_be_read_is_named_as_by_the_local_engine(cluster, tiny_net, 
 
 @pytest.fixture
 def bucket():
-    """A bucket of a server on this machine that speaks S3: (its file system, the URI of a folder in it)."""
+    """A bucket of an S3 server on this machine: (its file system, the URI of a folder in it)."""
     server = pytest.importorskip("moto.server", reason="no moto here, which is a server for S3").ThreadedMotoServer(
         "127.0.0.1", 0
     )
@@ -289,7 +289,7 @@ def test_pictures_in_object_storage(bucket, tiny_net, few, tmp_path):
 
 
 def test_what_is_wrong_with_a_bucket(bucket, tiny_net, tmp_path):
-    """A bucket or folder that is not there, and a key that would be kept in the scan's file: one line, and no file."""
+    """A bucket or folder that does not exist, and a key that would be kept in the scan's file: one line, and no file."""
     _, uri = bucket
     for wrong, said in (
         (uri.replace("bucket", "no-bucket"), r"cannot list 's3://no-bucket.*\. Check the address and the keys\."),
@@ -314,7 +314,7 @@ def error_text(net, pictures, path, **options) -> str:
 
 
 def test_without_ray(tiny_net, few, tmp_path, monkeypatch):
-    """Where Ray is missing: the line that installs it, and no file. The local engine neither needs nor imports it."""
+    """If Ray is missing: the line that installs it, and no file. The local engine neither needs nor imports it."""
     for package in ("ray", "pyarrow"):
         with monkeypatch.context() as missing:
             missing.setitem(sys.modules, package, None)
@@ -348,8 +348,8 @@ def test_an_address_that_does_not_answer(tiny_net, few, tmp_path, monkeypatch):
     assert not path.exists()
 
 
-def test_a_ray_that_wants_its_token(tiny_net, few, tmp_path, monkeypatch, capfd):
-    """Ray's library writes past Python why it was turned away, many times over, and raises less: one line says it."""
+def test_a_ray_that_expects_its_token(tiny_net, few, tmp_path, monkeypatch, capfd):
+    """Ray's library writes to stderr, many times over, why it was refused, and raises an error without it: one line says it."""
 
     def init(**options):
         for _ in range(20):
@@ -371,7 +371,7 @@ def test_a_ray_that_wants_its_token(tiny_net, few, tmp_path, monkeypatch, capfd)
 
 
 def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
-    """An address for a local scan, an engine that is none."""
+    """An address for a local scan, and an engine that does not exist."""
     for name, value in (("address", "auto"), ("gpus_per_worker", 1), ("cpus_per_worker", 2)):
         with pytest.raises(OptionError) as error:
             scan_few(tiny_net, few, tmp_path / "a.scan", **{name: value})
@@ -395,20 +395,20 @@ def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
     ],
 )
 def test_what_each_worker_has(resources, options, expected):
-    """A worker a GPU with a fair share of the cores, or a worker a core; what is asked for comes first."""
+    """One worker per GPU with a fair share of the cores, or one per core; what is given comes first."""
     engine = ray_engine.RayEngine(**options, ray=SimpleNamespace(cluster_resources=lambda: resources))
     engine._share_out()
     assert (engine.workers, engine.gpus, engine.cpus) == expected
 
 
 def test_more_gpus_than_there_are(cluster, tiny_net, few, tmp_path):
-    """A GPU a worker on a cluster without any is refused at once."""
+    """One GPU per worker on a cluster without any is refused at once."""
     text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address, gpus_per_worker=1)
     assert text == "cannot give each worker 1 GPUs: Ray has 0. Ask for fewer, or for 0."
 
 
 def test_a_worker_that_does_not_see_the_pictures(cluster, tiny_net, few, tmp_path, monkeypatch):
-    """A folder that a worker does not have is found before any picture of it is called unreadable."""
+    """A folder that a worker does not have is noticed before any of its pictures is called unreadable."""
     monkeypatch.setattr(ray_engine, "find_probe", lambda job, shards: "only-here.png")
     text = error_text(tiny_net, few, tmp_path / "a.scan", address=cluster.address)
     where = socket.gethostname()
@@ -419,7 +419,7 @@ def test_a_worker_that_does_not_see_the_pictures(cluster, tiny_net, few, tmp_pat
 
 
 def test_a_worker_without_the_package_and_a_ray_that_was_there(cluster, tiny_net, few, tmp_path):
-    """A worker that cannot import deconvnet is told of in a line; a Ray that runs already is used, and left running."""
+    """A worker that cannot import deconvnet is reported in a line; a running Ray is used, and left running."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['deconvnet'] = None")  # as if it were not there
     environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
     ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment)
@@ -437,7 +437,7 @@ def test_a_worker_without_the_package_and_a_ray_that_was_there(cluster, tiny_net
 
 @pytest.mark.parametrize("found", [{"version": "0.0.1"}, {"torch": "1.0.0"}])
 def test_a_worker_of_another_version(found):
-    """Another deconvnet is refused, another torch is told of."""
+    """Another deconvnet is refused, another torch gives a warning."""
     whole = {"host": "node-7", "version": deconvnet.__version__, "torch": torch.__version__, "sees_probe": True, **found}
     if "version" in found:
         with pytest.raises(EngineError) as error:
@@ -474,9 +474,9 @@ def test_the_recipes_can_be_read():
 
 
 def test_a_net_travels_from_a_script_that_imports_torch(few, tmp_path):
-    """Pickle names some of torch's objects by the first module that holds torch: that must not be the script, which workers lack."""
+    """Pickle names some of torch's objects by the first module that holds torch: it must not be the script, which workers lack."""
     code = """
-import multiprocessing, sys  # before torch: its second name for the script stands first
+import multiprocessing, sys  # before torch: it registers the script under a second name
 import torch, deconvnet, ray
 from deconvnet.scanning.ray_engine import pack_job
 from deconvnet.scanning.engine import Job
@@ -484,7 +484,7 @@ from deconvnet.scanning.source import open_source
 from deconvnet.scanning.maxima import MaximaReducer, scanned_layers
 
 net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
-net.model.format = torch.preserve_format  # as a net of one's own may hold
+net.model.format = torch.preserve_format  # as a user's net may hold
 reducer = MaximaReducer(net, scanned_layers(net.record_zeros((3, 96, 96)), ["features.1"]), (3, 96, 96))
 open(sys.argv[2], "wb").write(pack_job(Job(reducer, open_source(sys.argv[1]), net.preprocess, 2, 3), ray))
 """
@@ -496,7 +496,7 @@ open(sys.argv[2], "wb").write(pack_job(Job(reducer, open_source(sys.argv[1]), ne
 
 
 def test_a_shard_travels_whole_but_for_what_cannot_enter():
-    """Packed and unpacked, everything is as it was but for entries below the floor; the fewer there are, the less is sent."""
+    """Packed and unpacked, everything is as before except entries below the floor; the fewer entries, the less is sent."""
     chance = np.random.default_rng(0)
     best = TopK.empty(500, 9)
     best.add(chance.random((500, 40), np.float32), np.arange(40), chance.integers(0, 99, (500, 40)).astype(np.int32))

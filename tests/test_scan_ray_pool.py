@@ -1,4 +1,4 @@
-"""Who does what in a scan on Ray: the pool of workers with a fake Ray, so that any order of events can be had."""
+"""Which worker gets which shard: the pool of workers with a fake Ray, so that a test can choose the order of events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lost(Exception):
 
 
 class Token(tuple):
-    """What Ray's answers are to a dictionary: each its own key."""
+    """An answer: like Ray's, each is a key of its own."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -34,7 +34,7 @@ class Token(tuple):
 
 
 class FakeRay:
-    """Has room for so many actors at once; `pick` says which of the answers that can come comes next, `dies` with whom it is lost."""
+    """Has room for `room` actors at once; `pick` chooses the next of the possible answers, `dies` says whether it is lost."""
 
     exceptions = SimpleNamespace(RayError=Lost, RayTaskError=type("Never", (Exception,), {}))
 
@@ -45,7 +45,7 @@ class FakeRay:
         return self
 
     def remote(self, *given):
-        """Stand for the class first, then for each new actor."""
+        """Return what stands for the class at first, then new actors."""
         if given == (Worker,):
             return self
         actor = SimpleNamespace(number=len(self.actors), is_alive=True, is_dead=False)
@@ -57,7 +57,7 @@ class FakeRay:
     def wait(self, answers, num_returns):
         running = [id(actor) for actor in self.actors if actor.is_alive][: self.room]
         can_come = [answer for answer in answers if id(answer[0]) in running]
-        assert can_come, f"nobody can go on: {len(answers)} answers are waited for"
+        assert can_come, f"no actor can run: {len(answers)} answers are awaited"
         self.at_once = max(self.at_once, *Counter(id(actor) for actor, shard in answers if shard).values(), 0)
         return [self.pick(can_come)], []
 
@@ -139,7 +139,7 @@ def shards_of(count: int):
 
 
 @pytest.mark.filterwarnings("ignore:a worker on .* died")
-def test_work_that_comes_back_last_goes_to_those_who_wait(monkeypatch):
+def test_lost_work_goes_to_idle_workers(monkeypatch):
     """A death that is noticed when all others have run out of work, and hold the cores that a new worker would need."""
 
     def dies(actor, shard):

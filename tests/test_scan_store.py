@@ -89,7 +89,7 @@ def wait_until(process: subprocess.Popen[str], ready) -> None:
 
 
 def test_killed_five_times_it_ends_in_the_same_bytes(net, many, undisturbed, tmp_path):
-    """kill -9 at random moments loses at most the shard under way; resumed each time, every table ends as if undisturbed."""
+    """kill -9 at random moments loses at most the shard in progress; continued each time, every table ends as if undisturbed."""
     path, chance, before = tmp_path / "a.scan", random.Random(0), -1
     for attempt in range(5):
         process = start(many, path)
@@ -98,7 +98,7 @@ def test_killed_five_times_it_ends_in_the_same_bytes(net, many, undisturbed, tmp
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it was done before it was killed"
-        with closing(sqlite3.connect(path)) as base:  # rolls back what was under way, as any reader does
+        with closing(sqlite3.connect(path)) as base:  # rolls back the unfinished transaction, as any reader does
             assert base.execute("pragma integrity_check").fetchall() == [("ok",)]
         done = shards_done(path)
         assert done >= before
@@ -109,8 +109,8 @@ def test_killed_five_times_it_ends_in_the_same_bytes(net, many, undisturbed, tmp
     assert dump(path, *TABLES) == undisturbed
 
 
-def test_ctrl_c_leaves_a_good_file_and_says_how_to_go_on(net, many, undisturbed, tmp_path):
-    """SIGINT: exit code 130, what is done and how to go on, no traceback; gone on with, the file ends as if undisturbed."""
+def test_ctrl_c_leaves_a_good_file_and_says_how_to_continue(net, many, undisturbed, tmp_path):
+    """SIGINT: exit code 130, a line on what is done and how to continue, no traceback; continued, the file ends as if undisturbed."""
     for attempt in range(5):  # a fast machine may be done before the signal arrives
         path = tmp_path / f"{attempt}.scan"
         process = start(many, path)
@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_a_good_file_and_says_how_to_go_on(net, many, undisturbed,
 
 
 def test_stopped_from_within_it_keeps_whole_shards(net, paths, tmp_path):
-    """Where the data set itself stops everything, the shards before are kept, the one under way is not."""
+    """If the dataset itself stops everything, the shards before are kept, and the one in progress is not."""
 
     class Stops(torch.utils.data.Dataset):
         stops = True
@@ -159,7 +159,7 @@ def test_stopped_from_within_it_keeps_whole_shards(net, paths, tmp_path):
 
 
 def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
-    """Where the last write of a shard fails, nothing of the shard is in the file."""
+    """If the last write of a shard fails, nothing of the shard is in the file."""
     commit, calls = Store.commit, []
 
     def failing(self, shard, pictures, hits, statistics):
@@ -182,7 +182,7 @@ def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
 
 
 def test_two_scans_on_one_file(net, paths, tmp_path):
-    """The one that finds that another has written stops with a line; what the other wrote is whole."""
+    """The scan that finds that another has written stops with a line; what the other wrote is whole."""
     path, pixels = tmp_path / "a.scan", torch.stack([net.preprocess(one) for one in paths])
 
     class Interfering(torch.utils.data.Dataset):
@@ -205,7 +205,7 @@ def test_two_scans_on_one_file(net, paths, tmp_path):
 
 
 def test_a_locked_file(net, paths, tmp_path):
-    """While another process writes, what does not fit in between is refused in the same words; reading is not kept away."""
+    """While another process writes, other writes are refused in the same words; reading is possible."""
     path = tmp_path / "a.scan"
     scan_one(net, paths[:2], path)
     with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -228,7 +228,7 @@ def count_images(net, monkeypatch):
 
 
 def test_only_new_pictures_are_run(net, paths, tmp_path, monkeypatch):
-    """The same command again runs nothing; pictures added run alone, whatever their names, and get the next numbers."""
+    """The same command again runs nothing; of new pictures, only these are run, whatever their names, and get the next numbers."""
     folder = tmp_path / "photos"
     drawings(folder, 10, first=2)
     scan_one(net, folder, tmp_path / "a.scan", shard=4)
@@ -250,7 +250,7 @@ def test_only_new_pictures_are_run(net, paths, tmp_path, monkeypatch):
 
 
 def test_gone_and_changed_pictures_are_named(net, tmp_path):
-    """A second run names what is gone, has another size, is not asked for, or could not be read and now might."""
+    """A second run names pictures that are gone, have another size, are not asked for, or could not be read and have changed."""
     folder = tmp_path / "photos"
     names = drawings(folder, 5)
     (folder / "bad.png").write_bytes(b"")
@@ -271,7 +271,7 @@ def test_gone_and_changed_pictures_are_named(net, tmp_path):
 
 
 def test_another_folder_adds_its_pictures(net, tmp_path):
-    """Pictures of a second folder are added under their whole paths, also where they have names of the first."""
+    """Pictures of a second folder are added under their whole paths, also if they have names of the first."""
     drawings(tmp_path / "one", 2)
     drawing(9).save(drawings(tmp_path / "two", 1)[0])
     scan_one(net, tmp_path / "one", tmp_path / "a.scan")
@@ -283,7 +283,7 @@ def test_another_folder_adds_its_pictures(net, tmp_path):
 
 
 def test_a_folder_that_was_moved_is_known_again(net, tmp_path):
-    """Where the first folder is gone, the same command for its new place runs nothing and notes the new place."""
+    """If the first folder is gone, the same command for its new place runs nothing, and notes the new place."""
     drawings(tmp_path / "one", 3)
     scan_one(net, tmp_path / "one", tmp_path / "a.scan")
     os.rename(tmp_path / "one", tmp_path / "two")
@@ -354,7 +354,7 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
 
 
 def test_an_empty_file_becomes_a_scan_and_is_none_yet(net, paths, tmp_path):
-    """What a run leaves that was killed before it began can be scanned into, and opened it says so."""
+    """The file of a scan that was killed before it began can be scanned into; to open it is refused, with the reason."""
     path = tmp_path / "a.scan"
     path.touch()
     with pytest.raises(StoreError) as error:
@@ -369,7 +369,7 @@ def test_an_empty_file_becomes_a_scan_and_is_none_yet(net, paths, tmp_path):
 
 
 def test_a_file_that_may_not_be_written(net, paths, tmp_path):
-    """A file that is there to be read only: looked at as ever, scanned into with one line."""
+    """A file that may only be read can be opened; to scan into it is refused in one line."""
     if os.geteuid() == 0:
         pytest.skip("root may write everything")
     path = tmp_path / "a.scan"

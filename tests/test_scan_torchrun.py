@@ -19,16 +19,16 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "scan_by_torchrun.py"
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed")
 def test_two_processes_of_torchrun_give_the_local_table(tiny, tmp_path):
-    """A scan that has two of five shards goes on by two processes over gloo: its file equals the local engine's, byte for byte."""
+    """Two processes over gloo continue a scan with two of five shards done: its file equals the local engine's, byte for byte."""
     paths = drawings(tmp_path / "in", 37)
     net, path, before = deconvnet.DeconvNet(tiny), tmp_path / "a.scan", torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         deconvnet.scan(net, tmp_path / "in", tmp_path / "b.scan", shard=8)
-        kept = [one.rename(tmp_path / one.name) for one in paths[16:]]
+        moved = [path.rename(tmp_path / path.name) for path in paths[16:]]
         deconvnet.scan(net, tmp_path / "in", path, shard=8)
-        for one in kept:
-            one.rename(tmp_path / "in" / one.name)
+        for picture in moved:
+            picture.rename(tmp_path / "in" / picture.name)
     finally:
         torch.set_num_threads(before)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(EXAMPLE)]

@@ -37,7 +37,7 @@ class AtlasFolder:
 
     Args:
         path: the folder, which need not exist yet.
-        scan: what tells this scan from others.
+        scan: the settings that distinguish this scan from others.
 
     Raises:
         OptionError: the folder cannot be used: it holds other files, or the atlas of another scan.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..choices import ENGINES, EngineName
 from ..errors import DeconvnetError
 from .options import load_net, say, with_model
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["local", "ray"]),
+    type=click.Choice(ENGINES),
     default="local",
     show_default=True,
     help="What runs the scan: this process, or workers on the machines of a Ray cluster (extra: ray).",
@@ -74,7 +75,7 @@ def scan(
     batch: int | None,
     shard: int,
     workers: int | None,
-    engine: str,
+    engine: EngineName,
     address: str | None,
     gpus_per_worker: float | None,
     cpus_per_worker: float | None,

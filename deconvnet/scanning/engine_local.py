@@ -95,7 +95,7 @@ def run_shard(
 
 
 def load_ahead(pool: ThreadPoolExecutor, job: Job, shards: Sequence[Shard], workers: int) -> Iterator[LoadedPicture]:
-    """Load the pictures of all shards in order, a few batches ahead of whoever takes them."""
+    """Load the pictures of all shards in order, a few batches ahead of the consumer."""
 
     def load(item: tuple[int, str]) -> LoadedPicture:
         return job.pictures.load(*item, job.preprocess)

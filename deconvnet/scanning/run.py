@@ -6,11 +6,12 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ..choices import ENGINES, EngineName
 from ..errors import OptionError, PictureError, StoreError, check_option
 from ..images import Preprocess
 from ..layers import choose_layers
@@ -26,9 +27,6 @@ from .result import Scan
 from .source import DatasetItems, LocalFiles, PictureSource, open_source
 from .store import Store
 
-EngineName: TypeAlias = Literal["local", "ray"]
-
-ENGINES = ("local", "ray")
 SHARD = 512  # pictures per transaction: at most these are lost when a scan is killed
 
 

@@ -60,7 +60,7 @@ def slow_maxima(model: nn.Module, images: Tensor, layers: Sequence[str], batch: 
 
 
 def rows(path: str | os.PathLike[str], query: str) -> list[tuple[Any, ...]]:
-    """Read a scan's file as anybody would."""
+    """Read a scan's file with SQL."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
         return base.execute(query).fetchall()
 
@@ -83,7 +83,7 @@ def table(path: str | os.PathLike[str], layer: str) -> dict[str, np.ndarray]:
 
 
 def check_top(path: str | os.PathLike[str], layer: str, maxima: Maxima, width: int, top: int = 9) -> list[tuple[int, int]]:
-    """Hold a layer's table against a sort of all maxima: activations within 1e-4, pictures the same except near ties.
+    """Compare a layer's table with a sort of all maxima: activations within 1e-4, pictures the same except near ties.
 
     Where the maxima are exactly zero - what a rectifier lets through of nothing - pictures and positions must agree exactly.
     Returns (channel, rank - 1) of the entries with another position: near ties within a map, to be looked into.
@@ -96,7 +96,7 @@ def check_top(path: str | os.PathLike[str], layer: str, maxima: Maxima, width: i
     near = 1e-4 * np.abs(wanted) + 1e-6 * np.abs(values).max()
     assert entries["picture"].shape == order.shape
     assert (np.abs(entries["activation"] - wanted) <= near).all()
-    assert (np.abs(values[entries["picture"], channels] - wanted) <= near).all(), "another picture stands in the table"
+    assert (np.abs(values[entries["picture"], channels] - wanted) <= near).all(), "another picture is in the table"
     assert all(len(set(ranks)) == len(ranks) for ranks in entries["picture"].tolist())
     nothing = (wanted == 0) & (entries["activation"] == 0)
     assert (entries["picture"] == order)[nothing].all()
