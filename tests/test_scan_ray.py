@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import deconvnet
 from deconvnet.errors import EngineError, MissingPackageError, OptionError, PictureError
@@ -25,8 +26,11 @@ ray = pytest.importorskip("ray")
 pyarrow_fs = pytest.importorskip("pyarrow.fs")
 
 from deconvnet.scanning import ray_engine, ray_pool  # noqa: E402
-from deconvnet.scanning.engine import ShardResult  # noqa: E402
+from deconvnet.scanning.engine import Job, Shard, ShardResult  # noqa: E402
+from deconvnet.scanning.engine_local import run_shard  # noqa: E402
+from deconvnet.scanning.maxima import MaximaReducer, scanned_layers  # noqa: E402
 from deconvnet.scanning.ray_worker import Worker  # noqa: E402
+from deconvnet.scanning.source import open_source  # noqa: E402
 from deconvnet.scanning.topk import EMPTY, TopK  # noqa: E402
 from deconvnet.scanning.wire import pack, size_of, unpack  # noqa: E402
 
@@ -493,6 +497,35 @@ open(sys.argv[2], "wb").write(pack_job(Job(reducer, open_source(sys.argv[1]), ne
     worker = Worker(packed.read_bytes())
     assert worker.job.reducer.net.model.format is torch.preserve_format
     assert worker.ready(few[0].name)["sees_probe"]
+
+
+class Drifting(nn.Module):
+    """Writes to a parameter in each forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.ones(()))
+
+    @torch.no_grad()
+    def forward(self, x):
+        self.scale.mul_(2)
+        return (self.conv(x) * self.scale).relu()
+
+
+def test_a_net_that_changes_itself_travels(tmp_path):
+    """On a worker, too, every batch meets the parameters as they were: a shard run twice gives the same, as locally."""
+    net, images = deconvnet.DeconvNet(Drifting()), torch.randn(6, 3, 9, 9)
+    recording = net.record_zeros((3, 9, 9))
+    reducer = MaximaReducer(net, scanned_layers(recording, ["relu"]), (3, 9, 9), recording.written)
+    assert [parameter is net.model.scale for parameter in reducer.written] == [True]
+    source = open_source(images)
+    job, shard = Job(reducer, source, None, 2, 3), Shard(1, 0, source.names, range(6))
+    floor = np.full(4, -np.inf, np.float32)
+    local = run_shard(job, shard, (source.load(number, "", None) for number in range(6)), floor)
+    worker = Worker(ray_engine.pack_job(job, ray))
+    for _ in range(2):
+        assert np.array_equal(unpack(worker.run(shard, floor)).top.scores, local.top.scores)
+    assert net.model.scale.item() == 1
 
 
 def test_a_shard_travels_whole_but_for_what_cannot_enter():

@@ -121,9 +121,16 @@ class MaximaReducer:
         size: tuple[int, int, int],
         written: Sequence[Tensor] = (),
     ) -> None:
-        self.net, self.layers, self.size = net, tuple(layers), size
+        self.net, self.layers, self.size, self.written = net, tuple(layers), size, tuple(written)
         self.channels = sum(layer.channels for layer in layers)
         self.engine = ForwardEngine(net.model, [layer.record for layer in layers], stop=True, written=written)
+
+    def for_net(self, net: DeconvNet) -> MaximaReducer:
+        """Return a reducer like this one for another net of the same parts, such as a copy on another device."""
+        names = {id(parameter): name for name, parameter in self.net.model.named_parameters()}
+        parameters = dict(net.model.named_parameters())
+        written = [parameters[names[id(parameter)]] for parameter in self.written]
+        return MaximaReducer(net, self.layers, self.size, written)
 
     @property
     def device(self) -> torch.device:

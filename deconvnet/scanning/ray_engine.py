@@ -111,7 +111,7 @@ def pack_job(job: Job, ray: Any) -> bytes:
     for module in modules:
         ray.cloudpickle.register_pickle_by_value(module)
     try:
-        job = dataclasses.replace(job, reducer=MaximaReducer(net, job.reducer.layers, job.reducer.size))
+        job = dataclasses.replace(job, reducer=job.reducer.for_net(net))
         return _dump(job, ray)
     except Exception as error:  # a net or a Dataset may raise anything
         raise EngineError(f"cannot send {net.name} or its pictures to workers: {last_line(error)}.") from error

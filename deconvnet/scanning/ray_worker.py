@@ -15,7 +15,6 @@ import torch
 from ..version import __version__
 from .engine import Job, Shard
 from .engine_local import load_ahead, run_shard
-from .maxima import MaximaReducer
 from .wire import Packed, pack
 
 
@@ -41,10 +40,9 @@ class Worker:
         self.job: Job = pickle.loads(job)
         self.threads = threads
         if torch.cuda.is_available():
-            reducer = self.job.reducer
-            reducer.net.model.to("cuda")
-            reducer = MaximaReducer(reducer.net, reducer.layers, reducer.size)
-            self.job = dataclasses.replace(self.job, reducer=reducer)
+            net = self.job.reducer.net
+            net.model.to("cuda")
+            self.job = dataclasses.replace(self.job, reducer=self.job.reducer.for_net(net))
 
     def ready(self, probe: str | None) -> WorkerInfo:
         """Return where this is, its versions, and whether it sees the picture `probe`."""
