@@ -38,6 +38,20 @@ def whole_frame(shape: Sequence[int], axes: Axes) -> Window:
     return Window(0, 0, *map_size(shape, axes))
 
 
+def relabel(window: Window, shape: Sequence[int], given: Axes, wanted: Axes) -> Window:
+    """Return a window of a value of `shape`, whose rows and columns are the axes `given`, by the axes `wanted`.
+
+    An axis that the window says nothing of is taken whole. What is empty stays empty.
+    """
+    if given == wanted or not window.height:
+        return window
+    extents = {given[1]: (window.top, window.height), given[2]: (window.left, window.width)}
+    whole = whole_frame(shape, wanted)
+    top, height = extents.get(wanted[1], (0, whole.height))
+    left, width = extents.get(wanted[2], (0, whole.width))
+    return Window(top, left, height, width)
+
+
 def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
     """Return activations as maps (N, C', H', W'), whichever their axes are; an (N, F) layer counts as F channels of 1x1.
 

@@ -14,6 +14,8 @@
     ├── EngineError             Ray, or one of its workers, that cannot be used
     └── OptionError             an option's value that is not one of its values
 
+What is odd, but no failure, is a `DeconvnetWarning`; the command prints it as one line on stderr.
+
 `DeconvnetError` is a `ValueError`, so plain Python code can catch it without importing this module.
 """
 
@@ -24,6 +26,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DeconvnetError",
+    "DeconvnetWarning",
     "EngineError",
     "MissingPackageError",
     "NoRuleError",
@@ -41,6 +44,10 @@ __all__ = [
 
 class DeconvnetError(ValueError):
     """An expected failure; its message is one line that says what was asked, found, and what to do."""
+
+
+class DeconvnetWarning(UserWarning):
+    """Something odd that the user should know of; its message is one line."""
 
 
 class UnknownLayerError(DeconvnetError):

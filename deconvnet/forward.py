@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .model_state import eval_pass, is_torch_module
+from .model_state import eval_pass, is_torch_module, random_state, run_uncompiled
 from .rules import Table
 from .rules.call import Call, named_tensors
 from .tape import Tape, Tracer, UnrecordedOps, untraced
@@ -83,6 +83,7 @@ class ForwardPass:
     activations: dict[str, Tensor] = field(default_factory=dict)
     output: Any = None  # what the model returned; None where the pass was stopped early
     written: list[Tensor] = field(default_factory=list)  # the parameters that the model's forward writes to
+    draws: bool = False  # whether the model's forward drew random numbers
 
 
 class _Stop(BaseException):
@@ -258,6 +259,7 @@ def _trace_once(
         # Tensors made in inference mode keep no version counter, and cannot go through autograd later
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(run_uncompiled())
         state = stack.enter_context(eval_pass(model))
         images = inputs.images.detach().clone()
         tracer = Tracer(model, table, unrecorded, state.before_write)
@@ -266,11 +268,12 @@ def _trace_once(
         # or the two would hold each other, with all that was stored, until Python looks for cycles
         stack.callback(_part, tracer)
         stack.enter_context(_hooked(modules, namer))
+        before = random_state(images.device)
         with tracer.tracing(images), suppress(_Stop):
             namer.result.output = model(images, *inputs.args, **inputs.kwargs)
         if store:
             namer.result.activations.update(store.intact())
-        namer.result.written = state.written
+        namer.result.written, namer.result.draws = state.written, random_state(images.device) != before
     return namer.result, tracer.met_unknown
 
 
@@ -283,6 +286,8 @@ def _hooked(modules: Sequence[tuple[str, nn.Module]], namer: _LayerNamer) -> Ite
     """Tell the namer of every module that is entered and left; all hooks go again, whatever happens."""
     with _removing() as handles:
         for path, module in modules:
+            if isinstance(module, torch.jit.ScriptModule):  # takes no hooks; what it makes is met as unrecorded
+                continue
             handles.append(module.register_forward_pre_hook(partial(_enter, namer, path)))
             handles.append(module.register_forward_hook(partial(_leave, namer, path), always_call=True))
         yield
@@ -356,7 +361,8 @@ class ForwardEngine:
     def _run(self, images: Tensor, on_layer: OnLayer) -> Any:
         if self._has_functional:
             return trace(self.model, ModelInputs(images), NO_RULES, self.layers, stop=self.stop, on_layer=on_layer).output
-        with torch.inference_mode(), eval_pass(self.model, self.written), self._hooked(on_layer), suppress(_Stop):
+        state = eval_pass(self.model, self.written)
+        with torch.inference_mode(), run_uncompiled(), state, self._hooked(on_layer), suppress(_Stop):
             return self.model(images)
         return None
 

@@ -7,10 +7,13 @@ somebody is about to write to them: see `ModelState.before_write`.
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -25,7 +28,7 @@ class ModelState:
     """
 
     def __init__(self, model: nn.Module, written: Iterable[Tensor] = ()) -> None:
-        modules = list(model.modules())
+        modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]  # keeps its own
         self._training = [module for module in modules if module.training]
         self._bindings = [
             (cast("dict[str, Tensor | None]", holder), dict(holder))
@@ -89,6 +92,26 @@ def eval_pass(model: nn.Module, written: Iterable[Tensor] = ()) -> Iterator[Mode
     finally:
         with torch.no_grad():
             state.restore()
+
+
+def run_uncompiled() -> AbstractContextManager[object]:
+    """Run what is compiled as it was written: the calls inside compiled code cannot be seen.
+
+    That holds for `torch.compile(part)`, `net.compile()` and a compiled `forward`.
+    """
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled yet, and importing it takes a second
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def random_state(device: torch.device) -> tuple[object, ...]:
+    """Return the state of the generators that a forward pass may draw from: torch's, numpy's and Python's."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return (*(state.numpy().tobytes() for state in states), random.getstate(), name, np.asarray(keys).tobytes(), *rest)
 
 
 def is_torch_module(module: nn.Module) -> bool:

@@ -68,6 +68,7 @@ class Recording:
         self.show: Callable[[Recording, int], ShownImage] | None = None  # set by the net that made it
         for layer in layers or ():
             self._check_layer(layer)
+        self._random = self._random_layers(layers or (), stop=stop) if self._pass.draws else frozenset[str]()
 
     @property
     def images(self) -> Tensor:
@@ -157,9 +158,20 @@ class Recording:
         return as_maps(self.stored_activations(layer), self.axes(layer), layer)
 
     def tape_for(self, layer: str, table: Table) -> Tape:
-        """Return a tape up to `layer` on which everything is saved that the rules of `table` need."""
+        """Return a tape up to `layer` on which everything is saved that the rules of `table` need.
+
+        Raises:
+            StaleRecordingError: the weights changed after the recording.
+            UnknownLayerError: the net has no such layer, or it does not depend on the image.
+            UnstableModelError: two passes differ, by state or by random numbers.
+        """
         self.check_weights()
         self.record(layer)
+        if layer in self._random:
+            raise UnstableModelError(
+                f"layer {layer!r} of {self.name} changes each time it runs: forward draws random numbers."
+                " Turn that off for eval mode, or seed it in forward: torch.manual_seed(0)."
+            )
         needs = tuple(rule for rule in table.rules() if rule.needs_values)
         if not needs:
             return self._pass.tape
@@ -217,6 +229,18 @@ class Recording:
                     f"{self.name} gives other activations each time it runs: it keeps state, or adds noise."
                     " Record with layers=[...], so that all comes from one pass."
                 )
+
+    def _random_layers(self, layers: Sequence[str], *, stop: bool) -> frozenset[str]:
+        """Return the layers whose activations hang on random numbers that the forward draws, by one further pass."""
+        again = self._run(self._table, layers, stop=stop, store=partial(ActivationStore, STORED_BYTES, copies=True))
+        random, is_random = set(), False
+        for name in self._pass.records:  # one that was not stored counts as the one before it
+            before, now = self._pass.activations.get(name), again.activations.get(name)
+            if before is not None and now is not None:
+                is_random = not _is_close(before, now)
+            if is_random:
+                random.add(name)
+        return frozenset(random)
 
     def _check_layer(self, layer: str) -> None:
         if layer not in self._pass.records:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .json_text import finite, json_text
 from .render.save import PICTURE_SUFFIXES, check_suffix, save_arrays, save_picture, write_atomic
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mappi
 def save_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as JSON to a file, whole or not at all."""
     with write_atomic(path) as handle:
-        handle.write(json.dumps(value, indent=2).encode() + b"\n")
+        handle.write(json_text(value, indent=2).encode() + b"\n")
 
 
 def _as_dataclass(result: Any) -> DataclassInstance:
@@ -147,5 +146,5 @@ def _plain(value: Any) -> Json:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    plain: Json = None if isinstance(value, float) and not math.isfinite(value) else value
+    plain: Json = finite(value)
     return plain

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .errors import OptionError, UnitError
+from .errors import DeconvnetWarning, OptionError, UnitError
 from .units import Unit
 
 #: A unit, or its (channel, row, col).
@@ -38,14 +41,16 @@ def choose_units(
             and among equals by number.
         top: how many, 1 or more.
         at: "max" (the strongest position, the first in row-major order among equals), "map", or (row, col).
+            NaN and infinite activations are left out, which a `DeconvnetWarning` says.
         image: the number of the image, which the units get.
 
     Raises:
         OptionError: `at` or `top` is none of these.
-        UnitError: the layer has no such channel or position.
+        UnitError: the layer has no such channel or position, or its activation there is not finite.
     """
     values = maps.detach().float().cpu().numpy()
     count, height, width = values.shape
+    values = _without_non_finite(values, layer)
     if isinstance(at, str) and at not in ("max", "map"):
         raise OptionError(f"at cannot be {at!r}: it is 'max', 'map', or a position (row, col).")
     if isinstance(at, tuple):
@@ -57,9 +62,11 @@ def choose_units(
     if channels is None:
         if top < 1:
             raise OptionError(f"top cannot be {top}: it is the number of channels to show, 1 or more.")
-        channels = np.argsort(-strength, kind="stable")[:top].tolist()
+        strongest = np.argsort(-strength, kind="stable")[:top]
+        channels = strongest[np.isfinite(strength[strongest])].tolist()
     for channel in channels:
         check_unit(Unit(layer, channel), (count, height, width))
+        _check_finite(Unit(layer, channel), float(values[channel].min() if at == "map" else strength[channel]))
     units = []
     for channel in channels:
         row, col = (None, None) if at == "map" else divmod(int(positions[channel]), width)
@@ -88,7 +95,28 @@ def complete_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: i
         float(maps[unit.image, unit.channel].max()) if unit.row is None else value
         for unit, value in zip(named, values_at(maps, named).tolist(), strict=True)
     ]
+    for unit, value in zip(named, values, strict=True):
+        _check_finite(unit, value)
     return [replace(unit, activation=value) for unit, value in zip(named, values, strict=True)]
+
+
+def _without_non_finite(values: npt.NDArray[np.float32], layer: str) -> npt.NDArray[np.float32]:
+    """Return activations with -inf in place of NaN and infinity, and say how many there are."""
+    is_finite = np.isfinite(values)
+    if is_finite.all():
+        return values
+    count = values.size - int(is_finite.sum())
+    warnings.warn(
+        f"{count} of {values.size} activations of layer {layer!r} are NaN or infinite: they are left out.",
+        DeconvnetWarning,
+        stacklevel=3,
+    )
+    return np.where(is_finite, values, -np.inf)
+
+
+def _check_finite(unit: Unit, value: float) -> None:
+    if not math.isfinite(value):
+        raise UnitError(f"the activation of {unit} is NaN or infinite: nothing can be projected. Look for what overflows.")
 
 
 def _unit(layer: str, position: tuple[int, int, int], image: int) -> Unit:

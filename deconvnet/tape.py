@@ -22,11 +22,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import Axes, default_axes, whole_frame
+from .axes import Axes, default_axes, relabel, whole_frame
 from .errors import NoRuleError
 from .receptive_field import NOTHING
 from .rules import Table
@@ -36,6 +37,7 @@ from .units import Window
 
 CONSTANT = -1  # the number of a tensor that a recorded call made from nothing that descends from the image
 UNSEEN = "it reads a tensor that no recorded call made: a scripted function or other compiled code did"
+KERNEL = "it is a kernel, called by an exported program: give the model that was exported"
 CHANGED = "it reads a tensor that was changed in place through another view of it"
 
 
@@ -85,11 +87,15 @@ class Tape:
             above = reached[0]
             for other in reached[1:]:
                 above = above.union(other)
-            below = self.rule(call).window(call.saved, above)
+            rule = self.rule(call)
+            below = rule.window(call.saved, above)
             for number, part in zip(
                 call.inputs, below if isinstance(below, tuple) else (below,) * len(call.inputs), strict=True
             ):
-                part = whole_frame(self.shapes[number], self.axes[number]) if part is None else part
+                shape, axes = self.shapes[number], self.axes[number]
+                # a rule without axes of its own has rows and columns where torch has them, others where their first input has
+                of_rule = self.axes[call.inputs[0]] if rule.has_own_axes() else default_axes(shape)
+                part = whole_frame(shape, axes) if part is None else relabel(part, shape, of_rule, axes)
                 if part != NOTHING:
                     windows[number] = windows[number].union(part) if number in windows else part
         return windows
@@ -275,7 +281,7 @@ class Tracer(TorchFunctionMode):
         inputs = tuple(number for number in numbers if number is not None)
         rule = self._rule(func)
         if rule is None:
-            output, saved, rule_problem = func(*args, **kwargs), Saved(), None
+            output, saved, rule_problem = func(*args, **kwargs), Saved(), KERNEL if isinstance(func, OpOverload) else None
         else:
             output, saved, rule_problem = self._run_rule(rule, func, args, kwargs, len(inputs))
         made = tensors_in(output)

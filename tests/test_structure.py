@@ -24,6 +24,7 @@ ORDER = [
     "progress",
     "memory",
     "optional",
+    "json_text",
     "provenance",
     "images",
     "crops",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from typing import TextIO
 
 import click
 
-from ..errors import DeconvnetError, did_you_mean
+from ..errors import DeconvnetError, DeconvnetWarning, did_you_mean
 from ..version import __version__
 
 #: What people do -> command, which is also the name of its file in this folder -> one line of help.
@@ -78,8 +80,24 @@ def deconvnet() -> None:
     """
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print our own warnings as plain lines, and all others as Python does."""
+    if issubclass(category, DeconvnetWarning):
+        click.echo(f"note: {message}", err=True)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+
+
 def main() -> None:
-    """Run the command; an expected failure is one line on stderr and exit code 1."""
+    """Run the command; an expected failure is one line on stderr and exit code 1, and what is odd one line."""
+    warnings.showwarning = _show_warning
     try:
         deconvnet.main(standalone_mode=False)
     except click.exceptions.Exit as stop:

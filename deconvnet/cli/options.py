@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..choices import DEVICES, LRNS, OVERLAPS, TONES
+from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
 from .option_types import JsonFile, NumbersType, RuleType
 
@@ -190,7 +190,9 @@ def say(text: str) -> None:
 
 def write_json(value: object, to: str) -> None:
     """Write JSON to stdout (-) or, whole or not at all, to a file, whose name is then printed."""
-    text = json.dumps(value, indent=2)
+    text, missing = json_text(value, indent=2), count_non_finite(value)
+    if missing:
+        say(f"{missing} numbers are NaN or infinite: they are null in the JSON.")
     if to == "-":
         click.echo(text)
         return

@@ -18,6 +18,7 @@ from ..fingerprint import Fingerprint, fingerprint
 from ..images import Preprocess
 from ..provenance import weights_text
 from ..render.text import size_text
+from ..rules.call import tensors_in
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
 Preprocessing = Callable[[Any], Tensor]
@@ -233,7 +234,13 @@ def pick_device(device: str) -> torch.device:
 def hash_tensors(model: nn.Module) -> str:
     """Return "tensors-sha256:..." of a model's parameters and buffers, with their names, shapes and types."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    state: dict[str, object] = model.state_dict()
+    for name, value in state.items():
+        tensors = tensors_in(value)
+        if not tensors:  # what a module's get_extra_state() returns
+            digest.update(f"{name}{value!r}".encode())
+        for tensor in tensors:
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            stored = tensor.int_repr() if tensor.is_quantized else tensor
+            digest.update(stored.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return f"tensors-sha256:{digest.hexdigest()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import OptionError
+from ..json_text import json_text
 from .pdf import write_pdf
 from .save import RESOLUTION, check_suffix, save_picture, write_atomic
 
@@ -55,7 +55,7 @@ def _all_pages(first: list[Image.Image], remaining: Iterator[Image.Image]) -> It
 
 
 def _save_pdf(pages: Iterator[Image.Image], path: Path, settings: Mapping[str, Any] | None) -> list[Path]:
-    subject = "" if settings is None else json.dumps(settings, default=str)
+    subject = "" if settings is None else json_text(settings, default=str)
     with write_atomic(path) as handle:
         write_pdf(pages, handle, subject=subject, resolution=RESOLUTION)
     return [path]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import OptionError, PictureError
+from ..json_text import json_text
 
 KEY = "deconvnet"  # of the PNG text that holds the settings
 RESOLUTION = 150  # dots per inch of a PDF: a sheet of 1,000 pixels prints 17 cm wide
@@ -47,7 +48,7 @@ def save_picture(image: Image.Image, path: str | os.PathLike[str], *, settings: 
     check_suffix(path)
     path = Path(path)
     write = _WRITERS[path.suffix.lower()]
-    text = "" if settings is None else json.dumps(settings, default=str)
+    text = "" if settings is None else json_text(settings, default=str)
     if write is _write_jpeg and len(text) > _JPEG_COMMENT:
         raise OptionError(f"cannot save {str(path)!r}: its settings are too long for a JPEG comment. Save it as .png.")
     with write_atomic(path) as handle:

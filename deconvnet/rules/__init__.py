@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import OptionError, did_you_mean
 from ..receptive_field import NOTHING
-from .activation import Activation, ReLU, Softmax
+from .activation import Activation, FakeQuantize, ReLU, Softmax
 from .arithmetic import Add, AddCMul, Cat, Div, Mul, Stack
 from .base import STATUSES, Adjoint, Placewise, Rule, Same, Status
 from .call import CallContext, Saved, UnsupportedCall, per_image
@@ -103,6 +103,8 @@ DEFAULT = Table(
         (F.pad,): Pad(),
         (F.interpolate,): Interpolate(),
         (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),
+        (torch.fake_quantize_per_tensor_affine, torch.fake_quantize_per_channel_affine): FakeQuantize(),
+        (torch.fused_moving_avg_obs_fake_quant,): FakeQuantize(),
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout): Dropout(),
         (T.contiguous, T.clone, torch.clone, T.detach, torch.detach, T.to, T.float, T.double, T.half, T.bfloat16): Same(),
     }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..units import Window
-from .base import Placewise, Signals, Status, Windows, check_only_first
+from .base import Placewise, Same, Signals, Status, Windows, check_only_first
 from .call import CallContext, Function, Saved, per_image
 
 
@@ -135,3 +135,17 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor, signal: Tensor)
         below = at.to(signal.dtype).expand(signal.shape).detach().clone().requires_grad_()
         (result,) = torch.autograd.grad(function(below * 1), below, signal)  # times 1: a call in place needs no leaf
     return result
+
+
+class FakeQuantize(Same):
+    """Rounding to what an integer could hold, in training for quantisation: the signal passes straight through it.
+
+    That is the straight-through estimator (Bengio et al. 2013), by which such nets are trained.
+    """
+
+    moves = False
+
+    @property
+    def status(self) -> Status:
+        """Rounding has no useful derivative."""
+        return "generalised"

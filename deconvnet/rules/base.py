@@ -87,6 +87,10 @@ class Rule(Generic[S]):
         """Return which axes of an output of `shape` are channels, rows, columns; `axes` are those of the inputs."""
         return default_axes(shape)
 
+    def has_own_axes(self) -> bool:
+        """Say whether `axes` follows the inputs' axes; else rows and columns are where torch has them."""
+        return type(self).axes is not Rule.axes
+
     def with_options(self, **options: Any) -> Rule[S]:
         """Return this rule with those of the options that it has."""
         names = {item.name for item in dataclasses.fields(self)}
