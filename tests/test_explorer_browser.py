@@ -255,3 +255,74 @@ def test_the_page_serves_no_files(served):
     for path in ("voila/files/voila.json", "voila/files/job.json", "voila/files/log"):
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"{address}{path}?{query}", timeout=5)
+
+
+def test_the_page_answers_to_its_own_name_only(served):
+    """A page of another name that leads to this machine (DNS rebinding) is refused, with or without the token."""
+    address, _, query = served[0].partition("?")
+    for url in (address, f"{address}?{query}"):
+        request = urllib.request.Request(url, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=5)
+        assert refused.value.code == 403
+
+
+def test_the_kernel_listens_on_no_port(served):
+    """The server talks to its kernels through sockets in its private folder."""
+    files = list(served[1].rglob("kernel-*.json"))
+    assert files, "no page was opened before"
+    assert {json.loads(file.read_text())["transport"] for file in files} == {"ipc"}
+
+
+def start_explorer(home: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
+    """Start `deconvnet explore` in a home of its own; its first line is the page's address."""
+    (home / "tmp").mkdir()
+    folders = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "XDG_CONFIG_HOME": str(home / ".config")}
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "deconvnet", "explore", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    return subprocess.Popen(command, cwd=home, env={**os.environ, **folders, **paths, **variables}, **pipes)
+
+
+@pytest.mark.parametrize("ending", ["SIGKILL", "SIGHUP", "SIGTERM"])
+def test_the_server_ends_with_the_command(tmp_path, ending):
+    """However the command ends - killed, or its terminal closed - nothing listens afterwards, and nothing is left."""
+    command = start_explorer(tmp_path, "--no-browser")
+    try:
+        port = int(re.search(r":(\d+)/", command.stdout.readline())[1])
+        command.send_signal(getattr(signal, ending))
+        command.wait(30)
+        deadline = time.monotonic() + 30
+        while is_open(port) or list((tmp_path / "tmp").glob("deconvnet-explore-*")):
+            assert time.monotonic() < deadline, "the server goes on without its command"
+            time.sleep(0.1)
+    finally:
+        command.kill()
+        command.stdout.close()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_browser_is_not_told_the_token_in_its_arguments(tmp_path):
+    """All users can read a command line: the browser opens a file that only its owner can read, which leads to the page."""
+    browser = tmp_path / "browser.sh"
+    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{tmp_path}/argument"\ncat "${{1#file://}}" > "{tmp_path}/page"\n')
+    browser.chmod(0o700)
+    command = start_explorer(tmp_path, "--browser", BROWSER=f"{browser} %s")
+    try:
+        address = command.stdout.readline().strip()
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "page").exists() or not (tmp_path / "page").stat().st_size:
+            assert time.monotonic() < deadline, "no browser was opened"
+            time.sleep(0.1)
+        token = address.partition("token=")[2]
+        assert (tmp_path / "argument").read_text().startswith("file:///")
+        assert token not in (tmp_path / "argument").read_text()
+        assert address in (tmp_path / "page").read_text()
+    finally:
+        command.send_signal(signal.SIGINT)
+        command.wait(30)
+        command.stdout.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import signal
 import sys
 import warnings
 from typing import TextIO
@@ -80,6 +83,16 @@ def deconvnet() -> None:
     """
 
 
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def _discard_output() -> None:
+    """Let Python, which flushes standard output at its end, not fail at that a second time."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -96,10 +109,17 @@ def _show_warning(
 
 
 def main() -> None:
-    """Run the command; an expected failure is one line on stderr and exit code 1, and what is odd one line."""
+    """Run the command; an expected failure is one line on stderr and exit code 1, and what is odd one line.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does: what is half-written is removed.
+    """
     warnings.showwarning = _show_warning
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(getattr(signal, name), _end)
     try:
         deconvnet.main(standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk can still be said
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:  # wrong usage: exit code 2
@@ -114,3 +134,9 @@ def main() -> None:
     except BrokenPipeError:  # `deconvnet layers | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        click.echo(f"cannot go on: {error.strerror} ({error.filename or 'standard output'}).", err=True)
+        _discard_output()
+        sys.exit(1)

@@ -48,4 +48,4 @@ def ablate(
     from ..studies.ablate import run
 
     result = run(load_net(**model), picture, layer=layer, channel=channel, signals=signals, seed=seed)
-    finish(result, result.plot(tone=tone), out or figure_name("ablate", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("ablate", model["model"]))

@@ -77,7 +77,7 @@ def correspond(
     pictures, part_boxes = read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
     result = run(net, pictures, part_boxes, layers=layers or None, fill=fill, trials=trials, seed=seed)
     (say if json_to == "-" else click.echo)(result.table())
-    finish(result, result.plot(), out or figure_name("correspond", model["model"]), json_to, npz_to)
+    finish(result, result.plot(), out, json_to, npz_to, default=figure_name("correspond", model["model"]))
 
 
 def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[PictureInputs, Sequence[Boxes]]:

@@ -73,4 +73,4 @@ def evolve(
         count=count,
         seed=seed,
     )
-    finish(result, result.plot(tone=tone), out or figure_name("evolve", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("evolve", model["model"]))

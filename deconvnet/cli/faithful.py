@@ -68,4 +68,4 @@ def faithful(
     )
     if json_to != "-":
         click.echo(result.table())
-    finish(result, result.plot(tone=tone), out or figure_name("faithful", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("faithful", model["model"]))

@@ -53,4 +53,4 @@ def filters(
     from ..studies.filters import run
 
     result = run(load_net(**model), find_inputs(pictures), second=second, top=top, bands=bands)
-    finish(result, result.plot(tone=tone), out or figure_name("filters", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("filters", model["model"]))

@@ -90,4 +90,4 @@ def invariance(
         fill=fill,
         interpolation=interpolation,
     )
-    finish(result, result.plot(), out or figure_name("invariance", model["model"]), json_to, npz_to)
+    finish(result, result.plot(), out, json_to, npz_to, default=figure_name("invariance", model["model"]))

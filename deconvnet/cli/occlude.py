@@ -85,7 +85,7 @@ def occlude(
         fill=fill,
         others=_other_pictures(picture, others),
     )
-    finish(result, result.plot(tone=tone), out or figure_name("occlude", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("occlude", model["model"]))
 
 
 def _other_pictures(picture: str | None, others: str | None) -> PictureInputs:

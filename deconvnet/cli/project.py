@@ -25,6 +25,7 @@ from .options import (
     with_tone,
     write_json,
 )
+from .outputs import unused_name, with_force
 
 if TYPE_CHECKING:
     from ..images import Picture
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
 )
+@with_force
 @with_json("the units")
 def project(
     pictures: tuple[str, ...],
@@ -119,12 +121,14 @@ def _project(net: DeconvNet, picture: Picture, layers: Sequence[str], options: d
 
 def _targets(files: Sequence[Picture], outs: Sequence[str], model: str) -> list[list[Path]]:
     """Return the paths of each picture's sheet, after checking that they can be written."""
+    from ..inputs import source_names
     from ..render.save import check_folder, check_suffix
     from ..sheets import SHEET_SUFFIXES
 
     names = _sheet_names(files, model)
     if not outs:
-        return [[Path(name)] for name in names]
+        sources = source_names(files)
+        return [[Path(unused_name(name, {"picture": source}))] for name, source in zip(names, sources, strict=True)]
     folders = [Path(out) for out in outs if Path(out).is_dir() or out.endswith("/") or not Path(out).suffix]
     for out in outs:
         if Path(out) not in folders:

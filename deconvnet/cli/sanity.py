@@ -60,4 +60,4 @@ def sanity(
         seeds=seeds,
         seed=seed,
     )
-    finish(result, result.plot(tone=tone), out or figure_name("sanity", model["model"]), json_to, npz_to)
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("sanity", model["model"]))

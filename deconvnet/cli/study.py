@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import file_part, say, with_json, write_json
+from .outputs import unused_name, with_force
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --out, --json and --npz; `finish` carries them out."""
     function = click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")(function)
     function = with_json("the numbers")(function)
+    function = with_force(function)
     return click.option(
         "--out", "-o", default=None, metavar="FILE", help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL.png]"
     )(function)
@@ -62,10 +64,11 @@ def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> N
         raise OptionError(f"cannot save {npz_to!r}: arrays are saved as .npz.")
 
 
-def finish(result: Result, figure: Figure, out: str, json_to: str | None, npz_to: str | None) -> None:
-    """Save a result's figure and its numbers, and name each file that was written."""
+def finish(result: Result, figure: Figure, out: str | None, json_to: str | None, npz_to: str | None, *, default: str) -> None:
+    """Save a result's figure and its numbers, and name each file that was written; `default` is the figure's own name."""
     from ..results import save_figure
 
+    out = out or unused_name(default, result.settings)
     echo = say if json_to == "-" else click.echo
     save_figure(figure, out, settings=result.settings)
     echo(out)

@@ -10,6 +10,7 @@ import click
 from ..choices import POOLS, Pool
 from .option_types import FactorsType
 from .options import MODEL_HELP, file_part, load_net, say, with_json, with_preprocess, with_weights, write_json
+from .outputs import unused_name, with_force
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @with_weights
 @with_preprocess
 @click.option("--out", "-o", type=click.Path(), help="A .png, .jpg or .pdf file. [default: upsample-PICTURE.png]")
+@with_force
 @with_json("the numbers")
 def upsample(
     picture: str | None,
@@ -71,8 +73,7 @@ def upsample(
         model = "tiny"
     if model is None and (mean or std):
         raise click.UsageError("--mean and --std belong to a model's pictures: give --model, or leave them out.")
-    target = out or _default_name(picture, model)
-    _check_target(target, json_to)
+    _check_target(out or _default_name(picture, model), json_to)
 
     from ..upsampling.comparison import DEFAULT_METHODS, compare
 
@@ -82,6 +83,7 @@ def upsample(
     else:
         limits, (large, source) = None, _map(picture, model, layer, channel, weights, device, mean, std, size)
     comparison = compare(large, methods=methods, factors=factors, pool=down, kernel=kernel, limits=limits, source=source)
+    target = out or unused_name(_default_name(picture, model), comparison.settings)
     comparison.save(target)
     if json_to:
         write_json([{**source, **row} for row in comparison.rows()], json_to)

@@ -1,8 +1,10 @@
 """The explorer without a notebook: Voilà serves `explore.ipynb` to a browser on this machine.
 
-For safety, the server listens on the loopback address only and asks for a token; everything that Jupyter, IPython and Voilà
-write goes to one temporary folder, which is deleted when the command ends; and the command's options reach the notebook as JSON
-in that folder, never as code.
+For safety, the server listens on the loopback address only, answers to no other name, and asks for a token. The token stands in
+no command line, since all users can read those. Server and kernel talk through sockets, where the system has them, in one
+temporary folder that nobody else can open. Everything that Jupyter, IPython and Voilà write goes to that folder; it is deleted
+when the command ends. The command's options reach the notebook as JSON in it, never as code. However the command ends, the
+server ends with it: `deconvnet.explorer.server`.
 """
 
 from __future__ import annotations
@@ -84,9 +86,19 @@ def serve(job: Job, *, port: int = 0, browser: bool = True, on_address: Callable
         address = f"http://{HOST}:{port}/?token={token}"
         on_address(address)
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(_redirect(folder, address))
         code = server.wait()
         raise OptionError(f"the explorer's server ended by itself, with exit code {code}. {_last_line(folder)}")
+
+
+def _redirect(folder: Path, address: str) -> str:
+    """Write a page that leads to the address, and return its own: a browser's command line can be read by all users."""
+    page = folder / "open.html"
+    target = escape(address, quote=True)
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}"><title>deconvnet</title>'
+    )
+    return page.as_uri()
 
 
 def free_port(port: int) -> int:
@@ -107,12 +119,14 @@ def free_port(port: int) -> int:
 def _private_folder() -> Iterator[Path]:
     """Make a folder that only its owner can read, and delete it in any case, also if the command is terminated."""
     folder = Path(tempfile.mkdtemp(prefix="deconvnet-explore-"))
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.signal(number, _interrupt) for number in ending]
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(ending, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -123,7 +137,7 @@ def _interrupt(number: int, frame: object) -> None:
 def _running_server(folder: Path, job: Job, port: int, token: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run Voilà in the folder, in a session of its own, so that Ctrl-C reaches only the command, which then ends Voilà."""
     write_files(folder, job, port, token)
-    command = [sys.executable, "-m", "voila", str(folder / "explore.ipynb")]
+    command = [sys.executable, "-m", "deconvnet.explorer.server", str(folder / "explore.ipynb")]
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen(
             command,
@@ -131,7 +145,7 @@ def _running_server(folder: Path, job: Job, port: int, token: str) -> Iterator[s
             env=environment(folder),
             stdout=log,
             stderr=log,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closes when this process ends, also by SIGKILL: the server then ends too
             start_new_session=True,
         )
     try:
@@ -191,8 +205,13 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
             "open_browser": False,
             "root_dir": str(folder),
             "connection_dir_root": str(folder),
-            "tornado_settings": {"websocket_max_message_size": LARGEST_MESSAGE},
+            "tornado_settings": {
+                "websocket_max_message_size": LARGEST_MESSAGE,
+                "allow_remote_access": False,  # Voilà's default is True: no request is then asked which host it is for
+                "local_hostnames": ["localhost"],
+            },
         },
+        "KernelManager": {"transport": "ipc" if hasattr(socket, "AF_UNIX") and os.name == "posix" else "tcp"},
         "VoilaConfiguration": {
             "template": "deconvnet",
             "strip_sources": True,

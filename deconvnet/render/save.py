@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -124,7 +125,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that replaces `path` once the block ends; after an error nothing has changed.
+    """Open a file for writing that replaces `path` once the block ends, and keeps its mode; after an error nothing has changed.
 
     Raises:
         OptionError: the folder does not exist, or the disk refuses the file.
@@ -141,6 +142,8 @@ def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with open(beside, "x+b") as handle:
             yield handle
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, beside)  # what others may read or not stays so
         os.replace(beside, target)
     except OSError as error:
         if error.errno is None:
