@@ -101,17 +101,23 @@ class ActivationStore:
         self._tensors: dict[str, tuple[Tensor, int]] = {}  # and its version
         self._names: dict[int, list[str]] = defaultdict(list)  # by storage
         self._sizes: dict[int, int] = {}
+        self._total = 0
 
     def add(self, name: str, tensor: Tensor) -> None:
         """Hold a layer's activations, or a copy of them."""
-        tensor = tensor.detach().clone() if self.copies else tensor
+        if self.copies:
+            with untraced():
+                tensor = tensor.detach().clone()
         storage = tensor.untyped_storage()
+        address = storage.data_ptr()
         self._tensors[name] = tensor, tensor._version
-        self._names[storage.data_ptr()].append(name)
-        self._sizes[storage.data_ptr()] = storage.nbytes()
-        while sum(self._sizes.values()) > self.limit:
+        self._names[address].append(name)
+        if address not in self._sizes:
+            self._sizes[address] = storage.nbytes()
+            self._total += self._sizes[address]
+        while self._total > self.limit:
             largest = max(self._sizes, key=self._sizes.__getitem__)
-            del self._sizes[largest]
+            self._total -= self._sizes.pop(largest)
             for lost in self._names.pop(largest):
                 self._tensors.pop(lost, None)
 
@@ -136,6 +142,7 @@ class _LayerNamer:
         self.tracer, self.result = tracer, ForwardPass(tracer.tape)
         self.paths = set(paths)
         self.inside: list[tuple[str, int, bool]] = []  # the modules being run: path, calls made before it, is one of torch's
+        self.leaves = 0  # how many of them are torch's
         self.used: Counter[str] = Counter()  # how often a name was used
         self.calls: Counter[tuple[str, str]] = Counter()  # of a module, or of a function in it
         self.wanted, self.stop = set(layers), stop and bool(layers)
@@ -143,12 +150,15 @@ class _LayerNamer:
 
     def enter(self, path: str, module: nn.Module) -> None:
         if self.tracer.is_active:
-            self.inside.append((path, len(self.result.tape.calls), bool(path) and is_leaf(module)))
+            leaf = bool(path) and is_leaf(module)
+            self.leaves += leaf
+            self.inside.append((path, len(self.result.tape.calls), leaf))
 
     def leave(self, path: str, module: nn.Module, output: Any) -> None:
         if not self.tracer.is_active:
             return
-        path, first, _ = self.inside.pop()
+        path, first, leaf = self.inside.pop()
+        self.leaves -= leaf
         if not path:  # the model itself has no name
             return
         name, number = self.unique(path), self.count(path, "")
@@ -158,7 +168,7 @@ class _LayerNamer:
 
     def on_call(self, call: Call, outputs: list[Tensor]) -> None:
         call.layer = self.layer_of(call.name)
-        if self.is_in_leaf():
+        if self.leaves:
             return  # the inside of a torch layer is that layer
         path = self.inside[-1][0] if self.inside else ""
         name, number = self.unique(_joined(path, call.name)), self.count(path, call.name)
@@ -169,10 +179,7 @@ class _LayerNamer:
     def layer_of(self, function: str) -> str:
         """Return the layer that the next call of a function belongs to."""
         path = self.inside[-1][0] if self.inside else ""
-        return self.next_name(path) if self.is_in_leaf() else self.next_unique(_joined(path, function))[0]
-
-    def is_in_leaf(self) -> bool:
-        return any(leaf for _, _, leaf in self.inside)
+        return self.next_name(path) if self.leaves else self.next_unique(_joined(path, function))[0]
 
     def count(self, path: str, function: str) -> int:
         self.calls[path, function] += 1
@@ -192,8 +199,7 @@ class _LayerNamer:
             if self.stop and not self.wanted:
                 raise _Stop
         elif self.store:
-            with untraced():
-                self.store.add(name, tensor)
+            self.store.add(name, tensor)
 
     def next_name(self, path: str) -> str:
         return f"{path}_{self.used[path]}" if self.used[path] else path
@@ -252,7 +258,8 @@ def _trace_once(
     make_store: Callable[[], ActivationStore] | None,
     unrecorded: UnrecordedOps | None,
 ) -> tuple[ForwardPass, bool]:
-    modules = list(model.named_modules())
+    named = list(model.named_modules())
+    modules = [module for _, module in named]
     store = make_store() if make_store else None
     with ExitStack() as stack:
         stack.enter_context(untraced())  # a recording inside another one's forward pass
@@ -260,14 +267,14 @@ def _trace_once(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(run_uncompiled())
-        state = stack.enter_context(eval_pass(model))
+        state = stack.enter_context(eval_pass(modules))
         images = inputs.images.detach().clone()
-        tracer = Tracer(model, table, unrecorded, state.before_write)
-        namer = _LayerNamer([path for path, _ in modules], tracer, layers, stop=stop, on_layer=on_layer, store=store)
+        tracer = Tracer(modules, table, unrecorded, state.before_write)
+        namer = _LayerNamer([path for path, _ in named], tracer, layers, stop=stop, on_layer=on_layer, store=store)
         tracer.on_call, tracer.layer_of = namer.on_call, namer.layer_of
         # or the two would hold each other, with all that was stored, until Python looks for cycles
         stack.callback(_part, tracer)
-        stack.enter_context(_hooked(modules, namer))
+        stack.enter_context(_hooked(named, namer))
         before = random_state(images.device)
         with tracer.tracing(images), suppress(_Stop):
             namer.result.output = model(images, *inputs.args, **inputs.kwargs)
@@ -361,7 +368,7 @@ class ForwardEngine:
     def _run(self, images: Tensor, on_layer: OnLayer) -> Any:
         if self._has_functional:
             return trace(self.model, ModelInputs(images), NO_RULES, self.layers, stop=self.stop, on_layer=on_layer).output
-        state = eval_pass(self.model, self.written)
+        state = eval_pass(list(self.model.modules()), self.written)
         with torch.inference_mode(), run_uncompiled(), state, self._hooked(on_layer), suppress(_Stop):
             return self.model(images)
         return None

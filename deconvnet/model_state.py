@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -23,12 +23,12 @@ class ModelState:
     """What a forward pass may change of a model.
 
     Args:
-        model: any module.
+        modules: all of the model's.
         written: parameters that the pass is known to write to; they are copied at once.
     """
 
-    def __init__(self, model: nn.Module, written: Iterable[Tensor] = ()) -> None:
-        modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]  # keeps its own
+    def __init__(self, modules: Iterable[nn.Module], written: Iterable[Tensor] = ()) -> None:
+        modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]  # those keep their own
         self._training = [module for module in modules if module.training]
         self._bindings = [
             (cast("dict[str, Tensor | None]", holder), dict(holder))
@@ -37,9 +37,17 @@ class ModelState:
             if holder
         ]
         self._attributes = [(module, _plain_attributes(module)) for module in modules if not is_torch_module(module)]
-        self._storages = [(parameter, parameter.data) for parameter in model.parameters() if not is_lazy(parameter)]
+        self._storages = [
+            (parameter, parameter.data)
+            for module in modules
+            for parameter in module._parameters.values()
+            if parameter is not None and not is_lazy(parameter)
+        ]
         self._buffers = [
-            (buffer, buffer.detach().clone()) for buffer in model.buffers() if not (is_lazy(buffer) or buffer.is_inference())
+            (buffer, buffer.detach().clone())
+            for module in modules
+            for buffer in module._buffers.values()
+            if buffer is not None and not (is_lazy(buffer) or buffer.is_inference())
         ]
         self._copies: dict[int, list[tuple[Tensor, Tensor]]] = {}  # storage -> parameters in it, and what they held
         for parameter in written:
@@ -81,11 +89,11 @@ class ModelState:
 
 
 @contextmanager
-def eval_pass(model: nn.Module, written: Iterable[Tensor] = ()) -> Iterator[ModelState]:
-    """Put every submodule in eval mode, and all that the block changes of the model back afterwards."""
-    state = ModelState(model, written)
+def eval_pass(modules: Sequence[nn.Module], written: Iterable[Tensor] = ()) -> Iterator[ModelState]:
+    """Put all modules of a model in eval mode, and all that the block changes of the model back afterwards."""
+    state = ModelState(modules, written)
     try:
-        for module in model.modules():
+        for module in modules:
             if module.training:
                 module.training = False  # not .eval(): models override train() with side effects
         yield state

@@ -14,7 +14,7 @@ a call reads some numbers and makes new ones. Three requirements shape this file
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -162,7 +162,7 @@ class Tracer(TorchFunctionMode):
     does not see. `unrecorded` tells the two apart by a mode that costs more, so it is given only in a second pass.
 
     Args:
-        model: whose parameters, buffers and attributes are constants.
+        modules: of the model whose parameters, buffers and attributes are constants.
         table: the rules by which calls are made.
         unrecorded: sees what compiled code makes.
         on_write: is told of each weight that is about to be written to, before it is.
@@ -170,7 +170,7 @@ class Tracer(TorchFunctionMode):
 
     def __init__(
         self,
-        model: nn.Module,
+        modules: Sequence[nn.Module],
         table: Table,
         unrecorded: UnrecordedOps | None = None,
         on_write: Callable[[Tensor], None] = lambda tensor: None,
@@ -187,7 +187,7 @@ class Tracer(TorchFunctionMode):
         # id -> (the tensor, weakly: ids are used again; its number; its version then)
         self._values: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
         # the model's own tensors live as long as it does: their ids are safe
-        self._buffers, self._model = {id(buffer) for buffer in model.buffers()}, model
+        self._buffers, self._modules = {id(buffer) for module in modules for buffer in module._buffers.values()}, modules
         self._attributes: set[int] | None = None  # looked for when first needed
 
     @contextmanager
@@ -367,7 +367,7 @@ class Tracer(TorchFunctionMode):
     def _problem_of(self, tensor: Tensor) -> str | None:
         """Judge a tensor that no recorded call made: one of the model's attributes, a constant, or made by compiled code."""
         if self._attributes is None:
-            self._attributes = {id(attribute) for attribute in _attributes_of(self._model)}
+            self._attributes = {id(attribute) for attribute in _attributes_of(self._modules)}
         if id(tensor) in self._attributes or not tensor.is_floating_point():
             return None
         self.met_unknown = True
@@ -413,9 +413,9 @@ def _version(tensor: Tensor) -> int:
         return 0
 
 
-def _attributes_of(model: nn.Module) -> Iterator[Tensor]:
+def _attributes_of(modules: Sequence[nn.Module]) -> Iterator[Tensor]:
     """Yield the tensors that modules hold as plain attributes, also in lists and dictionaries."""
-    for module in model.modules():
+    for module in modules:
         for name, attribute in vars(module).items():
             if not name.startswith("_") and not isinstance(attribute, nn.Module):
                 yield from tensors_in(attribute)

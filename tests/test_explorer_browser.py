@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -178,9 +179,10 @@ def walk_through(tab: Tab) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """`deconvnet explore` in an empty folder, as the user of an empty home: its address and that home."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("work", "tmp"):
-        (home / name).mkdir()
-    folders = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "XDG_CONFIG_HOME": str(home / ".config")}
+    (home / "work").mkdir()
+    short = tempfile.mkdtemp(prefix="dn", dir="/tmp" if os.name == "posix" else None)  # a socket's path may not be long
+    (home / "tmp").symlink_to(short)
+    folders = {"HOME": str(home), "TMPDIR": short, "XDG_CONFIG_HOME": str(home / ".config")}
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "deconvnet", "explore", "--no-browser", "--layer", "features.13"]
     server = subprocess.Popen(
@@ -196,12 +198,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
         assert server.stderr.read().endswith("ended.\n")
-        remaining = [path for path in home.rglob("*") if path.is_file()]
+        remaining = [path for folder in (home, Path(short)) for path in folder.rglob("*") if path.is_file()]
         assert remaining == []  # neither in the home, nor in the working folder, nor in the temporary one
     finally:
         server.kill()
         server.stdout.close()
         server.stderr.close()
+        shutil.rmtree(short)
 
 
 def choose_file(page: Any, path: Path) -> None:
@@ -269,7 +272,7 @@ def test_the_page_answers_to_its_own_name_only(served):
 
 def test_the_kernel_listens_on_no_port(served):
     """The server talks to its kernels through sockets in its private folder."""
-    files = list(served[1].rglob("kernel-*.json"))
+    files = list((served[1] / "tmp").resolve().rglob("kernel-*.json"))
     assert files, "no page was opened before"
     assert {json.loads(file.read_text())["transport"] for file in files} == {"ipc"}
 

@@ -573,7 +573,7 @@ class CountsPasses(nn.Module):
     def forward(self, x):
         self.passes.append(len(x))
         y = nn.functional.relu(self.conv(x))
-        y = y + self.noise * torch.rand(1)
+        y = y + self.noise * len(self.passes)
         return nn.functional.relu(y, inplace=True)
 
 

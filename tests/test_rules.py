@@ -271,7 +271,19 @@ def in_groups(x, groups):
 
 
 # name: (what runs, its twin with what is held as constants)
+def observed_rounding(x):
+    """Round as a net in training for quantisation does, by a range that was observed."""
+    state = [torch.ones(1, dtype=kind) for kind in (torch.long, torch.long, torch.float, torch.float, torch.float, torch.int32)]
+    return torch.fused_moving_avg_obs_fake_quant(x.float(), *state, 0.01, 0, 255, -1, False, False).to(x.dtype)
+
+
 HELD = {
+    "rounding": (lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127), lambda x: x + 0),
+    "rounding of channels": (
+        lambda x: torch.fake_quantize_per_channel_affine(x, torch.full((4,), 0.1), torch.zeros(4), 1, -128, 127),
+        lambda x: x + 0,
+    ),
+    "rounding as observed": (observed_rounding, lambda x: x + 0),
     "squeeze and excite": (
         lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)),
         lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)).detach(),
@@ -318,7 +330,8 @@ def test_held_factors_are_constants(name):
     assert relative(projected, expected) < 1e-10
     call = run.tape.calls[-1]
     expected = {"x * sigmoid(x)": "generalised", "sigmoid(x) * x in place": "generalised"}
-    expected |= dict.fromkeys(("detach", "half", "bfloat16"), "exact")
+    expected |= dict.fromkeys(("detach", "half", "bfloat16", "rounding as observed"), "exact")  # the last call is a cast
+    expected |= dict.fromkeys(("rounding", "rounding of channels"), "generalised")
     assert (call.saved.status or rules.DEFAULT[call.func].status) == expected.get(name, "held")
 
 

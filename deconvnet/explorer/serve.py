@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 JOB_VARIABLE = "DECONVNET_EXPLORE"  # the environment variable that names the job's file
 LARGEST_MESSAGE = 64 * 2**20  # bytes: larger uploads are cut off by the server, those up to here get a message on the page
+LONGEST_SOCKET = 104  # bytes that a socket's path may have on macOS; Linux allows 108
 START_TIMEOUT = 60  # seconds for Voilà to start
 STOP_TIMEOUT = 10  # seconds for it to end
 
@@ -211,7 +212,7 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
                 "local_hostnames": ["localhost"],
             },
         },
-        "KernelManager": {"transport": "ipc" if hasattr(socket, "AF_UNIX") and os.name == "posix" else "tcp"},
+        "KernelManager": {"transport": _transport(folder)},
         "VoilaConfiguration": {
             "template": "deconvnet",
             "strip_sources": True,
@@ -220,6 +221,12 @@ def settings(folder: Path, port: int, token: str) -> dict[str, Any]:
             "file_denylist": [".*"],
         },
     }
+
+
+def _transport(folder: Path) -> str:
+    """Return how server and kernel talk: through sockets in the folder, or ports, where a socket's path is too long."""
+    longest = f"{folder}/voila_12345678/kernel-{'0' * 36}-ipc-5"
+    return "ipc" if os.name == "posix" and len(os.fsencode(longest)) < LONGEST_SOCKET else "tcp"
 
 
 def environment(folder: Path) -> dict[str, str]:
