@@ -534,6 +534,8 @@ def test_a_server_that_does_not_start_is_an_error(tmp_path, monkeypatch):
 class Server:
     """Stands in for Voilà: it writes a line to its log, and then runs or has ended."""
 
+    stdin = None
+
     def __init__(self, command: list[str], *, stdout: io.BufferedWriter, **options: object) -> None:
         stdout.write(b"first line\n  last line\n")
 

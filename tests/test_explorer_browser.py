@@ -268,6 +268,7 @@ def test_the_page_answers_to_its_own_name_only(served):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=5)
         assert refused.value.code == 403
+        refused.value.close()
 
 
 def test_the_kernel_listens_on_no_port(served):
@@ -296,7 +297,7 @@ def test_the_server_ends_with_the_command(tmp_path, ending):
         command.send_signal(getattr(signal, ending))
         command.wait(30)
         deadline = time.monotonic() + 30
-        while is_open(port) or list((tmp_path / "tmp").glob("deconvnet-explore-*")):
+        while is_open(port) or list((tmp_path / "tmp").glob("deconvnet-*")):
             assert time.monotonic() < deadline, "the server goes on without its command"
             time.sleep(0.1)
     finally:

@@ -119,7 +119,7 @@ def free_port(port: int) -> int:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """Make a folder that only its owner can read, and delete it in any case, also if the command is terminated."""
-    folder = Path(tempfile.mkdtemp(prefix="deconvnet-explore-"))
+    folder = Path(tempfile.mkdtemp(prefix="deconvnet-"))
     ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = [signal.signal(number, _interrupt) for number in ending]
     try:
@@ -159,6 +159,8 @@ def _running_server(folder: Path, job: Job, port: int, token: str) -> Iterator[s
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if server.stdin:
+            server.stdin.close()
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int, folder: Path) -> None:
