@@ -24,7 +24,8 @@ from deconvnet.scanning.best import BestEntries
 from deconvnet.scanning.engine import ShardResult
 from deconvnet.scanning.maxima import scanned_layers
 from deconvnet.scanning.ray_worker import Worker
-from deconvnet.scanning.source import LocalFiles
+from deconvnet.scanning.run import scan_settings
+from deconvnet.scanning.source import LocalFiles, open_source
 from deconvnet.scanning.store import Store
 from deconvnet.scanning.topk import TopK, merge
 from deconvnet.scanning.wire import pack, size_of, unpack
@@ -157,7 +158,8 @@ def merging(channels: int, blocks: int = 256, top: int = 9, count: int = 512) ->
     layers = scanned_layers(recording, ["1"])
     head(f"block ({channels:,} channels)", "sent, MB", "entries sent", "rows written", "unpack, ms", "merge, ms", "commit, ms")
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "a.scan", create=True) as store:
-        store.begin({"root": None, "shard": count}, [(layer.name, channels, layer.height, layer.width) for layer in layers])
+        settings = scan_settings(net, layers, open_source(torch.zeros(1, 3, 10, 10)), size=(3, 10, 10), top=top, shard=count)
+        store.begin(settings, [(layer.name, channels, layer.height, layer.width) for layer in layers])
         store.extend([f"{number}.jpg" for number in range(blocks * count)], count)
         best = BestEntries(store, recording, layers, top)
         for number in range(blocks):

@@ -1,4 +1,4 @@
-"""Scans in files of the former format: read as they are, continued, and brought up to date whole or not at all."""
+"""Scans in files of the former formats: read as they are, continued, and brought up to date whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 
 import deconvnet
 from deconvnet.errors import StoreError
+from deconvnet.scanning import opening
 from deconvnet.scanning import store as store_module
 from deconvnet.scanning.store import Store
 from support.scans import drawings, dump, rows
 from support.sql_words import RESERVED
 
-TABLES = ("hits", "channels", "pictures", "shards", "layers")
+TABLES = ("hits", "channels", "pictures", "shards", "layers", "digests")
 OPTIONS = {"layers": ["features.1", "features.5"], "shard": 4, "batch": 4}
 
 FORMAT_1 = """
@@ -45,6 +46,18 @@ def write_format_1(path: Path, current: Path) -> Path:
     return path
 
 
+def write_format_2(path: Path, current: Path) -> Path:
+    """Write a scan as deconvnet wrote it before there were digests."""
+    path.write_bytes(current.read_bytes())
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("drop table digests")
+        base.execute("update settings set json_text = '2' where name = 'format'")
+    return path
+
+
+WRITE = {1: write_format_1, 2: write_format_2}
+
+
 @pytest.fixture(scope="module")
 def net(tiny):
     return deconvnet.DeconvNet(tiny)
@@ -67,10 +80,15 @@ def current(net, photos, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def former(current, tmp_path):
-    """The same scan in a file of format 1."""
-    return write_format_1(tmp_path / "former.scan", current)
+@pytest.fixture(params=WRITE, ids="format {}".format)
+def former(request, current, tmp_path):
+    """The same scan in a file of a former format."""
+    return WRITE[request.param](tmp_path / "former.scan", current)
+
+
+def hits_of(former: Path) -> str:
+    """Return the name of the table of hits."""
+    return "top" if "top" in tables_of(former) else "hits"
 
 
 def tables_of(path: Path) -> set[str]:
@@ -89,7 +107,7 @@ def test_a_former_file_is_read_as_it_is(net, current, former, tmp_path):
     """Tables, counts and plates are those of a new file, and not a byte of the old one changes."""
     before = former.read_bytes()
     with deconvnet.Scan.open(former, net=net) as old, deconvnet.Scan.open(current, net=net) as new:
-        assert {**old.settings, "format": 2} == new.settings
+        assert {**old.settings, "format": 3} == new.settings
         assert (old.sizes, old.progress(), old.paths()) == (new.sizes, (11, 11), new.paths())
         assert old.skipped() == new.skipped() != []
         assert [old.top("features.5", channel) for channel in range(64)] == [new.top("features.5", c) for c in range(64)]
@@ -106,7 +124,7 @@ def test_a_former_file_that_may_only_be_read(former, monkeypatch):
     """A file on a read-only disk is read like any other."""
     connect = sqlite3.connect
     monkeypatch.setattr(
-        store_module.sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options)
+        opening.sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options)
     )
     with deconvnet.Scan.open(former) as scan:
         assert len(scan.top("features.1", 0)) == 9
@@ -115,7 +133,7 @@ def test_a_former_file_that_may_only_be_read(former, monkeypatch):
 def test_a_former_file_is_continued(net, photos, current, former):
     """An unfinished scan is continued, and ends in the tables of today's format, byte for byte."""
     with closing(sqlite3.connect(former, isolation_level=None)) as base:  # as a kill after the first shard leaves it
-        base.execute("delete from top")
+        base.execute(f"delete from {hits_of(former)}")
         base.execute("update channels set pictures = 0, fired = 0, total = 0")
         base.execute("update pictures set bytes = null, sha256 = null, problem = null")
         base.execute("update shards set done = 0")
@@ -124,7 +142,7 @@ def test_a_former_file_is_continued(net, photos, current, former):
         assert scan.progress() == (4, 11)
     with deconvnet.scan(net, photos, half, **OPTIONS) as scan:
         assert scan.progress() == (11, 11)
-        assert scan.settings["format"] == 2
+        assert scan.settings["format"] == 3
     assert dump(half, *TABLES) == dump(current, *TABLES)
     assert tables_of(half) == tables_of(current)
 
@@ -138,7 +156,7 @@ def write_first_shard(former: Path, current: Path) -> Path:
     deconvnet.scan(net, files, alone, **OPTIONS).close()
     with closing(sqlite3.connect(former, isolation_level=None)) as base:
         base.execute("attach ? as alone", (str(alone),))
-        base.execute("insert into top select * from alone.hits")
+        base.execute(f"insert into main.{hits_of(former)} select * from alone.hits")
         base.execute("replace into main.channels select * from alone.channels")
         for values in base.execute("select bytes, sha256, problem, picture from alone.pictures").fetchall():
             base.execute("update main.pictures set bytes = ?, sha256 = ?, problem = ? where picture = ?", values)
@@ -171,14 +189,14 @@ def test_other_settings_leave_a_former_file_as_it_is(net, photos, former):
 def test_a_kill_in_the_middle_leaves_the_former_format(net, photos, current, former, monkeypatch):
     """Bringing a file up to date is one transaction: if it fails, everything is as before, and the next try succeeds."""
     before = {table: rows(former, f"select * from {table}") for table in tables_of(former)}
-    migrate = store_module.migrate_format_1
+    migrate = store_module.migrate
 
-    def failing(connection):
-        migrate(connection)
+    def failing(connection, number):
+        migrate(connection, number)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "migrate_format_1", failing)
+        patch.setattr(store_module, "migrate", failing)
         with pytest.raises(KeyboardInterrupt):
             deconvnet.scan(net, photos, former, **OPTIONS)
     assert {table: rows(former, f"select * from {table}") for table in tables_of(former)} == before
@@ -189,7 +207,8 @@ def test_a_kill_in_the_middle_leaves_the_former_format(net, photos, current, for
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
-        ("update settings set json_text = '3' where name = 'format'", "3"),
+        ("update settings set json_text = '4' where name = 'format'", "4"),
+        ("update settings set json_text = '{}' where name = 'format'", "None"),
         ("delete from settings where name = 'format'", "None"),
         ("alter table settings add column extra text", "None"),
     ],
@@ -202,7 +221,7 @@ def test_a_format_that_is_not_known_is_refused(current, tmp_path, statement, fou
         base.execute(statement)
     with pytest.raises(StoreError) as error:
         Store(path)
-    assert str(error.value) == f"{str(path)!r} has format {found}, this version reads 1 and 2. Scan again."
+    assert str(error.value) == f"{str(path)!r} has format {found}, this version reads 1, 2 and 3. Scan again."
 
 
 def test_settings_are_json(current):

@@ -23,7 +23,7 @@ from deconvnet.scanning import store as store_module
 from deconvnet.scanning.store import Store
 from support.scans import drawing, drawings, dump, rows
 
-TABLES = ("hits", "channels", "pictures", "shards")
+TABLES = ("hits", "channels", "pictures", "shards", "digests")
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +162,10 @@ def test_a_shard_is_one_transaction(net, paths, tmp_path, monkeypatch):
     """If the last write of a shard fails, nothing of the shard is in the file."""
     commit, calls = Store.commit, []
 
-    def failing(self, shard, pictures, hits, statistics):
+    def failing(self, shard, pictures, hits, statistics, digests):
         calls.append(shard)
         bad = ((None,) * 4 for _ in range(1)) if len(calls) == 2 else statistics
-        return commit(self, shard, pictures, hits, bad)
+        return commit(self, shard, pictures, hits, bad, digests)
 
     monkeypatch.setattr(Store, "commit", failing)
     with pytest.raises(sqlite3.ProgrammingError, match="Incorrect number of bindings"):
@@ -208,7 +208,7 @@ def test_a_locked_file(net, paths, tmp_path):
     """While another process writes, other writes are refused in the same words; reading is possible."""
     path = tmp_path / "a.scan"
     scan_one(net, paths[:2], path)
-    with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with Store(path, create=True) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         store.connection.execute("pragma busy_timeout = 0")
         other.execute("begin immediate")
         assert len(deconvnet.Scan.open(path).top("features.1", 0)) == 2
@@ -334,7 +334,7 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
     text = {
         "notes.txt": "is not a scan: file is not a database. Choose another name.",
         "other.db": "is an SQLite file, but not a scan. Choose another name.",
-        "old.scan": "has format 0, this version reads 1 and 2. Scan again.",
+        "old.scan": "has format 0, this version reads 1, 2 and 3. Scan again.",
         "folder": "is a folder. Name a file in it.",
     }
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..recording import Recording
+from .digests import HIT_COLUMNS, layer_digest
 from .engine import ShardResult
 from .maxima import ScannedLayer, find_windows
-from .store import HitRow, Store
+from .store import Store
 from .topk import EMPTY, TopK, merge
+
+ACTIVATION = HIT_COLUMNS.split(", ").index("activation")
 
 
 class BestEntries:
@@ -29,11 +32,15 @@ class BestEntries:
         self.store, self.recording, self.layers = store, recording, layers
         self.channels = [(layer, channel) for layer in layers for channel in range(layer.channels)]
         self.top = TopK.empty(len(self.channels), top)
+        self.windows = np.zeros((len(self.channels), top, 4), np.int64)  # of the entries: top, left, height, width
+        counts = [row for layer in layers for row in store.counts(layer.name)]
+        self.counts = np.array(counts, np.int64).reshape(-1, 3)  # of each channel: pictures, fired, total
         by_name = {layer.name: layer for layer in layers}
-        for name, channel, rank, picture, activation, row, col in store.hits():
+        for name, channel, rank, picture, activation, row, col, *window in store.hits():
             layer = by_name[name]
             at = layer.first + channel, rank - 1
             self.top.scores[at], self.top.pictures[at], self.top.positions[at] = activation, picture, row * layer.width + col
+            self.windows[at] = window
 
     @property
     def floor(self) -> npt.NDArray[np.float32]:
@@ -42,19 +49,50 @@ class BestEntries:
 
     def commit(self, result: ShardResult) -> None:
         """Merge the result of one shard, and write what it changed in one transaction."""
-        after = merge(self.top, result.top)
-        changed = (after.pictures != self.top.pictures) & (after.pictures != EMPTY)
-        counts = zip(self.channels, result.fired.tolist(), result.total.tolist(), strict=True)
-        statistics = [(layer.name, channel, result.readable, fired, total) for (layer, channel), fired, total in counts]
-        if self.store.commit(result.shard, result.files, self._rows(after, changed), statistics):
-            self.top = after
+        top = merge(self.top, result.top)
+        changed = (top.pictures != self.top.pictures) & (top.pictures != EMPTY)
+        windows = self._windows(top, changed)
+        added = np.stack([np.full_like(result.fired, result.readable), result.fired, result.total], 1)
+        counts = self.counts + added
+        statistics = [(layer.name, channel, *row) for (layer, channel), row in zip(self.channels, added.tolist(), strict=True)]
+        digests = {
+            layer.name: layer_digest(_entries(layer, top, windows, top.pictures != EMPTY), _numbered(counts[layer.span]))
+            for layer in self.layers
+        }
+        rows = ((layer.name, *row) for layer in self.layers for row in _rows(_entries(layer, top, windows, changed)))
+        if self.store.commit(result.shard, result.files, rows, statistics, digests):
+            self.top, self.windows, self.counts = top, windows, counts
 
-    def _rows(self, top: TopK, changed: npt.NDArray[np.bool_]) -> Iterator[HitRow]:
+    def _windows(self, top: TopK, changed: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return the windows of all entries, those of changed ones by their new positions."""
+        windows = self.windows.copy()
         for layer in self.layers:
-            at = np.nonzero(changed[layer.span])  # channels and ranks, (E,) each
-            scores, pictures = top.scores[layer.span][at], top.pictures[layer.span][at]
-            positions = top.positions[layer.span][at]
-            row, col = np.divmod(positions, layer.width)
-            windows = find_windows(self.recording, layer, positions)
-            columns = (at[0], at[1] + 1, pictures, scores.astype(np.float64), row, col, *windows.T)
-            yield from zip(repeat(layer.name), *(column.tolist() for column in columns), strict=False)
+            here = changed[layer.span]
+            windows[layer.span][here] = find_windows(self.recording, layer, top.positions[layer.span][here])
+        return windows
+
+
+def _entries(
+    layer: ScannedLayer, top: TopK, windows: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return a layer's chosen entries (E, 10), by channel and rank; whole numbers, except for the activations.
+
+    The columns are those of `HIT_COLUMNS`. A float64 holds all of them exactly.
+    """
+    at = np.nonzero(chosen[layer.span])  # channels and ranks, (E,) each
+    scores, pictures, positions = (values[layer.span][at] for values in (top.scores, top.pictures, top.positions))
+    row, col = np.divmod(positions, layer.width)
+    return np.column_stack([at[0], at[1] + 1, pictures, scores, row, col, windows[layer.span][at]]).astype(np.float64)
+
+
+def _rows(entries: npt.NDArray[np.float64]) -> Iterator[tuple[Any, ...]]:
+    """Yield entries as rows of the table, without their layer."""
+    columns = [
+        values.tolist() if number == ACTIVATION else values.astype(np.int64).tolist() for number, values in enumerate(entries.T)
+    ]
+    yield from zip(*columns, strict=True)
+
+
+def _numbered(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Put the number of each channel before its counts: (C, 3) -> (C, 4)."""
+    return np.column_stack([np.arange(len(counts)), counts])

@@ -9,6 +9,7 @@
 | hits | top picture of a channel | layer, channel, hit_rank (1: strongest), picture, activation, map_row, map_col, \
 window_top, window_left, window_height, window_width (of the unit's window) |
 | channels | channel | layer, channel, pictures (read), fired (on how many it was above 0), total (of the maxima, in 2^-24) |
+| digests | part of the file | part, sha256 (of its rows: see `digests.py`) |
 
 A shard is one transaction: after a kill the file holds what had been committed. Totals are integers, since sums of floats would
 depend on the order of the shards. Nothing depends on the time or the machine's name.
@@ -20,20 +21,19 @@ depend on the order of the shards. Nothing depends on the time or the machine's 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import StoreError
-from .formats import FORMAT, READABLE_FORMATS, TABLES, migrate_format_1, read_format, view_format_1
+from .checked_file import CheckedFile
+from .digests import HIT_COLUMNS
+from .form import settings_fault
+from .formats import FORMAT, TABLES, migrate
 
 FIXED_POINT = 2**24  # of which totals are multiples
-LOCK_TIMEOUT = 5.0  # seconds to wait for another process that writes
 
 #: Settings that must agree before a scan is continued.
 MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard")
@@ -53,113 +53,8 @@ class Statistics(TypedDict):
     maximum: npt.NDArray[np.float64]
 
 
-class Store:
-    """A scan's file. A context manager, which closes it; every method reads or writes whole transactions.
-
-    Args:
-        path: the file.
-        create: whether there may be no scan in it yet.
-
-    Raises:
-        StoreError: there is no such file, or it is not a scan.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
-        self.path = os.fspath(path)
-        self._check_path(create)
-        with self._store_errors():
-            self.connection = sqlite3.connect(self.path, isolation_level=None, timeout=LOCK_TIMEOUT)
-            self.connection.execute("pragma synchronous = full")
-            tables = {name for (name,) in self.connection.execute("select name from sqlite_master where type = 'table'")}
-            self._data_version = self._read_data_version()
-        self.is_new = not tables
-        self._check_tables(tables, create)
-
-    def _check_path(self, create: bool) -> None:
-        is_new = not os.path.exists(self.path) or not os.path.getsize(self.path)
-        if os.path.isdir(self.path):
-            raise StoreError(f"{self.path!r} is a folder. Name a file in it.")
-        if is_new and not create:
-            raise StoreError(f"there is no scan at {self.path!r}. Make one: deconvnet scan PICTURES --out {self.path}")
-        if is_new and not os.path.isdir(os.path.dirname(os.path.abspath(self.path))):
-            raise StoreError(f"cannot write {self.path!r}: there is no folder {os.path.dirname(self.path)!r}. Make it first.")
-
-    def _check_tables(self, tables: set[str], create: bool) -> None:
-        if self.is_new and not create:
-            raise StoreError(f"{self.path!r} is an empty scan: it was stopped before it began. Scan again.")
-        if tables and "settings" not in tables:
-            raise StoreError(f"{self.path!r} is an SQLite file, but not a scan. Choose another name.")
-        with self._store_errors():
-            self.format = read_format(self.connection) if tables else FORMAT
-            if self.format == 1:
-                view_format_1(self.connection)
-        if self.format not in READABLE_FORMATS:
-            known = " and ".join(map(str, READABLE_FORMATS))
-            raise StoreError(f"{self.path!r} has format {self.format}, this version reads {known}. Scan again.")
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError, sqlite3.ProgrammingError):  # never opened, or opened in another thread
-            self.close()
-
-    @contextmanager
-    def _store_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into `StoreError`."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise self._in_use() from error
-            raise StoreError(f"cannot use {self.path!r}: {error}. Check the path and the disk.") from error
-        except sqlite3.ProgrammingError as error:
-            if "closed" not in str(error):
-                raise  # used in another thread
-            raise StoreError(f"{self.path!r} is closed. Open it again: Scan.open(path).") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path!r} is not a scan: {error}. Choose another name.") from error
-
-    def _in_use(self) -> StoreError:
-        return StoreError(f"{self.path!r} is in use by another scan. Wait for it, or choose another name.")
-
-    def _read_data_version(self) -> int:
-        """Return a number that changes when another process writes: https://sqlite.org/pragma.html#pragma_data_version."""
-        return int(self.connection.execute("pragma data_version").fetchone()[0])
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make all writes of the block, or none.
-
-        Raises:
-            StoreError: another process has written: what was read before no longer holds.
-        """
-        with self._store_errors():
-            self.connection.execute("begin immediate")
-            try:
-                if self._read_data_version() != self._data_version:
-                    raise self._in_use()
-                yield
-            except BaseException:
-                self.connection.execute("rollback")
-                raise
-            self.connection.execute("commit")
-
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        with self._store_errors():
-            return self.connection.execute(query, values).fetchall()
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        return {name: json.loads(text) for name, text in self.rows("select name, json_text from settings")}
+class Store(CheckedFile):
+    """A scan's file, read and written. A context manager, which closes it; every method is one transaction."""
 
     def begin(self, settings: Mapping[str, Any], layers: Sequence[tuple[str, int, int, int]]) -> None:
         """Write down what is scanned and how; if the file holds a scan already, check that it is the same one.
@@ -171,10 +66,15 @@ class Store:
             layers: name, channels, height and width of each.
 
         Raises:
-            StoreError: the file's scan has other settings.
+            StoreError: the file's scan has other settings, or no scan can have these.
         """
+        fault = settings_fault(json.loads(json.dumps(settings)))
+        if fault:
+            raise StoreError(f"a scan cannot keep {fault} {_short(settings.get(fault))}. Give another one.")
         if not self.is_new:
             check_same(self.path, self.settings(), settings)
+            self._check_layers(layers)
+            self.check_all()
             self._migrate()
             return
         with self.transaction():
@@ -188,17 +88,30 @@ class Store:
                 "insert into channels select layer, ?2, 0, 0, 0 from layers where layer = ?1",
                 [(name, channel) for name, count, _, _ in layers for channel in range(count)],
             )
+            self.digests.renew_all()
         self.is_new = False
 
+    def _check_layers(self, layers: Sequence[tuple[str, int, int, int]]) -> None:
+        """Refuse to continue the scan of a net whose layers have other sizes."""
+        found = self.rows("select layer, channels, height, width from layers order by layer_number")
+        for (name, *size), scanned in zip(layers, found, strict=True):
+            if (name, *size) != scanned:
+                sizes = " and ".join("x".join(map(str, numbers)) for numbers in (scanned[1:], size))
+                raise StoreError(
+                    f"{self.path!r} has layer {scanned[0]!r} of another size than the net: {sizes}. Choose another name."
+                )
+
     def _migrate(self) -> None:
-        if self.format == 1:
+        """Bring a file of a former format up to date."""
+        if self.format < FORMAT:
             with self.transaction():
-                migrate_format_1(self.connection)
+                migrate(self.connection, self.format)
+                self.digests.renew_all()
             self.format = FORMAT
 
     def extend(self, names: Sequence[str], shard: int) -> dict[str, int]:
         """Add the pictures that are new, in shards of their own; return the numbers of all pictures by path."""
-        known: dict[str, int] = dict(self.rows("select path, picture from pictures"))
+        known: dict[str, int] = dict(self.rows("select path, picture from pictures not indexed"))
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:
             first, end = len(known), len(known) + len(new)
@@ -207,6 +120,8 @@ class Store:
             with self.transaction():
                 self.connection.executemany("insert into pictures (path, picture) values (?, ?)", numbered.items())
                 self.connection.executemany("insert into shards (first_picture, picture_count) values (?, ?)", shards)
+                added = self.rows("select shard from shards where first_picture >= ? order by shard", (first,))
+                self.digests.renew(*(f"{kind} {number}" for (number,) in added for kind in ("shard", "pictures")))
             known.update(numbered)
         return known
 
@@ -214,17 +129,27 @@ class Store:
         """Write down where the pictures are now."""
         with self.transaction():
             self.connection.execute("update settings set json_text = ? where name = 'root'", (json.dumps(root),))
+            self.digests.renew("settings")
 
     def waiting(self) -> list[tuple[int, int, int]]:
         """Return the shards that are not done: number, first picture, number of pictures."""
         return self.rows("select shard, first_picture, picture_count from shards where not done order by shard")
 
-    def hits(self) -> list[tuple[str, int, int, int, float, int, int]]:
-        """Return all entries: layer, channel, rank, picture, activation, row, col."""
-        return self.rows("select layer, channel, hit_rank, picture, activation, map_row, map_col from hits")
+    def hits(self) -> list[HitRow]:
+        """Return all entries."""
+        return self.rows(f"select layer, {HIT_COLUMNS} from hits")
+
+    def counts(self, layer: str) -> list[tuple[int, int, int]]:
+        """Return pictures, fired and total of each of a layer's channels."""
+        return self.rows("select pictures, fired, total from channels where layer = ? order by channel", (layer,))
 
     def commit(
-        self, shard: int, pictures: Iterable[PictureRow], hits: Iterable[HitRow], statistics: Iterable[CountRow]
+        self,
+        shard: int,
+        pictures: Iterable[PictureRow],
+        hits: Iterable[HitRow],
+        statistics: Iterable[CountRow],
+        layer_digests: Mapping[str, str],
     ) -> bool:
         """Write one shard in one transaction.
 
@@ -233,6 +158,7 @@ class Store:
             pictures: number, bytes, sha256 and problem of each.
             hits: whole rows, which replace those of their ranks.
             statistics: layer, channel, pictures, fired and total, to be added.
+            layer_digests: of all layers, as they are after this.
 
         Returns:
             False if the shard was done before; then nothing is written.
@@ -249,16 +175,24 @@ class Store:
                 " where layer = ?1 and channel = ?2",
                 statistics,
             )
+            self.digests.renew(f"shard {shard}", f"pictures {shard}")
+            self.digests.write((f"layer {name}", digest) for name, digest in layer_digests.items())
         return True
 
     def statistics(self, layer: str) -> Statistics:
-        """Return what was counted for each of a layer's channels; the maximum is -inf where there is none."""
-        rows = self.rows(
+        """Return what was counted for each of a layer's channels; the maximum is -inf where there is none.
+
+        Raises:
+            StoreError: the file is damaged there.
+        """
+        query = (
             "select pictures, fired, total, activation from channels left join"
             " (select layer, channel, activation from hits where hit_rank = 1) using (layer, channel)"
-            " where layer = ? order by channel",
-            (layer,),
+            " where layer = ? order by channel"
         )
+        with self.snapshot():
+            self.check(f"layer {layer}")
+            rows = self.rows(query, (layer,))
         pictures, fired, total, maximum = zip(*rows, strict=True) if rows else ((), (), (), ())
         return {
             "pictures": np.array(pictures, np.int64),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -115,11 +116,14 @@ class ScanTable:
             UnitError: it has no such channel.
         """
         self.check_channel(layer, channel)
-        rows = self.store.rows(
+        query = (
             "select hit_rank, path, activation, map_row, map_col, window_top, window_left, window_height, window_width, picture"
-            " from hits join pictures using (picture) where layer = ? and channel = ? order by hit_rank",
-            (layer, channel),
+            " from hits join pictures using (picture) where layer = ? and channel = ? order by hit_rank"
         )
+        with self.store.snapshot():
+            self.store.check(f"layer {layer}")
+            rows = self.store.rows(query, (layer, channel))
+            self.store.check_pictures(row[-1] for row in rows)
         return [
             Hit(rank, path, activation, row, col, Window(*window), picture)
             for rank, path, activation, row, col, *window, picture in rows
@@ -129,7 +133,10 @@ class ScanTable:
         """Return for each channel of a layer the numbers of its top pictures, strongest first."""
         numbers: list[list[int]] = [[] for _ in range(self.size(layer)[0])]
         query = "select channel, picture from hits where layer = ? order by channel, hit_rank"
-        for channel, picture in self.store.rows(query, (layer,)):
+        with self.store.snapshot():
+            self.store.check(f"layer {layer}")
+            rows = self.store.rows(query, (layer,))
+        for channel, picture in rows:
             numbers[channel].append(picture)
         return numbers
 
@@ -157,24 +164,51 @@ class ScanTable:
 
     def paths(self) -> dict[int, str]:
         """Return the path of each picture, by its number."""
-        return dict(self.store.rows("select picture, path from pictures order by picture"))
+        return dict(self._all_pictures("select picture, path from pictures order by picture"))
+
+    def files(self, numbers: Iterable[int]) -> dict[int, tuple[str, str | None]]:
+        """Return for pictures, by their numbers, the path and the SHA-256 of the file; None where it had no file."""
+        numbers = list(numbers)
+        with self.store.snapshot():
+            self.store.check_pictures(numbers)
+            query = "select path, sha256 from pictures where picture = ?"
+            return {number: self.store.rows(query, (number,))[0] for number in numbers}
 
     def digests(self) -> dict[int, str | None]:
         """Return the SHA-256 of each picture's file, by its number; None where it has no file or is not done."""
-        return dict(self.store.rows("select picture, sha256 from pictures"))
+        return dict(self._all_pictures("select picture, sha256 from pictures"))
 
     def skipped(self) -> list[tuple[str, str]]:
         """Return the pictures that could not be read, each with the reason."""
-        return self.store.rows("select path, problem from pictures where problem is not null order by picture")
+        return self._all_pictures("select path, problem from pictures where problem is not null order by picture")
 
     def copies(self) -> list[tuple[str, str]]:
-        """Return the pictures whose file equals an earlier one's, each with the earlier one."""
-        return self.store.rows(
-            "select later.path, earlier.path from pictures later join (select sha256, min(picture) as picture from pictures"
-            " where sha256 is not null and problem is null group by sha256) known using (sha256)"
-            " join pictures earlier on earlier.picture = known.picture"
-            " where later.picture > known.picture and later.problem is null order by later.picture"
-        )
+        """Return the pictures whose file equals an earlier one's, each with the earlier one.
+
+        The time that this takes grows as the number of pictures, however many of them are copies.
+        """
+        known = "sha256 is not null and problem is null order by picture"
+        with self.store.snapshot():
+            self.store.check_pictures()
+            # Most digests come once. To keep eight bytes of each, not all of them, is enough to find the others.
+            marks = np.fromiter(
+                (hash(sha256) for (sha256,) in self.store.each(f"select sha256 from pictures where {known}")), np.int64
+            )
+            values, counts = np.unique(marks, return_counts=True)
+            repeated = np.isin(marks, values[counts > 1])
+            first: dict[str, str] = {}
+            copies = []
+            rows = self.store.each(f"select path, sha256 from pictures where {known}")
+            for path, sha256 in compress(rows, repeated):
+                earlier = first.setdefault(sha256, path)
+                if earlier != path:
+                    copies.append((path, earlier))
+        return copies
+
+    def _all_pictures(self, query: str) -> list[tuple[Any, ...]]:
+        with self.store.snapshot():
+            self.store.check_pictures()
+            return self.store.rows(query)
 
     def progress(self) -> tuple[int, int]:
         """Return how many pictures are done, and how many there are."""
@@ -191,7 +225,13 @@ class ScanTable:
         lines = [f"{done - len(skipped):,} of {total:,} pictures, {len(self.sizes)} layers, {channels:,} channels: {self.path}"]
         lines += [f"skipped: {problem}" if path in problem else f"skipped: {path}: {problem}" for path, problem in skipped]
         lines += [f"a copy: {path} equals {earlier}" for path, earlier in self.copies()]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *self._age()])
+
+    def _age(self) -> list[str]:
+        """Return a line on what the file lacks because a former version wrote it."""
+        if self.store.format >= 3:
+            return []
+        return ["This file has no digests, as a former version wrote it: damage might not be noticed. To add them, scan again."]
 
     def __repr__(self) -> str:
         done, total = self.progress()

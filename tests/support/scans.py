@@ -65,9 +65,13 @@ def rows(path: str | os.PathLike[str], query: str) -> list[tuple[Any, ...]]:
         return base.execute(query).fetchall()
 
 
+#: The keys of tables with fewer than three columns.
+KEYS = {"digests": "1"}
+
+
 def dump(path: str | os.PathLike[str], *tables: str) -> bytes:
     """Return whole tables, every number in full, in the order of their keys."""
-    return repr([rows(path, f"select * from {table} order by 1, 2, 3") for table in tables]).encode()
+    return repr([rows(path, f"select * from {table} order by {KEYS.get(table, '1, 2, 3')}") for table in tables]).encode()
 
 
 def table(path: str | os.PathLike[str], layer: str) -> dict[str, np.ndarray]:
