@@ -268,8 +268,8 @@ def moving(net, folder, tmp_path):
     return deconvnet.scan(net, tmp_path / "photos", tmp_path / "a.scan", layers=["features.5"])
 
 
-def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
-    """A picture that gives another activation than the recorded one is named once, with both; the others are as before."""
+def test_a_changed_picture_is_not_shown(moving, panels, tmp_path):
+    """A picture whose file has another SHA-256 is named once and left out; the others are as before."""
     hits = moving.top("features.5", 7)
     before = panels(moving.plate("features.5", [7]))[0].examples
     changed = tmp_path / "photos" / hits[2].path
@@ -277,12 +277,24 @@ def test_a_changed_picture_is_noticed(moving, panels, tmp_path):
         ImageOps.invert(picture.convert("RGB")).save(changed)
     plate = moving.plate("features.5", [7, 7])
     after = panels(plate)[0].examples
-    (line,) = plate.changed
-    assert line.startswith(f"{hits[2].path} gives ")
-    assert line.endswith(f" where {hits[2].activation:.4g} was recorded: it has changed.")
+    assert plate.changed == [f"{hits[2].path} has changed since the scan: its SHA-256 is another. It is not shown."]
     assert plate._footer().endswith(" 1 picture is gone or has changed since the scan.")
-    for rank, (old, new) in enumerate(zip(before, after, strict=True)):
-        assert (old.patch == new.patch).all() == (rank != 2)
+    assert len(after) == 8
+    for old, new in zip([example for rank, example in enumerate(before) if rank != 2], after, strict=True):
+        assert (old.patch == new.patch).all()
+
+
+def test_a_changed_item_is_noticed(net, panels, tmp_path):
+    """An item of a dataset, which has no file, is named if it gives another activation than the recorded one, with both."""
+    images = torch.stack([net.preprocess(drawing(seed)) for seed in range(3)])
+    scan = deconvnet.scan(net, images, tmp_path / "a.scan", layers=["features.5"])
+    hits = scan.top("features.5", 7)
+    images[hits[1].picture] *= -1
+    plate = deconvnet.Scan.open(scan.path, net=net, pictures=images).plate("features.5", [7, 7])
+    assert len(panels(plate)[0].examples) == 3
+    (line,) = plate.changed
+    assert line.startswith(f"{hits[1].path} gives ")
+    assert line.endswith(f" where {hits[1].activation:.4g} was recorded: it has changed.")
 
 
 def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels, tmp_path):

@@ -67,6 +67,7 @@ class Drawing:
         self.digests = scan.digests()
         self.changed: dict[str, None] = {}
         self.changed_paths: set[str] = set()
+        self.gone_paths: set[str] = set()
 
     def draw_sheets(self, layers: Sequence[LayerPages], progress: bool) -> None:
         """Draw the sheets that are not current."""
@@ -119,7 +120,8 @@ class Drawing:
     def _draw_block(self, block: ChannelBlock, on_progress: Callable[[float], object]) -> None:
         scan, options, layer = self.scan, self.options, block.layer
         how: dict[str, Any] = {"rule": options.rule, "tone": options.tone, "memory": options.memory}
-        plate = Plate(scan, scan.origin, layer.name, tuple(block.keys), **how, changed_paths=self.changed_paths)
+        how |= {"changed_paths": self.changed_paths, "gone_paths": self.gone_paths}
+        plate = Plate(scan, scan.origin, layer.name, tuple(block.keys), **how)
         with ThreadPoolExecutor(default_workers()) as pool:
             sheets = prefetch(pool, self._sheet, plate.examples(on_progress), 2 * default_workers())
             for number, (channel, examples, data) in enumerate(sheets, 1):
@@ -141,7 +143,7 @@ class Drawing:
     def _notes(self, hits: Sequence[Hit], examples: Sequence[PlateExample], key: str) -> dict[str, Any]:
         """Return what pages need to know of a sheet. A faulty one has no key: it is drawn again until the fault is gone."""
         missing = sorted({hit.rank for hit in hits} - {example.hit.rank for example in examples})
-        changed = sorted({example.hit.rank for example in examples if example.hit.path in self.changed_paths})
+        changed = sorted({hit.rank for hit in hits if hit.path in self.changed_paths - self.gone_paths})
         boxes = {str(example.hit.rank): example.box.to_list() for example in examples if example.box != example.hit.window}
         notes = {"missing": missing, "changed": changed, "boxes": boxes}
         return {**({} if missing or changed else {"key": key}), **{name: value for name, value in notes.items() if value}}
@@ -151,8 +153,8 @@ class Drawing:
 
         One that has changed since the scan has no key: it is saved again the next time.
         """
-        scan, folder, paths = self.scan, self.folder, self.scan.paths()
-        keys = {number: self._picture_key(number, paths[number]) for number in numbers}
+        scan, folder, files = self.scan, self.folder, self.scan.files(numbers)
+        keys = {number: self._picture_key(*files[number]) for number in numbers}
         waiting = [number for number in keys if not folder.is_current(picture_name(number), keys[number])]
         folder.keep(len(keys) - len(waiting))
         if not waiting:
@@ -161,18 +163,18 @@ class Drawing:
         for batch, images in read_pictures(scan, scan.origin, waiting, self._note_missing):
             for number, image in zip(batch, images, strict=True):
                 pixels = to_rgb(scan.net.loaded.denormalise(image, scan.net.preprocess))
-                notes = {} if paths[number] in self.changed_paths else {"key": keys[number]}
+                notes = {} if files[number][0] in self.changed_paths else {"key": keys[number]}
                 folder.write(picture_name(number), encode_webp(pixels, PHOTO_QUALITY), **notes)
                 missing.remove(number)
         for number in missing:
             folder.drop(picture_name(number))
         folder.save()
 
-    def _picture_key(self, number: int, path: str) -> str:
+    def _picture_key(self, path: str, sha256: str | None) -> str:
         scanned = [self.scan.settings[name] for name in ("preprocess", "size")]
-        return digest(scanned, [STYLE, PHOTO_QUALITY, __version__], path, self.digests[number])
+        return digest(scanned, [STYLE, PHOTO_QUALITY, __version__], path, sha256)
 
-    def _note_missing(self, path: str, what: str) -> None:
+    def _note_missing(self, path: str, what: str, gone: bool) -> None:
         self.changed.setdefault(f"{path} {what}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -55,7 +56,8 @@ def plate(
     """
     from ..render.save import check_suffix
 
-    out = out or f"plate-{layer}.png"
+    safe = re.sub(r"[^\w.\[\]-]", "_", layer)  # "a/b" is a layer, but not a file here
+    out = out or f"plate-{safe}.png"
     check_suffix(out)
     if channels and count:
         raise OptionError("--channel and --random exclude each other. Give one of them.")

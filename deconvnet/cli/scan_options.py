@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -21,25 +22,47 @@ def with_origin(function: Command) -> Command:
     """Add --root, --model and --weights, which `open_scan` takes, and --memory."""
     function = with_memory(function)
     for option in (
-        click.option("--weights", metavar="FILE", help="The weights, if they were moved. [default: the scan's]"),
         click.option(
-            "--model", "-m", metavar="MODEL", help="The model, if it has another name now. [default: the scan's name for it]"
+            "--weights",
+            metavar="FILE",
+            help="The weights, if they were moved, or the scan is somebody else's. [default: the scan's]",
         ),
-        click.option("--root", type=click.Path(), help="Where the pictures are now, if they were moved."),
+        click.option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="The model, if it has another name now; file:PATH.py:FUNCTION always has to be named. [default: the scan's]",
+        ),
+        click.option(
+            "--root", type=click.Path(), help="Where the pictures are, if they were moved, or somebody else has scanned them."
+        ),
     ):
         function = option(function)
     return function
 
 
 def open_scan(path: str, *, root: str | None, model: str | None, weights: str | None) -> Scan:
-    """Open a scan; give it its net if that has another name now, or its weights were moved."""
+    """Open a scan; give it its net if that has another name now, or its weights were moved.
+
+    Where the scan has its pictures in a place that this user has not scanned, a person at a terminal is asked; a yes is noted.
+    """
     from ..scanning import Scan
+    from ..scanning.places import remember
 
     scan = Scan.open(path, root=root)
+    if not scan.origin.knows_root and _is_somebody_there():
+        place = scan.settings["root"]
+        question = f"{path!r} has its pictures at {place!r}, which was not scanned from this account. Read them there?"
+        if click.confirm(question, err=True):
+            remember([place])
+    if scan.settings["root"] is not None:
+        _ = scan.pictures  # raises, before a net is loaded
     if model or weights:
-        from ..models import load_model
-        from ..net import DeconvNet
-
-        name, weights_from = scan.settings["model"], scan.settings["weights_from"]
-        scan.net = DeconvNet(load_model(model or name, weights=weights or weights_from or "DEFAULT", device="auto"))
+        scan.origin.load_net(model, weights)
+    scan.origin.check()
     return scan
+
+
+def _is_somebody_there() -> bool:
+    """Say whether there is a terminal to ask at."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()

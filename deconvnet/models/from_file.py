@@ -30,17 +30,13 @@ def load(name: str, weights: str) -> LoadedModel:
         name: "PATH.py:FUNCTION".
         weights: "DEFAULT" keeps the weights that the net has, "none" draws random ones, anything else is the path of a file.
     """
-    file, _, function = name.rpartition(":")  # from the right: a path may begin with a drive, C:
-    if not file or not function.isidentifier():
-        raise UnknownModelError(f"{f'file:{name}'!r} names no function. Write file:PATH.py:FUNCTION, as in file:net.py:make.")
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise UnknownModelError(f"{f'file:{name}'!r} is not a model: there is no file {file!r}. Check the path.")
+    file, function = _split_name(name)
+    path, digest = Path(file).expanduser(), code_digest(name)
     with seeded(), _importable(path.parent), contextlib.redirect_stdout(sys.stderr):
         make_model = _find_function(_run_file(path, file), function, file)
         with _one_line_errors(f"{function}() in {file!r} failed", path):
             returned = make_model()
-        loaded = dataclasses.replace(_as_loaded_model(returned, function, file), name=f"file:{name}")
+        loaded = dataclasses.replace(_as_loaded_model(returned, function, file), name=f"file:{name}", code_sha256=digest)
         loaded.model.eval()
         if weights == "none":
             loaded.weights = "random" if _randomise(loaded.model) else ""
@@ -48,6 +44,22 @@ def load(name: str, weights: str) -> LoadedModel:
         load_checked(loaded.model, read_state(weights), weights, loaded.name)
         loaded.weights = hash_file(weights)
     return loaded
+
+
+def code_digest(name: str) -> str:
+    """Return the SHA-256 of the file in "PATH.py:FUNCTION", in hexadecimal digits; nothing is run."""
+    path = Path(_split_name(name)[0]).expanduser()
+    return hash_file(path).removeprefix("sha256:")
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return the file and the function in "PATH.py:FUNCTION"; refuse a file that is not there."""
+    file, _, function = name.rpartition(":")  # from the right: a path may begin with a drive, C:
+    if not file or not function.isidentifier():
+        raise UnknownModelError(f"{f'file:{name}'!r} names no function. Write file:PATH.py:FUNCTION, as in file:net.py:make.")
+    if not Path(file).expanduser().is_file():
+        raise UnknownModelError(f"{f'file:{name}'!r} is not a model: there is no file {file!r}. Check the path.")
+    return file, function
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ class LoadedModel:
         classes: the names of the classes, in the order of the output; empty where they are not known.
         input_size: (C, H, W) of the images that the model was made for.
         weights_from: what `load_model` was given: "DEFAULT", "none", or the absolute path of a file.
+        code_sha256: the SHA-256 of the Python file that was run for it; empty where none was.
     """
 
     model: nn.Module
@@ -47,6 +48,7 @@ class LoadedModel:
     classes: tuple[str, ...] = ()
     input_size: tuple[int, int, int] = (3, 224, 224)
     weights_from: str = ""
+    code_sha256: str = ""
     _hashed: dict[Fingerprint, str] = field(init=False, default_factory=dict)
 
     @classmethod

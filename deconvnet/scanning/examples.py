@@ -11,7 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from .. import rules as rules_
 from ..choices import RuleName
 from ..crops import cut_window, recut
+from ..errors import StoreError
 from ..images import to_rgb
 from ..memory import batch_bytes
 from ..projection import project_units
@@ -82,8 +83,8 @@ class ProjectedHit:
         return self.window.clip(*self.frame)
 
 
-#: Is called with a picture's path and what is wrong with it.
-OnChange = Callable[[str, str], object]
+#: Is called with a picture's path, what is wrong with it, and whether it is gone.
+OnChange = Callable[[str, str, bool], object]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ExampleMaker:
         layer: a scanned layer.
         rule: how units are projected.
         memory: bytes that a batch may take; None: a quarter of what is free.
-        on_change: is called for each picture that is gone, or no longer gives the activation that was recorded.
+        on_change: is called for each picture that is gone, has changed, or no longer gives the activation that was recorded.
     """
 
     table: ScanTable
@@ -128,6 +129,7 @@ class ExampleMaker:
         with torch.no_grad():
             recording = net.record(images, layers=[self.layer])
             maps = recording.stored_maps(self.layer)
+            self._check_size(tuple(maps.shape[1:]))
             units = [
                 Unit(self.layer, channel, hit.row, hit.col, float(maps[index, channel, hit.row, hit.col]), index)
                 for index, channel, hit in wanted
@@ -137,10 +139,18 @@ class ExampleMaker:
         pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
         for unit, window, projection, (index, channel, hit) in zip(units, windows, projections, wanted, strict=True):
             if not math.isclose(unit.activation or 0, hit.activation, rel_tol=ACTIVATION_TOLERANCE, abs_tol=1e-5):
-                self.on_change(
-                    hit.path, f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
-                )
+                what = f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
+                self.on_change(hit.path, what, False)
             yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index])
+
+    def _check_size(self, found: tuple[int, ...]) -> None:
+        """Refuse a net whose maps have not the units that the scan names."""
+        scanned = self.table.size(self.layer)
+        if found != scanned:
+            sizes = " and ".join("x".join(map(str, size)) for size in (scanned, found))
+            raise StoreError(
+                f"{self.table.path!r} has layer {self.layer!r} of another size than the net: {sizes}. Give the net of the scan."
+            )
 
 
 def read_pictures(
@@ -149,22 +159,28 @@ def read_pictures(
     """Read pictures again, by their numbers in the scan.
 
     Yields:
-        The numbers of a few pictures, and the batch (N, C, H, W) of them as the net expects it. A picture that cannot be read
-        is left out; `on_change` is called with its path and the reason.
+        The numbers of a few pictures, and the batch (N, C, H, W) of them as the net expects it. A picture that cannot be read,
+        or is not the file that was scanned, is left out; `on_change` is called with its path and the reason.
+
+    Raises:
+        StoreError: the user has to say where the pictures are, or which net was scanned.
     """
-    paths, net, source = table.paths(), origin.net, origin.pictures
-    indices = {name: index for index, name in enumerate(source.names)}
+    origin.check_net()
+    source, files = origin.pictures, table.files(numbers)  # before the net, which may have to be fetched
+    net = origin.net
+    wanted = {path for path, _ in files.values()}
+    indices = {name: index for index, name in enumerate(source.names) if name in wanted}
 
     def load(number: int) -> tuple[int, LoadedPicture]:
-        path = paths[number]
-        return number, source.load(indices.get(path, number), path, net.preprocess)
+        path, sha256 = files[number]
+        return number, check_same(source.load(indices.get(path, number), path, net.preprocess), sha256)
 
     batch: list[int] = []
     pixels: list[Pixels] = []
     with ThreadPoolExecutor(default_workers()) as pool:
         for number, picture in prefetch(pool, load, numbers, 2 * RECORD_BATCH):
             if picture.pixels is None:
-                on_change(paths[number], f"is gone or cannot be read: {picture.problem}")
+                on_change(files[number][0], picture.problem or "", picture.sha256 is None)
                 continue
             batch.append(number)
             pixels.append(picture.pixels)
@@ -173,6 +189,21 @@ def read_pictures(
                 batch, pixels = [], []
     if batch:
         yield batch, collate(pixels, net.preprocess)
+
+
+def check_same(picture: LoadedPicture, sha256: str | None) -> LoadedPicture:
+    """Return a picture as it is, or as a problem if it was read from another file than the scanned one.
+
+    Args:
+        picture: as it was read now.
+        sha256: of the file that was scanned; None where the scan has none.
+    """
+    if picture.pixels is None:
+        return LoadedPicture(None, problem=f"is gone or cannot be read: {picture.problem}")
+    if picture.sha256 is None or picture.sha256 == sha256:  # the item of a dataset has no file
+        return picture
+    known = "has changed since the scan: its SHA-256 is another" if sha256 else "has no SHA-256 in the scan to compare it with"
+    return replace(picture, pixels=None, problem=f"{known}. It is not shown.")
 
 
 def plate_blocks(table: ScanTable, layer: str, channels: Sequence[int], memory: int | None = None) -> Iterator[list[int]]:

@@ -135,6 +135,12 @@ def error_text(error: Exception) -> str:
     return text if isinstance(error, PictureError) else f"{type(error).__name__}: {text}"
 
 
+def outside_text(name: str, root: str | None) -> str:
+    """Return why a picture that a scan's file names is not read: it is somewhere else than its pictures are."""
+    where = f"is not below {root!r}" if root else "is a path of its own"
+    return f"{name!r} {where}, and this user has scanned nothing there. It is not read."
+
+
 def empty_file(name: str) -> PictureError:
     """Return the error of a file without a byte."""
     return PictureError(f"cannot open {name!r}: the file is empty. Get a fresh copy.")

@@ -46,8 +46,9 @@ class Plate:
         tone: how signed values become pixels.
         memory: bytes that a batch may take; None: a quarter of what is free.
         progress: whether to show a bar.
-        changed: after drawing, a line for each picture that is gone, or no longer gives the activation that was recorded.
+        changed: after drawing, a line for each picture that is gone, has changed, or gives another activation than recorded.
         changed_paths: their paths.
+        gone_paths: the paths of those that are gone.
     """
 
     table: ScanTable
@@ -60,6 +61,7 @@ class Plate:
     progress: bool = False
     changed: list[str] = field(default_factory=list)
     changed_paths: set[str] = field(default_factory=set)
+    gone_paths: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         rules_.parse_rule(self.rule)
@@ -77,8 +79,8 @@ class Plate:
     ) -> Iterator[tuple[int, list[PlateExample]]]:
         """Yield each channel with its examples, strongest first.
 
-        A picture that is gone has no example, and a line in `changed`. `on_progress` is called with how many channels' worth
-        of work has been done.
+        A picture that is gone, or whose file has changed, has no example, and a line in `changed`. `on_progress` is called with
+        how many channels' worth of work has been done.
         """
         maker = ExampleMaker(self.table, self.origin, self.layer, self.rule, self.memory, self._note_change)
         for block in plate_blocks(self.table, self.layer, self.channels, self.memory):
@@ -162,7 +164,9 @@ class Plate:
             text += f" {len(self.changed)} {verbs} changed since the scan."
         return text
 
-    def _note_change(self, path: str, what: str) -> None:
+    def _note_change(self, path: str, what: str, gone: bool) -> None:
+        if gone:
+            self.gone_paths.add(path)
         if path not in self.changed_paths:
             self.changed_paths.add(path)
             self.changed.append(f"{path} {what}")

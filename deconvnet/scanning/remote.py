@@ -14,7 +14,8 @@ from ..errors import PictureError
 from ..images import SUFFIXES
 from ..models import Preprocessing
 from ..optional import require
-from .pictures import MAX_BYTES, LoadedPicture, large_file, load_file
+from .pictures import MAX_BYTES, LoadedPicture, large_file, load_file, outside_text
+from .places import is_inside
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -45,6 +46,8 @@ class RemoteFiles:
 
     def load(self, index: int, name: str, preprocess: Preprocessing | None) -> LoadedPicture:
         """Read and prepare one picture; errors are returned, not raised."""
+        if not is_inside(name):
+            return LoadedPicture(None, problem=outside_text(name, self.root))
         return load_file(lambda: self._read(name), name, preprocess)
 
     def _read(self, name: str) -> bytes:

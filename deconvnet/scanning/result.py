@@ -54,17 +54,17 @@ class Scan(ScanTable):
         pictures: PictureSource | None = None,
         notes: Sequence[str] = (),
     ) -> Scan:
-        """Open a scan's file.
+        """Open a scan's file, which may be anybody's: it is checked, and leads only to where this user has scanned.
 
         Args:
             path: the file.
-            net: the scanned net, which stays as it is; None: loaded by its name when it is needed.
-            root: the folder or URI of the pictures, if they were moved.
+            net: the scanned net, which stays as it is; None: loaded by its name when it is needed, if that is a published net.
+            root: the folder or URI of the pictures, if they were moved, or somebody else has scanned them.
             pictures: the Dataset, if one was scanned.
             notes: what was noticed about its pictures.
 
         Raises:
-            StoreError: there is no such file, it is not a scan, or `net` has other weights than the scanned net.
+            StoreError: there is no such file, it is not a scan, it is damaged, or `net` has other weights than the scanned net.
             PictureError: `pictures` are no pictures.
         """
         source: Pictures | None = None
@@ -83,7 +83,8 @@ class Scan(ScanTable):
         """The scanned net, with the scan's preprocessing; a net that is set here stays as it is.
 
         Raises:
-            StoreError: it cannot be loaded by its name, or has other weights than the scanned one.
+            StoreError: it has other weights than the scanned one; or it has to be named, since it is in a Python file, or its
+                weights are where this user has not scanned.
         """
         return self.origin.net
 
@@ -96,7 +97,7 @@ class Scan(ScanTable):
         """The scanned pictures, read from where they were.
 
         Raises:
-            StoreError: they are the items of a dataset.
+            StoreError: they are the items of a dataset, or where this user has not scanned.
         """
         return self.origin.pictures
 

@@ -21,8 +21,11 @@ from ..provenance import output_settings
 from .best import BestEntries
 from .engine import Engine, Job, Shard
 from .engine_local import LocalEngine
+from .form import MOST_TOP
 from .maxima import MaximaReducer, ScannedLayer, find_windows, scanned_layers
 from .pictures import Pictures, Size, size_of
+from .places import folders_of, is_remembered, list_file, remember
+from .remote import RemoteFiles
 from .result import Scan
 from .source import DatasetItems, LocalFiles, PictureSource, open_source
 from .store import Store
@@ -86,6 +89,8 @@ def scan(
         EngineError: Ray is missing or does not answer, or its workers cannot run the scan.
     """
     _check_counts(top=top, shard=shard, batch=batch, workers=workers)
+    if top > MOST_TOP:
+        raise OptionError(f"top cannot be {top}: it is at most {MOST_TOP:,} pictures per channel.")
     source = open_source(pictures)
     if net.preprocess is None and not isinstance(source, DatasetItems):
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
@@ -100,8 +105,9 @@ def scan(
         settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
         source = _name_as_before(store, source)
+        unlisted = _remember(source, settings["weights_from"])
         numbers = store.extend(source.names, shard)
-        notes = _gone_or_changed(store, source)
+        notes = [*_gone_or_changed(store, source), *unlisted]
         best = BestEntries(store, recording, chosen, top)
         shards = list(_waiting_shards(store, source, numbers))
         for layer in chosen if shards else ():
@@ -149,10 +155,34 @@ def _name_as_before(store: Store, pictures: Pictures) -> Pictures:
         return pictures
     if not isinstance(pictures, LocalFiles):
         raise StoreError(f"{store.path!r} has pictures from {root!r}, not from {pictures.root!r}. Choose another name.")
-    if root and os.path.isdir(root):
+    if root and is_remembered(root) and os.path.isdir(root):
         return pictures.named_from(root)
+    if root and not is_remembered(root) and _is_here(root):
+        raise StoreError(
+            f"{store.path!r} has its pictures at {root!r}, which was not scanned from this account."
+            " If it is yours, scan that folder again first, or else choose another name."
+        )
     store.set_root(pictures.root)
     return pictures
+
+
+def _is_here(root: str) -> bool:
+    """Say whether there is such a folder; an address of another machine is not looked up."""
+    return "://" not in root and not root.startswith(("//", "\\\\")) and os.path.isdir(root)
+
+
+def _remember(pictures: Pictures, weights_from: str) -> list[str]:
+    """Note what was scanned, so that the scan's file may lead there; return a line if it cannot be noted."""
+    places = {weights_from} - {"", "DEFAULT", "none"}
+    if pictures.root:
+        places.add(pictures.root)
+    if pictures.root is not None and not isinstance(pictures, RemoteFiles):
+        places |= folders_of(pictures.root, pictures.names)
+    if remember(places):
+        return []
+    return [
+        f"{str(list_file())!r} cannot be written, so later commands have to be told where pictures and weights are: --root."
+    ]
 
 
 def scan_settings(
@@ -160,6 +190,7 @@ def scan_settings(
 ) -> dict[str, Any]:
     """Return what is scanned, and how, as a scan's file keeps it."""
     preprocess, weights_from = net.preprocess, net.loaded.weights_from
+    code = {"model_sha256": net.loaded.code_sha256} if net.loaded.code_sha256 else {}
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),
@@ -170,6 +201,7 @@ def scan_settings(
         top=top,
         shard=shard,
         root=pictures.root,
+        **code,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,9 +26,11 @@ from .pictures import (
     error_text,
     large_file,
     load_file,
+    outside_text,
     prepare,
     printable_name,
 )
+from .places import folders_of, is_inside, is_remembered
 from .remote import RemoteFiles, list_remote
 
 #: A file with one of these suffixes lists pictures, one path per line, relative to the folder that the list is in.
@@ -51,14 +54,18 @@ class LocalFiles:
         path = os.path.join(self.root, name)
         return path if os.path.exists(path) else os.path.join(self.root, _unescape(name))
 
+    def may_read(self, name: str) -> bool:
+        """Return whether a picture is below the folder, or in one that this user has scanned."""
+        return bool(self.root and is_inside(name)) or all(map(is_remembered, folders_of(self.root, [name])))
+
     def named_from(self, root: str) -> LocalFiles:
         """Return the same files, named by their path from another folder."""
         return name_files([Path(self.path(name)) for name in self.names], Path(root))
 
     def size(self, name: str) -> int | None:
-        """Return the bytes of a file, None if there is no such file."""
+        """Return the bytes of a file, None if there is no such file, or if it may not be read."""
         try:
-            return os.stat(self.path(name)).st_size
+            return os.stat(self.path(name)).st_size if self.may_read(name) else None
         except OSError:
             return None
 
@@ -67,7 +74,13 @@ class LocalFiles:
         return os.path.isfile(self.path(name))
 
     def load(self, index: int, name: str, preprocess: Preprocessing | None) -> LoadedPicture:
-        """Read and prepare one picture; errors are returned, not raised."""
+        """Read and prepare one picture; errors are returned, not raised.
+
+        A name that was not listed, but comes from a scan's file, is read below the folder and where this user has scanned.
+        """
+        is_listed = 0 <= index < len(self.names) and self.names[index] == name
+        if not is_listed and not self.may_read(name):
+            return LoadedPicture(None, problem=outside_text(name, self.root))
         path = self.path(name)
         return load_file(lambda: _read(path), path, preprocess)
 
@@ -85,8 +98,8 @@ class DatasetItems:
         return name
 
     def size(self, name: str) -> int | None:
-        """Return None: an item has no file."""
-        return None
+        """Return the bytes of an item's file, None if it has no file."""
+        return None if self.root is None else LocalFiles(self.root, ()).size(name)
 
     def exists(self, name: str) -> bool:
         """Return True: a Dataset is where this process is."""
@@ -99,9 +112,17 @@ class DatasetItems:
                 raise PictureError("the dataset no longer has this item. Give the one that the scan began with.")
             item = self.dataset[index]
             item = item[0] if isinstance(item, (tuple, list)) else item
-            return LoadedPicture(prepare(item, preprocess))
+            return replace(self._file(name), pixels=prepare(item, preprocess))
         except Exception as error:  # a Dataset may raise anything for a bad item
             return LoadedPicture(None, problem=error_text(error))
+
+    def _file(self, name: str) -> LoadedPicture:
+        """Return size and digest of an item's file, by which it is known when it is read by its name."""
+        try:
+            data = b"" if self.root is None else _read(LocalFiles(self.root, ()).path(name))
+        except PictureError:  # its name is no path after all
+            data = b""
+        return LoadedPicture(None, len(data), hashlib.sha256(data).hexdigest()) if data else LoadedPicture(None)
 
 
 def source_at(root: str) -> Pictures:
