@@ -12,6 +12,7 @@ from typing import TypeAlias
 from .. import rules as rules_
 from ..choices import TONES, RuleName, Tone
 from ..errors import OptionError, check_option
+from ..images import MAX_PIXELS
 from ..memory import check_memory
 from ..optional import require
 from ..scanning import Scan
@@ -85,12 +86,17 @@ def write_atlas(
         MissingPackageError: Jinja2 is not installed.
         UnknownLayerError: a layer was not scanned.
         OptionError: an option is out of range, the scan has no picture yet, or the folder cannot be used.
+        StoreError: the scan's file is damaged, or names a net or pictures that only you may name.
     """
     require("jinja2", needed_by="an atlas", extra="atlas")
     _check_options(rule, tone, tile, memory)
     if not scan.progress()[0]:
         raise OptionError(f"{scan.path!r} has no picture yet. Let the scan run first.")
-    options = DrawOptions(rule, tone, SheetLayout(tile, scan.settings["top"]), memory)
+    layout = SheetLayout(tile, scan.settings["top"])
+    if layout.width * layout.half > MAX_PIXELS:
+        raise OptionError(f"tile cannot be {tile}: the sheet of {layout.top:,} tiles would be too large. Give a smaller tile.")
+    scan.origin.check()  # before a file is written
+    options = DrawOptions(rule, tone, layout, memory)
     tops = [(layer, scan.top_numbers(layer.name)) for layer in layer_pages(scan, layers)]
     used = sorted({picture for _, channels in tops for pictures in channels for picture in pictures})
     folder = AtlasFolder(out, {name: scan.settings[name] for name in ("model", "weights", "preprocess", "size")})
@@ -99,7 +105,8 @@ def write_atlas(
     try:
         drawing.draw_sheets([layer for layer, _ in tops], progress)
         drawing.draw_pictures(used)
-        _write_pages(folder, Pages(scan, [layer for layer, _ in tops], folder, options), tops, scan.paths())
+        paths = {number: path for number, (path, _) in scan.files(used).items()}
+        _write_pages(folder, Pages(scan, [layer for layer, _ in tops], folder, options), tops, paths)
         folder.finish()
     finally:
         folder.save()

@@ -1,5 +1,8 @@
 """The atlas's folder: which files in it are ours, and what each was made from; no other file is ever overwritten or removed.
 
+Whatever a scan or a list says, a file is written or removed only at a place that `AtlasFolder.place` returns: its name is one
+of an atlas's, and neither it nor its folder is a link that leads elsewhere.
+
 `atlas.json` is written first, before any file that it names, and lists them all: a file in the folder that is not in the list
 is somebody else's. A file's *key* is a digest of all it was made from. A key is noted once its file is written, so a kill
 loses at most the work since the list was last saved, and a half-written file is never taken for a whole one.
@@ -83,7 +86,7 @@ class AtlasFolder:
         """
         names = list(names)
         for name in names:
-            if name not in self._files and os.path.lexists(self.path / name):
+            if os.path.lexists(self.place(name)) and name not in self._files:
                 raise self._not_ours(f"{os.path.join(self.path, name)!r} is not of this atlas")
         with _disk_errors(self.path):
             for folder in {self.path / os.path.dirname(name) for name in names}:
@@ -96,9 +99,23 @@ class AtlasFolder:
         self._files.update({name: self._files.get(name, {}) for name in names})
         self.save()
 
+    def place(self, name: str) -> Path:
+        """Return where a file of the atlas is.
+
+        Raises:
+            OptionError: no atlas has a file of that name, or a link stands in its place.
+        """
+        if name != LIST and not _OURS.fullmatch(name):
+            raise self._not_ours(f"{name!r} is no name of an atlas's file")
+        path = self.path / name
+        link = next((part for part in (path, path.parent) if part != self.path and part.is_symlink()), None)
+        if link is not None:
+            raise self._not_ours(f"{os.fspath(link)!r} is a link, and an atlas has none")
+        return path
+
     def is_current(self, name: str, key: str) -> bool:
         """Say whether a file exists and was made from what `key` is the digest of."""
-        return self._files[name].get("key") == key and (self.path / name).is_file()
+        return self._files[name].get("key") == key and self.place(name).is_file()
 
     def notes(self, name: str) -> dict[str, Any]:
         """Return what was noted with a file: its key, and what pages say of it."""
@@ -106,7 +123,7 @@ class AtlasFolder:
 
     def write(self, name: str, data: bytes, **notes: Any) -> None:
         """Write a file, whole or not at all; if it has the same bytes already, only the notes."""
-        path = self.path / name
+        path = self.place(name)
         with suppress(OSError):
             if path.read_bytes() == data:
                 self._files[name] = notes
@@ -123,20 +140,20 @@ class AtlasFolder:
 
     def drop(self, name: str, **notes: Any) -> None:
         """Remove a file that cannot be made: what it showed is gone."""
-        (self.path / name).unlink(missing_ok=True)
+        self.place(name).unlink(missing_ok=True)
         self._files[name] = notes
 
     def save(self) -> None:
         """Write the list."""
         listed = {"made by": "deconvnet atlas", "atlas": FORMAT, "scan": self.scan, "files": dict(sorted(self._files.items()))}
-        with write_atomic(self.path / LIST) as handle:
+        with write_atomic(self.place(LIST)) as handle:
             handle.write(json.dumps(listed, indent=0, sort_keys=True).encode() + b"\n")
 
     def finish(self) -> None:
         """Remove files that are ours and no longer wanted, and folders that this leaves empty; write the list."""
         for name in self._leaving:
             with _disk_errors(self.path / name), suppress(FileNotFoundError, NotADirectoryError):
-                (self.path / name).unlink()
+                self.place(name).unlink()
                 self.removed += 1
             del self._files[name]
             with suppress(OSError):  # it holds something else

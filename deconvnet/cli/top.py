@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ChannelHits: TypeAlias = "list[tuple[int, list[Hit]]]"
 
 COLUMNS = ("rank", "activation", "row", "col", "window", "path")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for the beginning of one
 CSV_COLUMNS = ("rank", "path", "activation", "row", "col", "top", "left", "height", "width")
 
 
@@ -61,8 +62,13 @@ def _write_csv(hits: ChannelHits) -> None:
     writer.writerow(("channel", *CSV_COLUMNS) if has_channel else CSV_COLUMNS)
     for channel, rows in hits:
         for hit in rows:
-            row = (hit.rank, hit.path, hit.activation, hit.row, hit.col, *hit.window.to_list())
+            row = (hit.rank, _cell(hit.path), hit.activation, hit.row, hit.col, *hit.window.to_list())
             writer.writerow((channel, *row) if has_channel else row)
+
+
+def _cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: an apostrophe stands before what could begin one."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _text(layer: str, channel: int, hits: Sequence[Hit]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_ROWS = 250  # layers on a figure, which are 64,000 pixels high at 150 dots per inch
 HEADING = ("layer", "channels", "dead", "rare", "fires on (median)", "mean", "maximum (median)", "maximum (largest)")
 
 
@@ -82,9 +83,15 @@ def layer_report(table: ScanTable, layer: str, rare: float = 0.01) -> LayerRepor
 
 
 def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
-    """Draw two histograms for each layer: how often its channels fire, and how strong their mean and largest maxima are."""
+    """Draw two histograms for each layer: how often its channels fire, and how strong their mean and largest maxima are.
+
+    Raises:
+        OptionError: there are too many layers for one figure.
+    """
     from matplotlib.figure import Figure
 
+    if len(reports) > MOST_ROWS:
+        raise OptionError(f"a figure of {len(reports)} layers would be too tall: {MOST_ROWS} at most. Choose layers: --layer.")
     figure = Figure(figsize=(10, 0.6 + 1.7 * len(reports)), layout="constrained")
     axes = figure.subplots(len(reports), 2, squeeze=False)
     for (left, right), report in zip(axes, reports, strict=True):
@@ -97,13 +104,13 @@ def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
     axes[0, 1].set_title("a channel's maxima", fontsize=10)
     axes[0, 1].legend(frameon=False, fontsize=8)
     done, _ = table.progress()
-    figure.suptitle(f"{table.settings['model']}: {done:,} pictures; height: channels", fontsize=11)
+    figure.suptitle(f"{table.settings['model']}: {done:,} pictures; height: channels", fontsize=11, parse_math=False)
     return figure
 
 
 def _plot_fires(axes: Axes, report: LayerReport) -> None:
     axes.hist(100 * report.fires, bins=np.linspace(0, 100, 26).tolist(), color="#4a78b5")
-    axes.set_ylabel(report.layer, rotation=0, ha="right", va="center")
+    axes.set_ylabel(report.layer, rotation=0, ha="right", va="center", parse_math=False)  # "$" is a letter of names, too
     counts = f"{len(report.dead)} dead, {len(report.rare)} rare"
     axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color="#444444")
 
