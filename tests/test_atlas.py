@@ -27,6 +27,7 @@ from deconvnet.cli.atlas import atlas as command
 from deconvnet.errors import MissingPackageError, OptionError, StoreError, UnknownLayerError
 from deconvnet.images import Preprocess
 from deconvnet.render import draw_examples
+from deconvnet.render.text import number_text
 from deconvnet.scanning.plates import Plate
 from support.scans import drawing, drawings
 
@@ -116,12 +117,12 @@ def test_a_page_says_what_the_scan_holds(scan, site, layer, channel):
     for hit in scan.top(layer, channel):
         window = hit.window.clip(96, 96)
         place = (
-            f"at row {hit.row}, column {hit.col}; window: rows {window.top} to {window.bottom - 1}, columns {window.left} to "
+            f"at {channel}@{hit.row},{hit.col}; window: rows {window.top} to {window.bottom - 1}, columns {window.left} to "
         )
         at = text.index(place + f"{window.right - 1} {hit.path}", at)
     counted = scan.statistics(layer)
-    assert f"{counted['mean'][channel]:.4g}" in text
-    assert f"{scan.top(layer, channel)[0].activation:.4g}" in text
+    assert number_text(counted["mean"][channel]) in text
+    assert number_text(scan.top(layer, channel)[0].activation) in text
     assert f"{100 * counted['fired'][channel] / 12:.0f} % of the pictures" in text
 
 

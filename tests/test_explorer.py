@@ -322,7 +322,7 @@ def test_all_maps_can_be_reached(explorer):
     last = explorer.by_strength[-1]
     explorer_widget.channel.value = last
     assert explorer.page == 1
-    assert explorer_widget.mosaic.children[-1].description.startswith(f"#{last}")
+    assert explorer_widget.mosaic.children[-1].description.startswith(f"{last}")
 
 
 def upload(explorer_widget: ExplorerWidget, name: str, content: bytes) -> None:

@@ -178,7 +178,7 @@ def test_a_channel_that_nothing_excites_says_so() -> None:
     page = lay_out_plate([panel(9, 7), panel(0, 7, channel=7, note="dead")])
     left, right, empty = drawings(page)
     assert empty.image.size == (left.width + SQUARE_GAP + right.width, left.height)
-    assert words(page)[1:] == ["features.10 · 151", "21.4 … 17.4", "features.10 · 7", "dead"]
+    assert words(page)[1:] == ["features.10:151", "21.4 … 17.4", "features.10:7", "dead"]
     ink = np.argwhere((np.asarray(empty.image)[2:-2, 2:-2] < 200).any(axis=2))
     assert len(ink) > 100
     assert np.abs(ink.mean(axis=0) + 2 - np.array([left.height / 2, empty.width / 2])).max() < 6
@@ -262,7 +262,7 @@ def test_captions_name_layer_channel_and_activations() -> None:
     """Each panel has its layer and channel, its note, the strongest activation and the last."""
     page = lay_out_plate([panel(9, 7, note="fires on 3 % of the pictures"), panel(1, 7, channel=3)], title="net", footer="tone")
     assert words(page) == [
-        "net", LEGEND, "features.10 · 151", "fires on 3 % of the pictures", "21.4 … 17.4", "features.10 · 3", "21.4", "tone"
+        "net", LEGEND, "features.10:151", "fires on 3 % of the pictures", "21.4 … 17.4", "features.10:3", "21.4", "tone"
     ]  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_a_note_without_room_gets_its_own_line() -> None:
     assert note in words(page)
     names = [item for item in page.items if isinstance(item, TextItem)]
     places = {item.text: item for item in names}
-    assert places[note].top >= places["features.10 · 151"].top + places["features.10 · 151"].height
+    assert places[note].top >= places["features.10:151"].top + places["features.10:151"].height
     assert len({item.top for item in drawings(page)}) == 1
 
 

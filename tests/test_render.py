@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from deconvnet.errors import OptionError, PictureError
@@ -34,7 +37,20 @@ from deconvnet.render.page import Box, ImageItem, TextItem, hstack, paint, text_
 from deconvnet.render.save import check_folder
 from deconvnet.render.sheet import MARGIN, lay_out_sheet
 from deconvnet.render.table import table_html, table_text
-from deconvnet.render.text import activation_text, fit, percent, printable, size_text, text_width, wrap
+from deconvnet.render.text import (
+    BODY,
+    SMALL,
+    activation_text,
+    fit,
+    font,
+    font_file,
+    number_text,
+    percent,
+    printable,
+    size_text,
+    text_width,
+    wrap,
+)
 from deconvnet.render.tile import caption_form, draw_tile, tile_colours
 from deconvnet.units import Window
 
@@ -158,10 +174,11 @@ def test_tone_options_that_cannot_be() -> None:
 
 
 def test_letters_without_a_glyph_are_replaced() -> None:
-    """The font's gaps show as a plain relative or "?", never as an empty box; line breaks become spaces."""
-    assert printable("Žižkov – ñandú\n ßtraße 图→√.jpg") == "Zizkov - nandu sstrasse ?->?.jpg"
+    """The font's gaps show as a plain form or "?", never as an empty box; line breaks become spaces."""
+    assert printable("Žižkov – ñandú\n ßtraße 图→√.jpg") == "Žižkov – ñandú ßtraße ?→√.jpg"
+    assert printable("ﾊﾟ Ⅷ 𝐀 q\u0301") == "?? Ⅷ A q"
     assert printable("tabby, 61.2 % · #3 'x' (a) [b]_c") == "tabby, 61.2 % · #3 'x' (a) [b]_c"
-    assert printable("\x07a\u0301\u200b") == "?a?"
+    assert printable("\x07a\u0301\u200b") == "?á?"
 
 
 @pytest.mark.parametrize("width", [0, 5, 30, 100, 1000])
@@ -171,9 +188,9 @@ def test_text_is_cut_to_its_width(width: int) -> None:
     for keep_end in (False, True):
         cut = fit(text, 12, width, keep_end=keep_end)
         assert text_width(cut, 12) <= width
-        assert cut == text or "..." in cut or width < 10
+        assert cut == text or "…" in cut or width < 10
     assert fit(text, 12, 100, keep_end=True).endswith(".jpg")
-    assert fit(text, 12, 100).endswith("...")
+    assert fit(text, 12, 100).endswith("…")
 
 
 def test_wrapped_text_loses_no_word() -> None:
@@ -188,12 +205,35 @@ def test_wrapped_text_loses_no_word() -> None:
 
 @pytest.mark.parametrize(
     ("activation", "text"),
-    [(None, ""), (0.0, "inactive"), (-3.0, "inactive"), (12.345, "12.3"), (1.0, "1.00"), (123.4, "123"), (12345.0, "12345"),
-     (0.0123, "0.0123"), (1e-7, "1e-07"), (1.5e8, "1.5e+08"), (math.inf, "inf"), (math.nan, "nan")],
+    [(None, ""), (0.0, "inactive"), (-3.0, "inactive"), (12.345, "12.3"), (1.0, "1.00"), (123.4, "123"), (12345.0, "12300"),
+     (0.0123, "0.0123"), (0.00099999, "0.00100"), (999.7, "1000"), (1e-7, "1.0e-7"), (1.54e8, "1.5e8"), (math.inf, "inf"), (math.nan, "nan")],
 )  # fmt: skip
 def test_activations_are_written_with_three_digits(activation: float | None, text: str) -> None:
-    """Three digits, more only where they stand before the point; zero and below is inactive."""
+    """Three significant digits; zero and below is inactive."""
     assert activation_text(activation) == text
+
+
+@given(st.floats(min_value=-1e12, max_value=1e12))
+def test_numbers_have_three_significant_digits(value: float) -> None:
+    """Whatever the number, at most three digits are not zeros at an end, and it is right to half a unit of the last."""
+    text = number_text(value)
+    assert len(re.sub(r"e.*|[.-]", "", text).strip("0")) <= 3
+    assert math.isclose(float(text), value, rel_tol=0.051 if "e" in text else 0.0051)
+
+
+def test_the_font_is_dejavu_with_matplotlib_or_without() -> None:
+    """The font's file is found where matplotlib lies; where it keeps its data elsewhere, matplotlib says where."""
+    from matplotlib import get_data_path
+
+    assert font_file() == Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    assert font(12).getname() == ("DejaVu Sans", "Book")
+
+
+def test_words_stand_apart() -> None:
+    """Between the letters of two words lies more white than between the letters of one."""
+    for size in (SMALL, BODY):
+        word, gap = (text_width(text, size) for text in ("weightssha256", "weights sha256"))
+        assert gap - word >= size / 3
 
 
 @pytest.mark.parametrize(
@@ -408,8 +448,8 @@ def test_a_sheet_says_what_it_shows() -> None:
     assert words[2:6] == ["61.2 %", "great white shark, man-eater", "5.0 %", "hammerhead"]
     assert words[6:8] == ["features.10", "256 maps of 13 x 13, field 163 px"]
     assert words[9:12:2] == ["50.0", "49.0"]
-    assert words[8].startswith("#0 at ")
-    assert words[10].startswith("#100 at ")
+    assert words[8].startswith("0@")
+    assert words[10].startswith("100@")
     assert words[12:] == ["torchvision:alexnet · rule deconvnet (FTT) ·"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..optional import require
-from ..render.text import activation_text, percent
+from ..render.text import activation_text, number_text, percent
 from ..scanning import Hit, Scan
 from ..scanning.report import layer_report
 from ..scanning.store import Statistics
@@ -86,9 +86,9 @@ class Pages:
             channel=channel,
             has_sheet=self._has_sheet(layer, channel),
             fires=percent(_fires(statistics, channel)),
-            mean=f"{statistics['mean'][channel]:.4g}",
-            strongest=f"{hits[0].activation:.4g}" if hits else "-",
-            weakest=f"{hits[-1].activation:.4g}" if hits else "-",
+            mean=number_text(float(statistics["mean"][channel])),
+            strongest=number_text(hits[0].activation) if hits else "-",
+            weakest=number_text(hits[-1].activation) if hits else "-",
             examples=examples,
             padded=any(example["padded"] for example in examples),
             cut=any(example["cut"] for example in examples),

@@ -12,7 +12,7 @@ from ..crops import cut_window
 from ..images import to_rgb
 from ..projection import Projection
 from ..render import COLOURS, apply_tone, draw_windows
-from ..render.text import size_text
+from ..render.text import number_text, size_text
 from ..render.tile import draw_tile
 from ..render.tone import Pixels
 from ..sheets import make_tiles
@@ -87,8 +87,8 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("layer", f"{info.name} ({info.kind}), {size_text((info.channels, *explorer.size))}"),
         ("channel", f"{unit.channel}, number {explorer.rank} of {info.channels} by strength here"),
         ("unit", position),
-        ("activation", f"{unit.activation:.4g}{inactive}"),
-        ("of its map", f"{float((explorer.map > 0).mean()):.0%} above 0, mean {float(explorer.map.mean()):.3g}"),
+        ("activation", f"{number_text(unit.activation or 0)}{inactive}"),
+        ("of its map", f"{float((explorer.map > 0).mean()):.0%} above 0, mean {number_text(float(explorer.map.mean()))}"),
         ("window", f"{size_text((window.height, window.width))} pixels{', the whole picture' if whole else ''}"),
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
     ]

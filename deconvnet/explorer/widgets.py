@@ -220,7 +220,7 @@ class ExplorerWidget:
         self.maps_style.value = style.maps_style(self._scope, mosaic, state.size, len(channels))
         for button, channel in zip(self.maps, channels, strict=False):
             strongest = float(state.maps[channel].max())
-            button.description = f"#{channel}" if strongest <= 0 else f"#{channel} {activation_text(strongest)}"
+            button.description = f"{channel}" if strongest <= 0 else f"{channel}: {activation_text(strongest)}"
         if len(self.mosaic.children) != len(channels):
             self.mosaic.children = self.maps[: len(channels)]
         self.page.value = f"page {state.page + 1} of {state.pages}"

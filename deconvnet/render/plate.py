@@ -191,7 +191,7 @@ def _empty(width: int, height: int) -> Box:
 
 
 def _name(panel: Panel) -> str:
-    return f"{panel.layer} · {panel.channel}"
+    return f"{panel.layer}:{panel.channel}"
 
 
 def _activation_range(panel: Panel) -> str:

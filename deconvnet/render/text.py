@@ -1,8 +1,8 @@
 """Text: how numbers are written, and words on a figure.
 
-Figures are set in the one font that comes with Pillow (Aileron), so that a page looks the same on every machine. It has few
-glyphs beyond Latin-1: a letter that it lacks is replaced by a plain relative or by "?", never by an empty box. Text is cut to
-the width that it has, with an ellipsis, so it can neither overlap nor run off the page.
+Figures are set in DejaVu Sans, which comes with matplotlib, so that a page looks the same on every machine and like the plots
+of the studies. A letter that it lacks is replaced by its plain form or by "?", never by an empty box. Text is cut to the width
+that it has, with an ellipsis, so it can neither overlap nor run off the page.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeAlias
 
 from PIL import ImageFont
@@ -20,18 +22,27 @@ Colour: TypeAlias = tuple[int, int, int]  # RGB, 0..255 each
 TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
 INK, FAINT = (32, 32, 32), (112, 112, 112)  # colours: of text, and of text that matters less
 
-_ELLIPSIS = "..."
+_ELLIPSIS = "…"
 _MISSING = "\U0010ffff"  # no font has it: an empty box is drawn for it
-_RELATIVES = {
-    "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i",
-    "–": "-", "—": "-", "−": "-", "→": "->", "μ": "u", "µ": "u",
-}  # fmt: skip
+_FONT = Path("mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
 
 
-@lru_cache(maxsize=8)
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font; `size` is in pixels."""
-    return ImageFont.load_default(size)
+@lru_cache(maxsize=1)
+def font_file() -> Path:
+    """Return the file of DejaVu Sans; matplotlib is asked only where it keeps its data elsewhere: loading it takes long."""
+    package = find_spec("matplotlib")
+    beside = Path(package.origin).parent if package and package.origin else Path()
+    if (beside / _FONT).is_file():
+        return beside / _FONT
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), *_FONT.parts[1:])
+
+
+@lru_cache(maxsize=32)
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans; `size` is in pixels. Pillow's own layout is the one that all of its builds have."""
+    return ImageFont.truetype(font_file(), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def text_width(text: str, size: int) -> int:
@@ -65,37 +76,48 @@ def percent(share: float, *, decimals: int | None = None) -> str:
     return f"< {smallest:.{decimals}f} %" if 0 < 100 * share < smallest / 2 else f"{100 * share:.{decimals}f} %"
 
 
+def number_text(value: float) -> str:
+    """Write a number with three significant digits, as people write it.
+
+    >>> [number_text(value) for value in (12.345, 0.5, 12345, -0.00012, 2.5e7)]
+    ['12.3', '0.500', '12300', '-1.2e-4', '2.5e7']
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.3g}")
+    if not 0.001 <= abs(rounded) < 1e6:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
+
+
 def activation_text(activation: float | None) -> str:
-    """Write an activation with three digits; a unit that is not above zero sends no signal down and is called inactive.
+    """Write an activation with three significant digits; a unit that is not above zero sends no signal down: it is inactive.
 
     >>> activation_text(12.345), activation_text(0.0), activation_text(None)
     ('12.3', 'inactive', '')
     """
     if activation is None:
         return ""
-    if activation <= 0:
-        return "inactive"
-    if not math.isfinite(activation) or not 0.001 <= activation < 99_999.5:
-        return f"{activation:.2g}"
-    return f"{activation:.{max(0, 2 - math.floor(math.log10(activation)))}f}" if activation >= 1 else f"{activation:.3g}"
+    return "inactive" if activation <= 0 else number_text(activation)
 
 
 def printable(text: str) -> str:
     """Return the text on one line, in letters that the font has.
 
     >>> printable("Žižkov – 图.jpg")
-    'Zizkov - ?.jpg'
+    'Žižkov – ?.jpg'
     """
-    return "".join(map(_printable_letter, " ".join(text.split())))
+    return "".join(map(_printable_letter, unicodedata.normalize("NFC", " ".join(text.split()))))
 
 
 def fit(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
-    """Return printable text that fits into a width, with "..." for what is cut.
+    """Return printable text that fits into a width, with "…" for what is cut.
 
     Args:
         text: the text.
         size: the type size, in pixels.
-        width: the width, in pixels; where not even "..." fits, the result is "".
+        width: the width, in pixels; where not even "…" fits, the result is "".
         keep_end: cut the middle instead of the end, for names that differ at their end, such as files and layers.
     """
     text = printable(text)
@@ -132,12 +154,13 @@ def _shortened(text: str, length: int, keep_end: bool) -> str:
 
 @lru_cache(maxsize=4096)
 def _printable_letter(letter: str) -> str:
-    """Return the letter, or what stands in for it where the font lacks it."""
+    """Return the letter, or its plain form where the font lacks it."""
+    if unicodedata.combining(letter):
+        return ""  # Pillow's layout would set it beside its letter, not over it
     if _has_glyph(letter):
         return letter
-    plain = _RELATIVES.get(letter) or unicodedata.normalize("NFKD", letter)
-    letters = "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part))
-    return letters or ("" if unicodedata.combining(letter) else "?")
+    plain = unicodedata.normalize("NFKD", letter)
+    return "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part)) or "?"
 
 
 def _has_glyph(letter: str) -> bool:

@@ -140,17 +140,14 @@ def caption_form(tiles: Sequence[Tile], width: int) -> CaptionForm:
     return "stacked" if any(tile.activation is not None for tile in tiles) else "plain"
 
 
-def _name(tile: Tile) -> str:
-    return f"#{tile.label}" if tile.label[:1].isdigit() else tile.label
-
-
 def _name_and_position(tile: Tile) -> str:
-    return _name(tile) + (f" at {tile.row},{tile.col}" if tile.row is not None and tile.col is not None else "")
+    """Write a unit as `parse_unit` reads it, but without the layer, which stands in the heading."""
+    return tile.label + (f"@{tile.row},{tile.col}" if tile.row is not None and tile.col is not None else "")
 
 
 #: form -> the caption's two texts: the name and the activation.
 _CAPTIONS: dict[CaptionForm, Callable[[Tile], tuple[str, str]]] = {
-    "positioned": lambda tile: (_name_and_position(tile), activation_text(tile.activation)),  # #151 at 6,6      12.3
-    "plain": lambda tile: (_name(tile), activation_text(tile.activation)),                    # #151      12.3
-    "stacked": lambda tile: (_name(tile), activation_text(tile.activation)),                  # the activation on its own line
+    "positioned": lambda tile: (_name_and_position(tile), activation_text(tile.activation)),  # 151@6,6      12.3
+    "plain": lambda tile: (tile.label, activation_text(tile.activation)),                     # 151      12.3
+    "stacked": lambda tile: (tile.label, activation_text(tile.activation)),                   # the activation on its own line
 }  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
+from ..render.text import number_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, fill_text, new_figure
@@ -103,10 +104,10 @@ class Occlusion(Result):
 def _draw_row(result: Occlusion, panels: Sequence[Axes], keys: Sequence[Axes], tone: Tone) -> None:
     """Fill the panels, and below them what their colours mean."""
     settings = result.settings
-    map_name = f"{settings['layer']}, channel {settings['channel']}"
+    map_name = f"{settings['layer']}:{settings['channel']}"
     _draw_picture(panels[0], result)
     _draw_heat(panels[1], keys[1], result, result.totals)
-    panels[1].set_title(f"total activation of\n{map_name} (whole: {result.total:.4g})", fontsize=9)
+    panels[1].set_title(f"total activation of\n{map_name} (whole: {number_text(result.total)})", fontsize=9)
     panels[2].imshow(apply_tone([result.projection], tone)[0])
     panels[2].set_title(f"projection of\n{map_name}", fontsize=9)
     panels[2].add_patch(_strongest_square(result))
@@ -177,6 +178,6 @@ def _draw_others(panels: Sequence[Axes], others: Sequence[OtherPicture], tone: T
         patch.imshow(other.pixels)
         patch.set_title(f"same map in {other.source[-22:]}", fontsize=7)
         projection.imshow(pixels)
-        projection.set_title(f"activation {other.activation:.4g}", fontsize=7)
+        projection.set_title(f"activation {number_text(other.activation)}", fontsize=7)
         for axes in (patch, projection):
             axes.set(xticks=[], yticks=[])

@@ -112,7 +112,7 @@ def _title(source: Mapping[str, Any]) -> str:
     picture = os.path.basename(str(source["picture"]))
     if "layer" not in source:
         return picture
-    return f"{source['layer']}, channel {source['channel']}, of {source['model']} on {picture}"
+    return f"{source['layer']}:{source['channel']} of {source['model']} on {picture}"
 
 
 def _footer(round_trips: Sequence[RoundTrip]) -> str:
