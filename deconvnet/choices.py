@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias, get_args
 #: How signed values become pixels: see `deconvnet.render.tone`.
 Tone: TypeAlias = Literal["symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid"]
 
+#: Which part of pixel space a tile shows: where the projection's energy is, the unit's window, or the whole frame.
+Crop: TypeAlias = Literal["energy", "window", "whole"]
+
 #: What reverses ReLUs and max pools: by name, or by the bits mask, switches, rectify ("FTT" is "deconvnet").
 RuleName: TypeAlias = Literal[
     "deconvnet", "guided", "gradient", "FFF", "FFT", "FTF", "FTT", "TFF", "TFT", "TTF", "TTT"
@@ -52,6 +55,7 @@ Distance: TypeAlias = Literal["relative", "rms", "plain"]
 EngineName: TypeAlias = Literal["local", "ray"]
 
 TONES: tuple[Tone, ...] = get_args(Tone)
+CROPS: tuple[Crop, ...] = get_args(Crop)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 POOLS: tuple[Pool, ...] = get_args(Pool)
 UNPOOLINGS: tuple[Unpooling, ...] = get_args(Unpooling)

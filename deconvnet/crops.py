@@ -1,4 +1,4 @@
-"""Cutting windows out of arrays and tensors, filled where they leave what there is."""
+"""Cutting windows out of arrays and tensors, filled where they leave what there is; and which part is worth showing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .units import Window
+
+ENERGY_SHARE = 0.95  # of a projection's energy: what its box holds
+SMALLEST_BOX = 16  # pixels: a smaller window is shown whole
 
 
 def recut(values: Any, at: Window, to: Window, fill: float = 0) -> Any:
@@ -38,15 +42,73 @@ def cut_window(values: Any, window: Window, fill: float = 0) -> Any:
     return recut(values, Window(0, 0, *values.shape[-2:]), window, fill)
 
 
-def shown_window(window: Window, frame: Sequence[int]) -> Window:
-    """Return the part of pixel space that a projection is drawn in.
+def energy_boxes(
+    projections: Sequence[npt.NDArray[np.floating]], windows: Sequence[Window], frame: Sequence[int]
+) -> list[Window]:
+    """Return where projections are: for each the square that holds 95 % of its energy, all of one size.
+
+    The energy is the sum of squares over all colours. The largest of the smallest such squares gives the size. A square lies
+    inside the frame; it is cut to the frame's height or width where it is larger. Windows of up to `SMALLEST_BOX` pixels are
+    shown whole: they are filters.
 
     Args:
-        window: the projection's window.
+        projections: (C, h, w) each: what arrived in the part of the window inside the frame. What is not finite counts as zero.
+        windows: the projections' windows, unclipped.
         frame: (height, width) of the image.
 
     Returns:
-        The window; the whole frame where the window is as high or as wide as that, since it would show mostly what lies beyond.
+        A box for each projection. One without energy is shown around the middle of its window.
+
+        >>> spot = np.zeros((3, 40, 40))
+        >>> spot[:, 30:, 35:] = 1
+        >>> energy_boxes([spot], [Window(-5, 0, 45, 40)], (224, 224))
+        [Window(top=24, left=24, height=16, width=16)]
     """
-    height, width = frame
-    return Window(0, 0, height, width) if window.height >= height or window.width >= width else window
+    insides = [window.clip(*frame) for window in windows]
+    squares = [_smallest_square(values, inside) for values, inside in zip(projections, insides, strict=True)]
+    sides = [max(square.height, square.width) for square in squares if square.height]
+    if sides:
+        sides.append(min(SMALLEST_BOX, max(max(window.height, window.width) for window in windows)))
+    else:
+        sides = [max(1, inside.height, inside.width) for inside in insides]
+    return [_box_around(square, max(sides, default=1), *pair, frame) for square, *pair in zip(squares, windows, insides, strict=True)]
+
+
+def _smallest_square(values: npt.NDArray[np.floating], inside: Window) -> Window:
+    """Return the smallest square with `ENERGY_SHARE` of the energy, cut to where the values lie; empty if there is none."""
+    finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    energy = np.square(finite / (np.abs(finite).max(initial=0) or 1)).sum(0)
+    sums = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    needed = ENERGY_SHARE * sums[-1, -1]
+    if not needed > 0:
+        return Window(inside.top, inside.left, 0, 0)
+    fails, fits = 0, max(energy.shape)  # sides: halve the gap between one that holds too little and one that holds enough
+    while fits - fails > 1:
+        side = (fails + fits) // 2
+        fails, fits = (fails, side) if _square_sums(sums, side).max() >= needed else (side, fits)
+    held = _square_sums(sums, fits)
+    top, left = divmod(int(held.argmax()), held.shape[1])
+    return Window(inside.top + top, inside.left + left, min(fits, energy.shape[0]), min(fits, energy.shape[1]))
+
+
+def _square_sums(sums: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
+    """Return the sum in each square of a side, from the sums above and left of each corner; squares are cut to the array."""
+    down, right = (min(side, length - 1) for length in sums.shape)
+    result: npt.NDArray[np.float64] = sums[down:, right:] - sums[:-down, right:] - sums[down:, :-right] + sums[:-down, :-right]
+    return result
+
+
+def _box_around(square: Window, side: int, window: Window, inside: Window, frame: Sequence[int]) -> Window:
+    """Return a box of `side` pixels around a square, moved into the window if it is no larger, and into the frame."""
+    square = square if square.height else inside
+    starts = [
+        (square.top, square.height, window.top, window.height),
+        (square.left, square.width, window.left, window.width),
+    ]
+    corner, size = [], [min(side, length) for length in frame]
+    for (start, held, first, reach), length, whole in zip(starts, size, frame, strict=True):
+        start -= (length - held) // 2
+        if length <= reach:
+            start = min(max(start, first), first + reach - length)
+        corner.append(min(max(start, 0), whole - length))
+    return Window(*corner, *size)

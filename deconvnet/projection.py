@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -20,8 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .axes import from_maps, whole_frame
-from .choices import Start, Tone
-from .crops import recut
+from .choices import Crop, Start, Tone
+from .crops import energy_boxes, recut
 from .images import ShownImage
 from .memory import batch_bytes
 from .mirror import project_value
@@ -86,6 +87,11 @@ class Projection:
             for part, window in zip(self._parts, self.windows, strict=True)
         ]
 
+    @cached_property
+    def boxes(self) -> list[Window]:
+        """The K squares of pixels, all of one size, that hold 95 % of each projection's energy: what tiles show."""
+        return energy_boxes([part.cpu().numpy() for part in self._parts], self.windows, self.frame[1:])
+
     def of_image(self, image: int) -> Projection:
         """Return the projections of one image's units."""
         numbers = [number for number, unit in enumerate(self.units) if unit.image == image]
@@ -97,12 +103,13 @@ class Projection:
             _parts=[self._parts[number] for number in numbers],
         )
 
-    def figure(self, *, tone: Tone = "symmetric", crop: bool | None = None) -> Image:
+    def figure(self, *, tone: Tone = "symmetric", crop: Crop = "energy") -> Image:
         """Draw the sheet: the input with the windows on it, and a tile for each unit.
 
         Args:
             tone: how signed values become pixels.
-            crop: True draws each unit's window, False the whole frame, None the window where it is smaller than the frame.
+            crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
+                for all units; "window", all that the unit can reach; "whole", the frame.
 
         Returns:
             The sheet as an RGB picture of Pillow's.
@@ -112,7 +119,7 @@ class Projection:
         """
         return draw_projections([self], tone=tone, crop=crop)
 
-    def save(self, path: str | PathLike[str], *, tone: Tone = "symmetric", crop: bool | None = None) -> list[Path]:
+    def save(self, path: str | PathLike[str], *, tone: Tone = "symmetric", crop: Crop = "energy") -> list[Path]:
         """Save the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz.
 
         `tone` and `crop` are those of `figure`. Returns the path written. See `deconvnet.save_sheet` for several layers.
@@ -120,7 +127,7 @@ class Projection:
         return save_sheet([self], path, tone=tone, crop=crop)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, and the settings."""
+        """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, box, and the settings."""
         shared = {key: value for key, value in self.settings.items() if key not in ("channels", "units")}
         return [
             {
@@ -131,13 +138,14 @@ class Projection:
                 "col": unit.col,
                 "activation": unit.activation,
                 "window": window.to_list(),
+                "box": box.to_list(),
                 **shared,
             }
-            for unit, window in zip(self.units, self.windows, strict=True)
+            for unit, window, box in zip(self.units, self.windows, self.boxes, strict=True)
         ]
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what .npz files hold: pixels, activations, channels, rows, cols (-1: whole map), windows, images."""
+        """Return what .npz files hold: pixels, activations, channels, rows, cols (-1: whole map), windows, boxes, images."""
         positions = [
             (unit.channel, -1 if unit.row is None else unit.row, -1 if unit.col is None else unit.col) for unit in self.units
         ]
@@ -146,6 +154,7 @@ class Projection:
             "pixels": self.pixels.numpy(),
             "activations": self.activations.numpy(),
             "windows": np.array([window.to_list() for window in self.windows], dtype=np.int64).reshape(-1, 4),
+            "boxes": np.array([box.to_list() for box in self.boxes], dtype=np.int64).reshape(-1, 4),
             "channels": channels,
             "rows": rows,
             "cols": cols,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .choices import Tone
+from .choices import CROPS, Crop, Tone
 from .crops import recut
-from .errors import OptionError
+from .errors import OptionError, check_option
 from .images import ShownImage, to_rgb
 from .provenance import weights_text
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SHEET_SUFFIXES = (*PICTURE_SUFFIXES, ".npz")
 
 #: What the settings of a saved sheet say about each of its units.
-_UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window")
+_UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window", "box")
 
 
 class SheetSource(Protocol):
@@ -47,6 +47,10 @@ class SheetSource(Protocol):
     @property
     def windows(self) -> Sequence[Window]:
         """The K windows."""
+
+    @property
+    def boxes(self) -> Sequence[Window]:
+        """The K boxes, all of one size, that hold most of the energy."""
 
     @property
     def frame(self) -> tuple[int, int, int]:
@@ -83,7 +87,7 @@ def save_sheet(
     path: str | os.PathLike[str],
     *,
     tone: Tone = "symmetric",
-    crop: bool | None = None,
+    crop: Crop = "energy",
 ) -> list[Path]:
     """Save projections of one image on one sheet, layer by layer, with the settings that made them inside.
 
@@ -92,7 +96,8 @@ def save_sheet(
         path: the file. A .png, .jpg or .pdf file holds the sheet; an .npz file holds the arrays, those of several layers as
             "layer/name".
         tone: how signed values become pixels.
-        crop: True draws each unit's window, False the whole frame, None the window where it is smaller than the frame.
+        crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
+            for a layer; "window", all that the unit can reach; "whole", the frame.
 
     Returns:
         The path written.
@@ -111,12 +116,12 @@ def save_sheet(
     )
 
 
-def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: bool | None = None) -> Image:
+def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: Crop = "energy") -> Image:
     """Draw the sheet that `save_sheet` saves."""
     return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone)
 
 
-def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: bool | None = None) -> Sheet:
+def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: Crop = "energy") -> Sheet:
     """Put the projections of one image on a sheet that `draw_sheet` can draw; the arguments are those of `save_sheet`."""
     _check_any(projections)
     images = {unit.image for projection in projections for unit in projection.units}
@@ -133,30 +138,33 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", 
     )
 
 
-def make_tiles(projection: SheetSource, crop: bool | None = None) -> list[Tile]:
+def make_tiles(projection: SheetSource, crop: Crop = "energy") -> list[Tile]:
     """Return a tile for each unit; `crop` is that of `save_sheet`."""
-    pixels = projection.pixels if crop is False else projection.crops()
-    return [
-        _tile(unit, np.asarray(values), window, projection.frame[1:], crop)
-        for unit, values, window in zip(projection.units, pixels, projection.windows, strict=True)
-    ]
+    check_option("crop", crop, CROPS)
+    frame = projection.frame[1:]
+    boxes = {
+        "energy": lambda: projection.boxes,
+        "window": lambda: projection.windows,
+        "whole": lambda: [Window(0, 0, *frame)] * len(projection.units),
+    }[crop]()
+    rows = zip(projection.units, projection.crops(), projection.windows, boxes, strict=True)
+    return [_tile(unit, np.asarray(values), window, box, frame) for unit, values, window, box in rows]
 
 
-def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, frame: tuple[int, int], crop: bool | None) -> Tile:
-    inside = window.clip(*frame)
-    whole = crop is False
-    if crop is None and (window.height >= frame[0] or window.width >= frame[1]):
-        # such a window shows mostly what lies beyond the frame: draw the frame
-        values, whole = recut(values, window, Window(0, 0, *frame)), True
+def _tile(
+    unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Window, frame: tuple[int, int]
+) -> Tile:
+    """Return the tile that shows the box of values that lie at the window."""
+    inside, reached = box.clip(*frame), window.clip(*frame)
     return Tile(
-        pixels=values,
+        pixels=recut(values, window, box),
         window=None if unit.row is None else window,
         label=str(unit.channel),
         activation=unit.activation,
         row=unit.row,
         col=unit.col,
-        inside=None if whole else Window(inside.top - window.top, inside.left - window.left, inside.height, inside.width),
-        reached=inside if whole else None,
+        inside=None if inside == box else inside.within(box),
+        reached=reached.within(box),
     )
 
 
@@ -173,7 +181,7 @@ def _footer(settings: Mapping[str, Any], tone: Tone) -> str:
     return " · ".join(parts)
 
 
-def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: bool | None) -> dict[str, Any]:
+def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop) -> dict[str, Any]:
     """Return what a saved sheet says about itself: what its layers share, and lists of what they do not."""
     _check_any(projections)
     differing = ("layer", "channels", "units", "statuses")

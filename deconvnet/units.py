@@ -65,6 +65,10 @@ class Window:
         top, left = min(self.top, other.top), min(self.left, other.left)
         return Window(top, left, max(self.bottom, other.bottom) - top, max(self.right, other.right) - left)
 
+    def within(self, other: Window) -> Window:
+        """Return the window as it lies in the rows and columns of another one."""
+        return Window(self.top - other.top, self.left - other.left, self.height, self.width)
+
     def covers(self, height: int, width: int) -> bool:
         """Say whether the window holds a whole frame of height x width pixels."""
         return self.top <= 0 and self.left <= 0 and self.bottom >= height and self.right >= width

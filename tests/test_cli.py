@@ -205,14 +205,14 @@ def test_layers_prints_a_table(run):
 def test_many_options_at_once(run, picture):
     """Layers, channels, unit, rule, overlap, lrn and tone all reach the projection and its settings."""
     options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--at", "2,3", "--rule", "guided"]
-    options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--whole", "--device", "cpu"]
+    options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--crop", "whole", "--device", "cpu"]
     code, out, err = run(
         "project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json"
     )
     assert (code, out) == (0, "sheet.png\narrays.npz\nunits.json\n")
     settings = read_settings("sheet.png")
     assert [layer["layer"] for layer in settings["layers"]] == ["features.8", "features.4"]
-    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": False, "at": [2, 3]}
+    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": "whole", "at": [2, 3]}
     assert expected.items() <= settings.items()
     rows = json.loads(Path("units.json").read_text())
     assert [(row["layer"], row["channel"], row["row"], row["col"]) for row in rows] == [

@@ -256,19 +256,30 @@ def test_saves_picture_arrays_and_settings(net, recording, tmp_path):
     arrays = np.load(tmp_path / "a.npz")
     assert np.array_equal(arrays["pixels"], projection.pixels.numpy())
     assert arrays["windows"].tolist() == [window.to_list() for window in projection.windows]
+    assert arrays["boxes"].tolist() == [box.to_list() for box in projection.boxes]
 
 
 def test_the_whole_frame_is_no_padding(net, recording):
     """A tile of the whole frame takes its scale from the unit's window; what lies outside it is zero, not padding."""
     projection = net.project(recording, "4", units=[(2, 5, 5)])
-    (tile,) = make_tiles(projection, crop=False)
+    (tile,) = make_tiles(projection, "whole")
     assert tile.pixels.shape == (3, 37, 44)
     assert tile.inside is None
     assert tile.reached == projection.windows[0].clip(37, 44)
-    (tile,) = make_tiles(projection)
+    (tile,) = make_tiles(projection, "window")
     assert tile.pixels.shape == (3, 17, 17)
-    assert tile.inside == Window(0, 0, 17, 17)
-    assert make_tiles(net.project(recording, "7", top=1, image=0))[0].pixels.shape == (3, 37, 44)
+    assert tile.inside is None
+
+
+def test_boxes_hold_most_of_what_arrived(net, recording):
+    """Boxes are of one size within the frame, each holds 95 % of the energy, and tiles show what lies in them."""
+    projection = net.project(recording, "4", top=5, image=0)
+    assert len({(box.height, box.width) for box in projection.boxes}) == 1
+    for box, pixels, tile in zip(projection.boxes, projection.pixels, make_tiles(projection), strict=True):
+        assert box.clip(37, 44) == box
+        shown = pixels[:, box.top : box.bottom, box.left : box.right]
+        assert np.array_equal(tile.pixels, shown.numpy())
+        assert float(shown.square().sum()) >= 0.9499 * float(pixels.square().sum())
 
 
 def test_json_has_a_row_for_each_unit(net, recording):

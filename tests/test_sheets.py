@@ -34,6 +34,10 @@ class Fields:
         return [torch.full((3, window.height, window.width), float(number)) for number, window in enumerate(self.windows, 1)]
 
     @property
+    def boxes(self) -> list[Window]:
+        return [Window(0, 0, 5, 5), Window(13, 23, 5, 5), Window(8, 9, 5, 5)]
+
+    @property
     def pixels(self) -> torch.Tensor:
         return torch.ones(3, *self.frame)
 
@@ -41,7 +45,7 @@ class Fields:
         return {"pixels": self.pixels.numpy()}
 
     def to_json(self) -> list[dict]:
-        place = {"path": "photos/cat.jpg", "layer": "conv", "window": [0, 0, 1, 1], "rule": "deconvnet"}
+        place = {"path": "photos/cat.jpg", "layer": "conv", "window": [0, 0, 1, 1], "box": [0, 0, 1, 1], "rule": "deconvnet"}
         return [
             {**place, "channel": unit.channel, "row": unit.row, "col": unit.col, "activation": unit.activation}
             for unit in self.units
@@ -61,17 +65,22 @@ def test_a_sheet_is_drawn_from_plain_fields() -> None:
     assert draw_projections([Fields()], tone="grey").tobytes() == draw_sheet(sheet, tone="grey").tobytes()
 
 
-def test_tiles_show_the_window_or_the_frame() -> None:
-    """By default a window that is smaller than the frame is drawn, with its padding, and otherwise the frame."""
-    first, second, whole = make_tiles(Fields())
-    assert first.pixels.shape == second.pixels.shape == (3, 7, 7)
-    assert (first.inside, second.inside) == (Window(2, 2, 5, 5), Window(0, 0, 7, 7))
-    assert (whole.pixels.shape, whole.inside, whole.window, whole.reached) == ((3, 20, 30), None, None, Window(0, 0, 20, 30))
-    assert np.unique(whole.pixels).tolist() == [3.0]
-    assert [tile.pixels.shape for tile in make_tiles(Fields(), crop=True)] == [(3, 7, 7), (3, 7, 7), (3, 24, 34)]
-    frames = make_tiles(Fields(), crop=False)
+def test_tiles_show_the_box_the_window_or_the_frame() -> None:
+    """By default tiles show their boxes; windows are drawn with their padding; a frame's scale is taken from the window."""
+    boxes = make_tiles(Fields())
+    assert [tile.pixels.shape for tile in boxes] == [(3, 5, 5)] * 3
+    assert [np.unique(tile.pixels).tolist() for tile in boxes] == [[1.0], [2.0], [3.0]]
+    assert [tile.inside for tile in boxes] == [None] * 3
+    assert [tile.window for tile in boxes] == [*Fields().windows[:2], None]
+    first, second, whole = make_tiles(Fields(), "window")
+    assert [tile.pixels.shape for tile in (first, second, whole)] == [(3, 7, 7), (3, 7, 7), (3, 24, 34)]
+    assert (first.inside, second.inside, whole.inside) == (Window(2, 2, 5, 5), None, Window(2, 2, 20, 30))
+    frames = make_tiles(Fields(), "whole")
     assert [tile.pixels.shape for tile in frames] == [(3, 20, 30)] * 3
     assert [tile.reached for tile in frames] == [window.clip(20, 30) for window in Fields().windows]
+    with pytest.raises(OptionError) as caught:
+        make_tiles(Fields(), "windows")  # type: ignore[arg-type]
+    assert str(caught.value) == "crop cannot be 'windows': it is one of energy, window, whole. Did you mean 'window'?"
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "pdf", "npz", "PNG"])
@@ -85,13 +94,13 @@ def test_saving_returns_the_path(tmp_path: Path, suffix: str) -> None:
 
 def test_a_saved_sheet_says_how_it_was_made(tmp_path: Path) -> None:
     """The settings hold what the layers share once, and lists of what differs; arrays are named by their layer."""
-    deconvnet.save_sheet([Fields(), Fields()], tmp_path / "sheet.png", tone="minmax", crop=True)
+    deconvnet.save_sheet([Fields(), Fields()], tmp_path / "sheet.png", tone="minmax", crop="window")
     settings = read_settings(tmp_path / "sheet.png")
-    assert settings == json.loads(json.dumps(sheet_settings([Fields(), Fields()], tone="minmax", crop=True)))
-    assert (settings["tone"], settings["crop"], settings["model"], "channels" in settings) == ("minmax", True, "net", False)
+    assert settings == json.loads(json.dumps(sheet_settings([Fields(), Fields()], tone="minmax", crop="window")))
+    assert (settings["tone"], settings["crop"], settings["model"], "channels" in settings) == ("minmax", "window", "net", False)
     assert settings["layers"] == [{"layer": "conv", "channels": [3, 1, 4], "statuses": ["exact", "paper"]}] * 2
     assert [unit["channel"] for unit in settings["units"]] == [3, 1, 4, 3, 1, 4]
-    assert list(settings["units"][0]) == ["path", "layer", "channel", "row", "col", "activation", "window"]
+    assert list(settings["units"][0]) == ["path", "layer", "channel", "row", "col", "activation", "window", "box"]
     deconvnet.save_sheet([Fields(), Fields()], tmp_path / "sheet.npz")
     with np.load(tmp_path / "sheet.npz") as arrays:
         assert arrays.files == ["conv/pixels"]

@@ -21,7 +21,7 @@ from .manifest import AtlasFolder, digest
 from .paths import LayerPages, picture_name
 from .sheet import PHOTO_QUALITY, SHEET_QUALITY, SheetLayout, draw_tile_sheet, encode_webp
 
-STYLE = 1  # of the pictures below: another number draws all of them again
+STYLE = 2  # of the pictures below: another number draws all of them again
 SHEETS_PER_SAVE = 64  # a kill loses the notes of at most this many, besides the block of channels in progress
 
 
@@ -144,7 +144,7 @@ class Drawing:
         """Return what pages need to know of a sheet. A faulty one has no key: it is drawn again until the fault is gone."""
         missing = sorted({hit.rank for hit in hits} - {example.hit.rank for example in examples})
         changed = sorted({hit.rank for hit in hits if hit.path in self.changed_paths - self.gone_paths})
-        boxes = {str(example.hit.rank): example.box.to_list() for example in examples if example.box != example.hit.window}
+        boxes = {str(example.hit.rank): example.box.to_list() for example in examples}
         notes = {"missing": missing, "changed": changed, "boxes": boxes}
         return {**({} if missing or changed else {"key": key}), **{name: value for name, value in notes.items() if value}}
 

@@ -90,8 +90,6 @@ class Pages:
             strongest=number_text(hits[0].activation) if hits else "-",
             weakest=number_text(hits[-1].activation) if hits else "-",
             examples=examples,
-            padded=any(example["padded"] for example in examples),
-            cut=any(example["cut"] for example in examples),
             similar=[{"layer": other, "channel": number, "shared": shared} for other, number, shared in similar],
             up="../",
         )
@@ -145,8 +143,6 @@ class Pages:
             "changed": hit.rank in notes.get("changed", []),
             "window": hit.window.clip(*self.scan.frame),
             "whole": hit.window.covers(*self.scan.frame),
-            "cut": box != hit.window,  # tiles show a part of the window
-            "padded": box.clip(*self.scan.frame) != box,
             "box": box,
             "left": left,
             "top": top,

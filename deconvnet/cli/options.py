@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..choices import DEVICES, LRNS, OVERLAPS, TONES
+from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
 from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
 from .option_types import JsonFile, NumbersType, RuleType
@@ -106,6 +106,17 @@ def with_tone(function: Command) -> Command:
     """Add --tone."""
     return click.option(
         "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
+    )(function)
+
+
+def with_crop(function: Command) -> Command:
+    """Add --crop."""
+    return click.option(
+        "--crop",
+        type=click.Choice(CROPS),
+        default="energy",
+        show_default=True,
+        help="What tiles show: where 95 % of the projection's energy is, the unit's window, or the whole frame.",
     )(function)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import RuleName, Tone
+from ..choices import Crop, RuleName, Tone
 from ..errors import OptionError, UnitError
-from .options import say, with_channels
+from .options import say, with_channels, with_crop
 from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which random channels.")
 @with_projection
+@with_crop
 @click.option("--page", type=click.IntRange(min=1), default=12, show_default=True, help="Channels on a page.")
 @with_origin
 @click.option("--out", "-o", default=None, metavar="FILE", help="A .png, .jpg or .pdf file. [default: plate-LAYER.png]")
@@ -39,6 +40,7 @@ def plate(
     seed: int,
     rule: RuleName,
     tone: Tone,
+    crop: Crop,
     page: int,
     root: str | None,
     model: str | None,
@@ -63,7 +65,7 @@ def plate(
         raise OptionError("--channel and --random exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
         chosen = _choose_channels(opened, layer, channels, count, seed)
-        drawn = opened.plate(layer, chosen, rule=rule, tone=tone, memory=memory, progress=True)
+        drawn = opened.plate(layer, chosen, rule=rule, tone=tone, crop=crop, memory=memory, progress=True)
         for file in drawn.save(out, per_page=page):
             click.echo(file)
         for line in drawn.changed:

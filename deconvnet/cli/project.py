@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRN, Overlap, RuleName, Tone
+from ..choices import LRN, Crop, Overlap, RuleName, Tone
 from ..errors import OptionError, PictureError
 from .option_types import PositionType
 from .options import (
@@ -17,6 +17,7 @@ from .options import (
     load_net,
     say,
     with_channels,
+    with_crop,
     with_json,
     with_memory,
     with_model,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 @with_net_options
 @with_tone
 @with_memory
-@click.option("--crop/--whole", default=None, help="Draw windows, or whole frames. [default: windows smaller than the frame]")
+@with_crop
 @click.option(
     "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
 )
@@ -70,7 +71,7 @@ def project(
     lrn: LRN,
     tone: Tone,
     memory: int | None,
-    crop: bool | None,
+    crop: Crop,
     outs: tuple[str, ...],
     json_to: str | None,
     **model: Any,
@@ -158,7 +159,7 @@ def _sheet_names(files: Sequence[Picture], model: str) -> list[str]:
     return names
 
 
-def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: Tone, crop: bool | None, quiet: bool) -> None:
+def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: Tone, crop: Crop, quiet: bool) -> None:
     from ..sheets import save_sheet
 
     for path in paths:

@@ -58,21 +58,19 @@ def draw_picture(explorer: Explorer) -> Image.Image:
 
 
 def draw_patch_and_projection(explorer: Explorer) -> tuple[Image.Image, Image.Image]:
-    """Draw the part of the picture in the unit's window, and the projection; what lies beyond the edge is hatched."""
+    """Draw the part of the picture where the projection is, and the projection there."""
     projection = explorer.projection
     (tile,) = make_tiles(projection)
     (toned,) = apply_tone([tile.pixels], explorer.tone, inside=[tile.reached or tile.inside])
     colour = None if tile.window is None or tile.window.covers(*projection.frame[1:]) else COLOURS[0]
-    patch = cut_patch(projection, tile.pixels.shape[1:])
+    patch = cut_patch(projection)
     return draw_tile(patch, tile.inside, SIDE, colour), draw_tile(toned, tile.inside, SIDE, colour)
 
 
-def cut_patch(projection: Projection, size: tuple[int, ...]) -> Pixels:
-    """Cut the window out of the picture, (h, w, 3); for a tile of the frame's size, return the whole picture."""
+def cut_patch(projection: Projection) -> Pixels:
+    """Cut the part of the picture where the projection is, (h, w, 3)."""
     pixels = to_rgb(projection.shown[0].pixels)
-    if tuple(size) == projection.frame[1:]:
-        return pixels
-    patch: Pixels = np.moveaxis(cut_window(np.moveaxis(pixels, -1, 0), projection.windows[0]), 0, -1)
+    patch: Pixels = np.moveaxis(cut_window(np.moveaxis(pixels, -1, 0), projection.boxes[0]), 0, -1)
     return patch
 
 

@@ -240,7 +240,7 @@ class ExplorerWidget:
         name = f"channel {unit.channel}, {where}"
         picture = pictures.draw_picture(state)
         self.projection_image.value = figure("projection", projected, f"the projection of {name}")
-        self.patch_image.value = figure("patch", patch, f"the part of the picture that {name} depends on")
+        self.patch_image.value = figure("patch", patch, f"the part of the picture where the projection of {name} is")
         self.picture_image.value = figure("the picture, as the net sees it", picture, f"the picture with the window of {name}")
         self.facts.value = pictures.facts_html(state)
         self._show_map(unit.channel)

@@ -33,15 +33,15 @@ class Tile:
     """A projection and its caption.
 
     Attributes:
-        pixels: (C, h, w): the signed projection on its window, or in the whole frame.
+        pixels: (C, h, w): the signed projection, or the part of it that is shown.
         window: the unit's window in the picture; None for a whole map, which covers the picture.
         label: the channel, as in "151".
         activation: the unit's activation; None where it is not written.
         row, col: the unit's position in its map; None for a whole map.
         inside: the part of `pixels`, in its rows and columns, that lies in the picture's frame: the rest is padding. None: all
             of it.
-        reached: the part of `pixels` that the tone's scale is taken from, where that is not `inside`: a unit's window in a
-            whole frame.
+        reached: the part of `pixels` that the tone's scale is taken from, where that is not `inside`: the part in the unit's
+            window.
     """
 
     pixels: npt.NDArray[np.floating]

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from .. import rules as rules_
-from ..choices import RuleName
-from ..crops import cut_window, recut
+from ..choices import Crop, RuleName
+from ..crops import cut_window, energy_boxes, recut
 from ..errors import StoreError
 from ..images import to_rgb
 from ..memory import batch_bytes
@@ -36,7 +36,6 @@ from .table import Hit, ScanTable
 RECORD_BATCH = 8  # pictures that are recorded at once
 BLOCK_BATCHES = 32  # the projections of a block of channels may take as many bytes as this many batches
 ACTIVATION_TOLERANCE = 1e-3  # relative: activations that differ by more belong to another picture, or another net
-ENERGY_SHARE = 0.95  # of a projection's energy, which its box shows where the window is larger than the frame
 GREY = 128  # of a patch, beyond the picture
 
 
@@ -46,8 +45,7 @@ class PlateExample:
 
     Attributes:
         hit: the picture and the unit.
-        box: the part of the picture that is shown: the unit's window, or, if the window is as large as the frame, the part
-            with most of the projection's energy.
+        box: the part of the picture that is shown.
         example: projection and patch of that part.
     """
 
@@ -98,6 +96,7 @@ class ExampleMaker:
         rule: how units are projected.
         memory: bytes that a batch may take; None: a quarter of what is free.
         on_change: is called for each picture that is gone, has changed, or no longer gives the activation that was recorded.
+        crop: which part of pixel space is shown.
     """
 
     table: ScanTable
@@ -106,6 +105,7 @@ class ExampleMaker:
     rule: RuleName
     memory: int | None
     on_change: OnChange
+    crop: Crop = "energy"
 
     def make(self, channels: Sequence[int], on_progress: Callable[[float], object]) -> dict[int, list[PlateExample]]:
         """Return the examples of each channel, strongest first; `on_progress` is called with channels' worth of work."""
@@ -121,7 +121,9 @@ class ExampleMaker:
                 projected[channel].append((unit.hit.rank, unit))
             on_progress(work * len(numbers) / max(len(wanted), 1))
         ranked = {channel: sorted(projected.pop(channel, []), key=itemgetter(0)) for channel in channels}
-        return {channel: cut_examples([unit for _, unit in ranked.pop(channel)]) for channel in channels}  # frees whole windows
+        return {  # `pop` frees whole windows
+            channel: cut_examples([unit for _, unit in ranked.pop(channel)], self.crop) for channel in channels
+        }
 
     def _project(self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]) -> Iterator[tuple[int, ProjectedHit]]:
         """Project units of a batch of pictures, (index in the batch, channel, hit) each; yield (channel, projection)."""
@@ -227,51 +229,24 @@ def plate_blocks(table: ScanTable, layer: str, channels: Sequence[int], memory: 
         yield block
 
 
-def cut_examples(units: Sequence[ProjectedHit]) -> list[PlateExample]:
-    """Cut a channel's projections and patches, all to one size."""
+def cut_examples(units: Sequence[ProjectedHit], crop: Crop = "energy") -> list[PlateExample]:
+    """Cut a channel's projections and patches, all to one size: to where the energy is, to the windows, or not at all."""
     if not units:
         return []
-    height, width = units[0].frame
-    is_large = any(unit.window.height >= height or unit.window.width >= width for unit in units)
-    boxes = _energetic_boxes(units) if is_large else [unit.window for unit in units]
+    frame = units[0].frame
+    boxes = {
+        "energy": lambda: energy_boxes([unit.projection for unit in units], [unit.window for unit in units], frame),
+        "window": lambda: [unit.window for unit in units],
+        "whole": lambda: [Window(0, 0, *frame)] * len(units),
+    }[crop]()
     return [_cut_example(unit, box) for unit, box in zip(units, boxes, strict=True)]
 
 
 def _cut_example(unit: ProjectedHit, box: Window) -> PlateExample:
     projection = recut(unit.projection, unit.inside, box)
     patch = cut_window(unit.pixels.transpose(2, 0, 1), box, GREY).transpose(1, 2, 0)
-    visible = box.clip(*unit.frame)
-    inside = Window(visible.top - box.top, visible.left - box.left, visible.height, visible.width)
+    inside = box.clip(*unit.frame).within(box)
     name = os.path.basename(unit.hit.path)
     example = Example(projection, np.ascontiguousarray(patch), inside, unit.hit.activation, name)
     return PlateExample(unit.hit, box, example)
 
-
-def _energetic_boxes(units: Sequence[ProjectedHit]) -> list[Window]:
-    """Return a square for each projection, around most of its energy and inside the frame, all of one size.
-
-    It spans the middle 95 % of the energy, of the rows and of the columns; the largest of these spans is the side of all
-    squares. A square that is higher or wider than the frame is cut.
-    """
-    frame = units[0].frame
-    spans = []
-    for unit in units:
-        energy = np.square(unit.projection, dtype=np.float64).sum(0)
-        spans.append((_span(energy.sum(1), unit.inside.top), _span(energy.sum(0), unit.inside.left)))
-    side = max(last - first for span in spans for first, last in span)
-    height, width = (min(side, size) for size in frame)
-    corners = [
-        [min(max((first + last - side) // 2, 0), max(size - side, 0)) for (first, last), size in zip(span, frame, strict=True)]
-        for span in spans
-    ]
-    return [Window(top, left, height, width) for top, left in corners]
-
-
-def _span(energy: npt.NDArray[np.float64], start: int) -> tuple[int, int]:
-    """Return where the middle 95 % of the energy of rows begins and ends; the span of all rows if there is none."""
-    total = energy.sum()
-    if not total > 0:
-        return start, start + len(energy)
-    below = np.cumsum(energy) / total
-    first, last = np.searchsorted(below, [(1 - ENERGY_SHARE) / 2, (1 + ENERGY_SHARE) / 2])
-    return start + int(first), start + min(int(last) + 1, len(energy))

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from tqdm import tqdm
 
 from .. import rules as rules_
-from ..choices import TONES, RuleName, Tone
+from ..choices import CROPS, TONES, Crop, RuleName, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
 from ..progress import is_hidden
@@ -44,6 +44,7 @@ class Plate:
         channels: their numbers.
         rule: how units are projected.
         tone: how signed values become pixels.
+        crop: which part of pixel space tiles show: where the energy is, the unit's window, or the whole frame.
         memory: bytes that a batch may take; None: a quarter of what is free.
         progress: whether to show a bar.
         changed: after drawing, a line for each picture that is gone, has changed, or gives another activation than recorded.
@@ -59,6 +60,7 @@ class Plate:
     tone: Tone = "symmetric"
     memory: int | None = None
     progress: bool = False
+    crop: Crop = "energy"
     changed: list[str] = field(default_factory=list)
     changed_paths: set[str] = field(default_factory=set)
     gone_paths: set[str] = field(default_factory=set)
@@ -66,6 +68,7 @@ class Plate:
     def __post_init__(self) -> None:
         rules_.parse_rule(self.rule)
         check_option("tone", self.tone, TONES)
+        check_option("crop", self.crop, CROPS)
         check_memory(self.memory)
         if not self.channels:
             raise OptionError("a plate shows one channel or more. Give at least one.")
@@ -82,7 +85,7 @@ class Plate:
         A picture that is gone, or whose file has changed, has no example, and a line in `changed`. `on_progress` is called with
         how many channels' worth of work has been done.
         """
-        maker = ExampleMaker(self.table, self.origin, self.layer, self.rule, self.memory, self._note_change)
+        maker = ExampleMaker(self.table, self.origin, self.layer, self.rule, self.memory, self._note_change, self.crop)
         for block in plate_blocks(self.table, self.layer, self.channels, self.memory):
             examples = maker.make(block, on_progress)
             yield from ((channel, examples[channel]) for channel in block)
@@ -145,7 +148,13 @@ class Plate:
         """Return all that is needed to make the plate again."""
         left_out = ("layers", "root", "weights_from", "version")  # of the scan, or of this machine
         scan = {name: value for name, value in self.table.settings.items() if name not in left_out}
-        plate: dict[str, Any] = {"layer": self.layer, "channels": list(self.channels), "rule": self.rule, "tone": self.tone}
+        plate: dict[str, Any] = {
+            "layer": self.layer,
+            "channels": list(self.channels),
+            "rule": self.rule,
+            "tone": self.tone,
+            "crop": self.crop,
+        }
         return output_settings(**{**scan, **plate})
 
     def _repr_png_(self) -> bytes:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..choices import RuleName, Tone
+from ..choices import Crop, RuleName, Tone
 from .origin import Origin
 from .table import ScanTable
 
@@ -108,6 +108,7 @@ class Scan(ScanTable):
         *,
         rule: RuleName = "deconvnet",
         tone: Tone = "symmetric",
+        crop: Crop = "energy",
         memory: int | None = None,
         progress: bool = False,
     ) -> Plate:
@@ -118,20 +119,22 @@ class Scan(ScanTable):
             channels: their numbers, on pages; None: all of the layer.
             rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
             tone: how signed values become pixels.
+            crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
+                for a channel; "window", all that the unit can reach; "whole", the frame.
             memory: bytes that a batch may take; None: a quarter of what is free.
             progress: whether to show a bar, on a terminal or in Jupyter.
 
         Raises:
             UnknownLayerError: the layer was not scanned.
             UnitError: it has no such channel.
-            OptionError: no channel is given, or there is no such rule, tone or memory.
+            OptionError: no channel is given, or there is no such rule, tone, crop or memory.
         """
         from .plates import Plate  # here: it loads torch
 
         chosen = range(self.size(layer)[0]) if channels is None else channels
         for channel in chosen:
             self.check_channel(layer, channel)
-        return Plate(self, self.origin, layer, tuple(chosen), rule, tone, memory, progress)
+        return Plate(self, self.origin, layer, tuple(chosen), rule, tone, memory, progress, crop)
 
     def _repr_html_(self) -> str:
         from .html import scan_html

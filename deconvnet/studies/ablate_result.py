@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..choices import Tone
+from ..crops import cut_window
 from ..render import apply_tone
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
-from .figure import add_footer, new_figure, open_axes, show_pixels
+from .figure import add_footer, joint_box, new_figure, open_axes, show_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,12 +79,13 @@ def _draw_projections(figure: Any, result: Ablation, tone: Tone) -> None:
     grid = figure.subplots(2, 1 + len(result.rules))
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    show_pixels(grid[0, 0], result.picture)
-    grid[0, 0].set_title("what the net saw\nin the unit's window", fontsize=7)
+    box = joint_box(result.pixels[:, 0])
+    show_pixels(grid[0, 0], np.moveaxis(cut_window(np.moveaxis(result.picture, -1, 0), box), 0, -1))
+    grid[0, 0].set_title("what the net saw\nthere", fontsize=7)
     grid[1, 0].set_visible(False)
     for col, rule in enumerate(result.rules, 1):
         for row in (0, 1):
-            grid[row, col].imshow(apply_tone([result.pixels[col - 1, row]], tone)[0], interpolation="nearest")
+            grid[row, col].imshow(apply_tone([cut_window(result.pixels[col - 1, row], box)], tone)[0], interpolation="nearest")
         grid[0, col].set_title(f"{rule}\n{RULE_NAMES.get(rule, '')}", fontsize=8)
         grid[1, col].set_xlabel(f"|x| alike {result.random_correlation[col - 1].mean():.2f}", fontsize=7)
     grid[0, 1].set_ylabel("the unit", fontsize=8)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from ..crops import cut_window, shown_window
+from ..crops import cut_window, energy_boxes
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch
 from ..layers import check_layers, spread_layers
@@ -124,7 +124,7 @@ class _ShownUnit:
 
     unit: Unit  # in the recording of its picture
     image: int  # the picture's number
-    window: Window  # what is drawn of it
+    window: Window  # what it can reach
     pixels: Floats  # (C, H, W): its projection
 
 
@@ -144,21 +144,19 @@ def _strongest_units(
             for channel, image in zip(channels, strongest, strict=True)
         ]
         projection = net.project(net.record(images[numbers], layers=[layer]), layer, units=units)
-        windows = [shown_window(window, projection.frame[1:]) for window in projection.windows]
-        parts = zip(projection.units, strongest, windows, projection.pixels.numpy(), strict=True)
+        parts = zip(projection.units, strongest, projection.windows, projection.pixels.numpy(), strict=True)
         shown[layer] = [_ShownUnit(*part) for part in parts]
     return shown
 
 
 def _layer_evolution(layer: str, channels: Sequence[int], snapshots: Sequence[Sequence[_ShownUnit]]) -> LayerEvolution:
-    """Put one layer's units of all checkpoints together; all crops are as large as the largest window."""
-    height = max(shown.window.height for row in snapshots for shown in row)
-    width = max(shown.window.width for row in snapshots for shown in row)
-    windows = [[Window(shown.window.top, shown.window.left, height, width) for shown in row] for row in snapshots]
-    crops = [
-        [cut_window(shown.pixels, window) for shown, window in zip(row, row_windows, strict=True)]
-        for row, row_windows in zip(snapshots, windows, strict=True)
-    ]
+    """Put one layer's units of all checkpoints together; all crops are of one size."""
+    every = [shown for row in snapshots for shown in row]
+    frame = every[0].pixels.shape[1:]
+    inside = [cut_window(shown.pixels, shown.window.clip(*frame)) for shown in every]
+    boxes = energy_boxes(inside, [shown.window for shown in every], frame)
+    shape = len(snapshots), len(channels)
+    crops = np.stack([cut_window(shown.pixels, box) for shown, box in zip(every, boxes, strict=True)])
     return LayerEvolution(
         layer=layer,
         channels=np.array(channels),
@@ -166,6 +164,6 @@ def _layer_evolution(layer: str, channels: Sequence[int], snapshots: Sequence[Se
         images=np.array([[shown.image for shown in row] for row in snapshots]),
         rows=np.array([[shown.unit.row for shown in row] for row in snapshots]),
         cols=np.array([[shown.unit.col for shown in row] for row in snapshots]),
-        windows=np.array([[window.to_list() for window in row] for row in windows]),
-        crops=np.array(crops),
+        windows=np.array([box.to_list() for box in boxes]).reshape(*shape, 4),
+        crops=crops.reshape(*shape, *crops.shape[1:]),
     )

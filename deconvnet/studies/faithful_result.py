@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..choices import Tone
-from ..crops import cut_window, shown_window
+from ..crops import cut_window, energy_boxes
 from ..render import apply_tone
 from ..render.table import table_text
 from ..results import PIXELS, Result, json_key
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 COLOURS = {"deconvnet": "#1f4e79", "guided": "#6f9bc4", "gradient": "#b9c9da", "centre": "#e8743b", "window": "#e8743b"}
 OUTLINE = "#ff3df2"
 UNITS_DRAWN = 5  # at each end
-MID_GREY = 127  # what stands beyond the picture's edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +107,29 @@ def _draw_units(figure: Any, result: Faithfulness, tone: Tone) -> None:
     grid = figure.subplots(2, max(len(numbers), 2), squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
-    for column, number in zip(grid.T, numbers, strict=False):
-        _draw_unit(column, result, number, tone)
+    boxes = _boxes(result, numbers)
+    for column, number, box in zip(grid.T, numbers, boxes, strict=False):
+        _draw_unit(column, result, number, box, tone)
     figure.suptitle(
         f"the {min(UNITS_DRAWN, count)} most faithful units, and the least: outlined is what is covered", fontsize=9
     )
 
 
-def _draw_unit(column: Sequence[Axes], result: Faithfulness, number: int, tone: Tone) -> None:
+def _boxes(result: Faithfulness, numbers: Sequence[int]) -> list[Window]:
+    """Return where the projections of these units are, in boxes of one size."""
+    frame = result.projections.shape[2:]
+    windows = [Window(*map(int, result.windows[number])) for number in numbers]
+    inside = zip(numbers, windows, strict=True)
+    crops = [cut_window(result.projections[number], window.clip(*frame)) for number, window in inside]
+    return energy_boxes(crops, windows, frame)
+
+
+def _draw_unit(column: Sequence[Axes], result: Faithfulness, number: int, box: Window, tone: Tone) -> None:
     """Draw a unit's patch and its projection, with the region that was covered outlined."""
-    window = shown_window(Window(*map(int, result.windows[number])), result.projections.shape[2:])
     pixels = np.moveaxis(result.shown[result.images[number]], -1, 0)
-    show_pixels(column[0], np.moveaxis(cut_window(pixels, window, MID_GREY), 0, -1))
-    column[1].imshow(apply_tone([cut_window(result.projections[number], window)], tone)[0])
-    region = cut_window(result.regions[number].astype(float), window)
+    show_pixels(column[0], np.moveaxis(cut_window(pixels, box), 0, -1))
+    column[1].imshow(apply_tone([cut_window(result.projections[number], box)], tone)[0])
+    region = cut_window(result.regions[number].astype(float), box)
     for axes in column:
         axes.contour(region, levels=[0.5], colors=[OUTLINE], linewidths=1.1)
     name = result.units[number].rpartition(":")[2]

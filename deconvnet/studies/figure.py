@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..crops import energy_boxes
 from ..images import to_rgb
 from ..provenance import weights_text
 from ..render.text import printable
-from .arrays import Pixels
+from ..units import Window
+from .arrays import Floats, Pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +39,14 @@ def add_footer(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None
 def fill_text(fill: str | Sequence[float]) -> str:
     """Return a fill as a footer says it: its word, or the numbers of its colour."""
     return fill if isinstance(fill, str) else ",".join(f"{number:g}" for number in fill)
+
+
+def joint_box(crops: Sequence[Floats]) -> Window:
+    """Return the square that holds 95 % of what several projections (C, h, w) at one place share, each as strong as any."""
+    strengths = [np.sqrt(np.square(crop, dtype=np.float64).sum()) or 1 for crop in crops]
+    together = np.concatenate([crop / strength for crop, strength in zip(crops, strengths, strict=True)])
+    (box,) = energy_boxes([together], [Window(0, 0, *together.shape[1:])], together.shape[1:])
+    return box
 
 
 def show_pixels(axes: Axes, pixels: Pixels, **options: Any) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..axes import as_maps
 from ..choices import STRONGEST_BY, StrongestBy
-from ..crops import cut_window, shown_window
+from ..crops import cut_window
 from ..errors import OptionError, check_option
 from ..inputs import PictureInput, PictureInputs, as_batch, as_list, only_picture, source_names
 from ..net import DeconvNet
@@ -244,11 +244,11 @@ def _other_pictures(net: DeconvNet, recording: Recording, unit: Unit, others: Pi
 def _other_picture(net: DeconvNet, image: Tensor, unit: Unit, source: str, activation: float) -> OtherPicture:
     recording = net.record(image, layers=[unit.layer])
     projection = net.project(recording, unit.layer, units=[unit])
-    window = shown_window(projection.windows[0], projection.frame[1:])
+    (box,) = projection.boxes
     pixels = np.moveaxis(shown_pixels(net, recording.images[0]), 2, 0)
     return OtherPicture(
         source,
         activation,
-        pixels=np.moveaxis(cut_window(pixels, window, fill=255), 0, 2),
-        projection=cut_window(projection.pixels[0].numpy(), window),
+        pixels=np.moveaxis(cut_window(pixels, box), 0, 2),
+        projection=cut_window(projection.pixels[0].numpy(), box),
     )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..choices import Tone
+from ..crops import cut_window
 from ..render import apply_tone
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
-from .figure import add_footer, draw_tiles, new_figure, open_axes, show_pixels
+from .figure import add_footer, draw_tiles, joint_box, new_figure, open_axes, show_pixels
 from .selectivity import Selectivity
 from .similarity import mean_known
 
@@ -146,7 +147,8 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
 
 def _draw_channels(axes: Axes, selectivity: Selectivity, tone: Tone) -> None:
     """Draw the projections of different channels at one position."""
-    tiles = apply_tone(list(selectivity.pixels), tone)
+    box = joint_box(selectivity.pixels)
+    tiles = apply_tone([cut_window(pixels, box) for pixels in selectivity.pixels], tone)
     draw_tiles(axes, tiles, ["white"] * len(tiles), linewidth=0.5)
     row, col = selectivity.positions[0]
     axes.set_title(f"{len(tiles)} channels of {selectivity.layer} at {row},{col}", fontsize=8)
