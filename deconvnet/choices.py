@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 #: How signed values become pixels: see `deconvnet.render.tone`.
-Tone: TypeAlias = Literal["symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid"]
+Tone: TypeAlias = Literal["soft", "symmetric", "shared", "grey", "minmax", "positive", "magnitude", "sigmoid"]
 
 #: Which part of pixel space a tile shows: where the projection's energy is, the unit's window, or the whole frame.
 Crop: TypeAlias = Literal["energy", "window", "whole"]

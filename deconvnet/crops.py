@@ -71,7 +71,11 @@ def energy_boxes(
         sides.append(min(SMALLEST_BOX, max(max(window.height, window.width) for window in windows)))
     else:
         sides = [max(1, inside.height, inside.width) for inside in insides]
-    return [_box_around(square, max(sides, default=1), *pair, frame) for square, *pair in zip(squares, windows, insides, strict=True)]
+    side = max(sides, default=1)
+    return [
+        _box_around(square, side, window, inside, frame)
+        for square, window, inside in zip(squares, windows, insides, strict=True)
+    ]
 
 
 def _smallest_square(values: npt.NDArray[np.floating], inside: Window) -> Window:
@@ -112,3 +116,9 @@ def _box_around(square: Window, side: int, window: Window, inside: Window, frame
             start = min(max(start, first), first + reach - length)
         corner.append(min(max(start, 0), whole - length))
     return Window(*corner, *size)
+
+
+def shown_window(window: Window, frame: Sequence[int]) -> Window:
+    """Return the part of pixel space that projections are compared in: a window, or the frame if the window is as large."""
+    height, width = frame
+    return Window(0, 0, height, width) if window.height >= height or window.width >= width else window

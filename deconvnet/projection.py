@@ -103,7 +103,7 @@ class Projection:
             _parts=[self._parts[number] for number in numbers],
         )
 
-    def figure(self, *, tone: Tone = "symmetric", crop: Crop = "energy") -> Image:
+    def figure(self, *, tone: Tone = "soft", crop: Crop = "energy") -> Image:
         """Draw the sheet: the input with the windows on it, and a tile for each unit.
 
         Args:
@@ -119,7 +119,7 @@ class Projection:
         """
         return draw_projections([self], tone=tone, crop=crop)
 
-    def save(self, path: str | PathLike[str], *, tone: Tone = "symmetric", crop: Crop = "energy") -> list[Path]:
+    def save(self, path: str | PathLike[str], *, tone: Tone = "soft", crop: Crop = "energy") -> list[Path]:
         """Save the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz.
 
         `tone` and `crop` are those of `figure`. Returns the path written. See `deconvnet.save_sheet` for several layers.

@@ -17,9 +17,10 @@ from .choices import CROPS, Crop, Tone
 from .crops import recut
 from .errors import OptionError, check_option
 from .images import ShownImage, to_rgb
-from .provenance import weights_text
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
 from .render.save import PICTURE_SUFFIXES, check_suffix
+from .render.tile import CROP_WORDS
+from .render.tone import tone_text
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def save_sheet(
     projections: Sequence[SheetSource],
     path: str | os.PathLike[str],
     *,
-    tone: Tone = "symmetric",
+    tone: Tone = "soft",
     crop: Crop = "energy",
 ) -> list[Path]:
     """Save projections of one image on one sheet, layer by layer, with the settings that made them inside.
@@ -116,12 +117,12 @@ def save_sheet(
     )
 
 
-def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: Crop = "energy") -> Image:
+def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy") -> Image:
     """Draw the sheet that `save_sheet` saves."""
     return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone)
 
 
-def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", crop: Crop = "energy") -> Sheet:
+def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy") -> Sheet:
     """Put the projections of one image on a sheet that `draw_sheet` can draw; the arguments are those of `save_sheet`."""
     _check_any(projections)
     images = {unit.image for projection in projections for unit in projection.units}
@@ -134,7 +135,7 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "symmetric", 
         title=os.path.basename(shown.source),
         top_classes=shown.top_classes,
         layers=[LayerTiles(projection.layer, projection.note, make_tiles(projection, crop)) for projection in projections],
-        footer=_footer(first.settings, tone),
+        footer=_footer(first.settings, tone, crop),
     )
 
 
@@ -142,18 +143,14 @@ def make_tiles(projection: SheetSource, crop: Crop = "energy") -> list[Tile]:
     """Return a tile for each unit; `crop` is that of `save_sheet`."""
     check_option("crop", crop, CROPS)
     frame = projection.frame[1:]
-    boxes = {
-        "energy": lambda: projection.boxes,
-        "window": lambda: projection.windows,
-        "whole": lambda: [Window(0, 0, *frame)] * len(projection.units),
-    }[crop]()
+    boxes: Sequence[Window] = [Window(0, 0, *frame)] * len(projection.units)
+    if crop != "whole":
+        boxes = projection.boxes if crop == "energy" else projection.windows
     rows = zip(projection.units, projection.crops(), projection.windows, boxes, strict=True)
     return [_tile(unit, np.asarray(values), window, box, frame) for unit, values, window, box in rows]
 
 
-def _tile(
-    unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Window, frame: tuple[int, int]
-) -> Tile:
+def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Window, frame: tuple[int, int]) -> Tile:
     """Return the tile that shows the box of values that lie at the window."""
     inside, reached = box.clip(*frame), window.clip(*frame)
     return Tile(
@@ -168,17 +165,10 @@ def _tile(
     )
 
 
-def _footer(settings: Mapping[str, Any], tone: Tone) -> str:
-    parts = [
-        str(settings["model"]),
-        weights_text(str(settings["weights"])),
-        f"rule {settings['rule']} ({settings['bits']}: mask, switches, rectify)",
-        f"overlap {settings['overlap']}, lrn {settings['lrn']}",
-        f"rules met: {', '.join(settings['statuses']) or 'none'}",
-        f"tone {tone}",
-        f"deconvnet {settings['version']}",
-    ]
-    return " · ".join(parts)
+def _footer(settings: Mapping[str, Any], tone: Tone, crop: Crop) -> str:
+    """Return what a reader of the sheet has to know; the rest stands in the file's settings."""
+    weights = ", random weights" if settings["weights"] == "random" else ""
+    return " · ".join([f"{settings['model']}{weights}", f"rule {settings['rule']}", tone_text(tone), CROP_WORDS[crop]])
 
 
 def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop) -> dict[str, Any]:

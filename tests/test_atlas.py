@@ -116,9 +116,7 @@ def test_a_page_says_what_the_scan_holds(scan, site, layer, channel):
     at = 0
     for hit in scan.top(layer, channel):
         window = hit.window.clip(96, 96)
-        place = (
-            f"at {channel}@{hit.row},{hit.col}; window: rows {window.top} to {window.bottom - 1}, columns {window.left} to "
-        )
+        place = f"at {channel}@{hit.row},{hit.col}; window: rows {window.top} to {window.bottom - 1}, columns {window.left} to "
         at = text.index(place + f"{window.right - 1} {hit.path}", at)
     counted = scan.statistics(layer)
     assert number_text(counted["mean"][channel]) in text

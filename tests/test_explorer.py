@@ -170,7 +170,7 @@ def test_another_picture_keeps_layer_and_channel(explorer):
         (
             lambda e: e.choose_tone("shared"),
             OptionError,
-            "tone cannot be 'shared': it is one of symmetric, grey, minmax, positive, magnitude, sigmoid.",
+            "tone cannot be 'shared': it is one of soft, symmetric, grey, minmax, positive, magnitude, sigmoid.",
         ),
         (lambda e: e.choose_order("size"), OptionError, "order cannot be 'size': it is one of strongest, number."),
         (
@@ -247,9 +247,7 @@ def test_patch_is_what_lies_where_the_projection_is(explorer, position):
     explorer.choose_position(position)
     (box,) = explorer.projection.boxes
     pixels = explorer.projection.shown[0].pixels
-    assert np.array_equal(
-        pictures.cut_patch(explorer.projection), pixels[box.top : box.bottom, box.left : box.right]
-    )
+    assert np.array_equal(pictures.cut_patch(explorer.projection), pixels[box.top : box.bottom, box.left : box.right])
     patch, projected = pictures.draw_patch_and_projection(explorer)
     assert patch.size == projected.size
 

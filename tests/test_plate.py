@@ -75,7 +75,7 @@ def tile_at(block: ImageItem, place: int, side: int, across: int = 3) -> np.ndar
 def test_tiles_equal_their_slow_twin() -> None:
     """Small windows are enlarged pixel by pixel: zero mid-grey, the largest |x| black or white; the patch as it is."""
     sample = example(7)
-    (drawn,) = draw_examples([sample], 35, percentile=100)
+    (drawn,) = draw_examples([sample], 35, tone="symmetric", percentile=100)
     limit = max(abs(float(value)) for value in sample.projection.flat)
     for row in range(35):
         for col in range(35):

@@ -52,6 +52,7 @@ from deconvnet.render.text import (
     wrap,
 )
 from deconvnet.render.tile import caption_form, draw_tile, tile_colours
+from deconvnet.render.tone import TONE_WORDS, tone_text
 from deconvnet.units import Window
 
 
@@ -83,12 +84,81 @@ def slow_symmetric(crop: np.ndarray, percentile: float) -> list[list[list[int]]]
 def test_symmetric_equals_its_slow_twin(channels: int, percentile: float) -> None:
     """The default tone is |x|'s percentile to black and white, zero to mid-grey, halves rounded to even."""
     crop = signal(channels, 5, 7)
-    assert apply_tone([crop], percentile=percentile)[0].tolist() == slow_symmetric(crop, percentile)
+    assert apply_tone([crop], "symmetric", percentile=percentile)[0].tolist() == slow_symmetric(crop, percentile)
+
+
+def slow_soft(crop: np.ndarray, percentile: float) -> np.ndarray:
+    """The soft tone's values once more, pixel by pixel: the mean, and each colour's difference from it, smoothed."""
+    _, height, width = crop.shape
+    deviation = min(max(height, width) / 16, 4.0)
+    reach = max(1, round(4 * deviation))
+    weights = [math.exp(-(step**2) / (2 * deviation**2)) for step in range(-reach, reach + 1)]
+
+    def reflected(place: int, length: int) -> int:
+        place %= 2 * length
+        return place if place < length else 2 * length - 1 - place
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        result = np.zeros((height, width))
+        for row in range(height):
+            for col in range(width):
+                for down, outer in zip(range(-reach, reach + 1), weights, strict=True):
+                    for across, inner in zip(range(-reach, reach + 1), weights, strict=True):
+                        place = reflected(row + down, height), reflected(col + across, width)
+                        result[row, col] += outer * inner * values[place] / sum(weights) ** 2
+        return result
+
+    mean = crop.astype(np.float64).mean(0)
+    return np.stack([mean + smooth(colour - mean) for colour in crop.astype(np.float64)])
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (20, 33), (1, 3)])
+def test_soft_equals_its_slow_twin(shape: tuple[int, int]) -> None:
+    """The default tone is the symmetric one of the mean and the smoothed colours, with the 98th percentile as its scale."""
+    crop = signal(3, *shape)
+    softened = slow_soft(crop, 98)
+    assert np.abs(apply_tone([crop])[0].astype(int) - np.array(slow_symmetric(softened, 98))).max() <= 1
+
+
+def test_soft_keeps_brightness_and_wide_colours() -> None:
+    """Colours that alternate by the pixel vanish, a wide red stays red, and what is grey is as in the tone grey."""
+    noise = np.where(np.indices((96, 96)).sum(0) % 2, 1.0, -1.0)
+    alternating = np.stack([1 + noise, 1 - noise, np.ones((96, 96))])
+    assert np.ptp(apply_tone([alternating], "symmetric")[0]) > 100
+    assert np.ptp(apply_tone([alternating])[0][8:-8, 8:-8].astype(int), axis=2).max() <= 3
+    red = np.zeros((3, 96, 96))
+    red[0, 30:66, 30:66] = 1
+    assert apply_tone([red])[0][48, 48].tolist() == apply_tone([red], "symmetric")[0][48, 48].tolist() == [255, 128, 128]
+    grey = np.repeat(signal(1, 40, 40), 3, axis=0)
+    assert np.array_equal(apply_tone([grey], percentile=99)[0], apply_tone([grey], "grey", percentile=99)[0])
+
+
+def test_filters_of_a_few_pixels_keep_their_colours() -> None:
+    """A first layer's filter is shown all but exactly."""
+    crop = signal(3, 7, 7)
+    exact = apply_tone([crop], "symmetric", percentile=98)[0].astype(int)
+    assert np.abs(apply_tone([crop])[0] - exact).mean() < 25
+
+
+def test_a_bad_number_does_not_spread_in_soft() -> None:
+    """A NaN is one magenta pixel, also where colours are smoothed."""
+    crop = signal(3, 40, 40)
+    crop[1, 20, 20] = np.nan
+    pixels = apply_tone([crop])[0]
+    assert (pixels == (255, 0, 255)).all(axis=2).sum() == 1
+
+
+def test_every_tone_has_words() -> None:
+    """Each tone says what it did, in words that differ."""
+    assert list(TONE_WORDS) == list(TONES)
+    assert len(set(TONE_WORDS.values())) == len(TONES)
+    assert tone_text("soft") == "tone soft: grey is zero, brightness as it is, colours smoothed"
 
 
 @pytest.mark.parametrize(
     ("tone", "greys"),
     [
+        ("soft", [0, 64, 128, 191, 255]),
         ("symmetric", [0, 64, 128, 191, 255]),
         ("shared", [0, 64, 128, 191, 255]),
         ("grey", [0, 64, 128, 191, 255]),
@@ -163,7 +233,7 @@ def test_tone_options_that_cannot_be() -> None:
     """An unknown tone lists all tones; a percentile is above 0 and at most 100."""
     with pytest.raises(OptionError) as caught:
         apply_tone([], "symetric")
-    known = "symmetric, shared, grey, minmax, positive, magnitude, sigmoid"
+    known = "soft, symmetric, shared, grey, minmax, positive, magnitude, sigmoid"
     assert str(caught.value) == f"tone cannot be 'symetric': it is one of {known}. Did you mean 'symmetric'?"
     with pytest.raises(OptionError) as caught:
         apply_tone([], percentile=0)

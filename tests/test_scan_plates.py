@@ -223,7 +223,7 @@ def test_a_layer_goes_on_pages(scan, tmp_path):
     settings = read_settings(files[1])
     assert settings["page"] == 2
     assert (settings["layer"], settings["channels"]) == ("features.1", list(range(32)))
-    assert (settings["rule"], settings["tone"], settings["model"]) == ("deconvnet", "symmetric", "tiny")
+    assert (settings["rule"], settings["tone"], settings["model"]) == ("deconvnet", "soft", "tiny")
     assert str(tmp_path) not in str(settings), "a path of this machine"
     (pdf,) = plate.save(tmp_path / "layer.pdf", per_page=16)
     assert pdf.read_bytes().count(b"/Type /Page ") == 2
@@ -242,7 +242,7 @@ def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
 def test_a_plate_as_text_and_as_json(scan):
     """It prints in a line, also with many channels; its JSON has the settings, and each channel's counts and top pictures."""
     plate = scan.plate("features.13", [7, 3], rule="guided")
-    assert repr(plate) == f"Plate({scan.path!r}, layer='features.13', channels=(7, 3), rule='guided', tone='symmetric')"
+    assert repr(plate) == f"Plate({scan.path!r}, layer='features.13', channels=(7, 3), rule='guided', tone='soft')"
     assert "channels=(32 of them)" in repr(scan.plate("features.1"))
     data = json.loads(json.dumps(plate.to_json()))
     assert data["settings"] == plate.settings()
@@ -442,7 +442,7 @@ WRONG = [
     ({"layer": "features.5", "channels": [-1]}, UnitError, "layer 'features.5' has no channel -1: it has 64, numbered from 0."),
     ({"layer": "features.5", "channels": []}, OptionError, "a plate shows one channel or more. Give at least one."),
     ({"layer": "features.5", "rule": "guide"}, OptionError, "rule cannot be 'guide': it is one of deconvnet, guided, gradient, or three bits such as FTT. Did you mean 'guided'?"),
-    ({"layer": "features.5", "tone": "loud"}, OptionError, "tone cannot be 'loud': it is one of symmetric, shared, grey, minmax, positive, magnitude, sigmoid."),
+    ({"layer": "features.5", "tone": "loud"}, OptionError, "tone cannot be 'loud': it is one of soft, symmetric, shared, grey, minmax, positive, magnitude, sigmoid."),
     ({"layer": "features.5", "memory": 0}, OptionError, "memory cannot be 0: it is a number of bytes, 1 or more."),
 ]  # fmt: skip
 

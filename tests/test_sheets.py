@@ -59,8 +59,7 @@ def test_a_sheet_is_drawn_from_plain_fields() -> None:
     (layer,) = sheet.layers
     assert (layer.heading, layer.note, [tile.label for tile in layer.tiles]) == ("conv", "5 channels of 4x6", ["3", "1", "4"])
     assert sheet.footer == (
-        "net · weights sha256 01234567 · rule deconvnet (FTT: mask, switches, rectify) · overlap sum, lrn identity · "
-        "rules met: exact, paper · tone grey · deconvnet 0.1.0"
+        "net · rule deconvnet · tone grey: grey is zero, the mean of the colours · tiles hold 95 % of the energy"
     )
     assert draw_projections([Fields()], tone="grey").tobytes() == draw_sheet(sheet, tone="grey").tobytes()
 

@@ -63,7 +63,7 @@ def write_atlas(
     *,
     layers: Sequence[str] | None = None,
     rule: RuleName = "deconvnet",
-    tone: Tone = "symmetric",
+    tone: Tone = "soft",
     tile: int = TILE,
     memory: int | None = None,
     progress: bool = False,

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..optional import require
 from ..render.text import activation_text, number_text, percent
+from ..render.tone import TONE_WORDS
 from ..scanning import Hit, Scan
 from ..scanning.report import layer_report
 from ..scanning.store import Statistics
@@ -49,6 +50,7 @@ class Pages:
             "top": scan.settings["top"],
             "rule": options.rule,
             "tone": options.tone,
+            "tone_words": TONE_WORDS[options.tone],
             "layout": options.layout,
             "frame": scan.frame,
             "version": __version__,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tone",
     type=click.Choice([tone for tone in TONES if tone != "shared"]),
-    default="symmetric",
+    default="soft",
     show_default=True,
     help="How signed values become pixels, to begin with.",
 )

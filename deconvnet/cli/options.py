@@ -105,7 +105,7 @@ def with_net_options(function: Command) -> Command:
 def with_tone(function: Command) -> Command:
     """Add --tone."""
     return click.option(
-        "--tone", type=click.Choice(TONES), default="symmetric", show_default=True, help="How signed values become pixels."
+        "--tone", type=click.Choice(TONES), default="soft", show_default=True, help="How signed values become pixels."
     )(function)
 
 

@@ -33,7 +33,7 @@ def explore(
     *,
     layer: str | None = None,
     rule: RuleName = "deconvnet",
-    tone: Tone = "symmetric",
+    tone: Tone = "soft",
 ) -> ExplorerWidget | Projection:
     """Explore a model on a picture, in Jupyter: make it the last line of a cell.
 

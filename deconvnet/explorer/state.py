@@ -79,7 +79,7 @@ class Explorer:
         *,
         layer: str | None = None,
         rule: RuleName = "deconvnet",
-        tone: Tone = "symmetric",
+        tone: Tone = "soft",
     ) -> None:
         parse_rule(rule)
         check_option("tone", tone, SINGLE_TONES)

@@ -77,7 +77,7 @@ class Panel:
 
 
 def draw_examples(
-    examples: Sequence[Example], side: int, *, tone: Tone = "symmetric", percentile: float = 99.5
+    examples: Sequence[Example], side: int, *, tone: Tone = "soft", percentile: float | None = None
 ) -> list[DrawnExample]:
     """Tone the examples of one channel and draw them at their size on the page.
 
@@ -111,7 +111,7 @@ def draw_examples(
     ]
 
 
-def draw_panel(panel: Panel, side: int, *, tone: Tone = "symmetric", percentile: float = 99.5) -> Panel:
+def draw_panel(panel: Panel, side: int, *, tone: Tone = "soft", percentile: float | None = None) -> Panel:
     """Return the panel with its examples drawn, as `draw_examples` does; those already drawn stay as they are."""
     undrawn = [example for example in panel.examples if isinstance(example, Example)]
     drawn = iter(draw_examples(undrawn, side, tone=tone, percentile=percentile))

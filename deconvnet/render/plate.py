@@ -71,8 +71,8 @@ def plate_shape(count: int, *, columns: int | None = None, tile: int | None = No
 def draw_plate(
     panels: Sequence[Panel],
     *,
-    tone: Tone = "symmetric",
-    percentile: float = 99.5,
+    tone: Tone = "soft",
+    percentile: float | None = None,
     title: str = "",
     footer: str = "",
     columns: int | None = None,
@@ -98,8 +98,8 @@ def draw_plate(
 def lay_out_plate(
     panels: Sequence[Panel],
     *,
-    tone: Tone = "symmetric",
-    percentile: float = 99.5,
+    tone: Tone = "soft",
+    percentile: float | None = None,
     title: str = "",
     footer: str = "",
     columns: int | None = None,

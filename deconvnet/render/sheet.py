@@ -65,8 +65,8 @@ class Sheet:
 def draw_sheet(
     sheet: Sheet,
     *,
-    tone: Tone = "symmetric",
-    percentile: float = 99.5,
+    tone: Tone = "soft",
+    percentile: float | None = None,
     columns: int | None = None,
     tile_size: int | None = None,
 ) -> Image.Image:
@@ -75,7 +75,7 @@ def draw_sheet(
     Args:
         sheet: what to draw.
         tone: how signed values become pixels: see `apply_tone`.
-        percentile: of |x|, above 0 and at most 100: the end of the tone's scale.
+        percentile: of |x|, above 0 and at most 100: the end of the tone's scale. None: the tone's own.
         columns: tiles in a row. None: as many as rows for a single layer, up to nine for several.
         tile_size: the longer side of a tile, in pixels, 8 or more. None: chosen so that the sheet fits a screen.
 
@@ -92,8 +92,8 @@ def draw_sheet(
 def lay_out_sheet(
     sheet: Sheet,
     *,
-    tone: Tone = "symmetric",
-    percentile: float = 99.5,
+    tone: Tone = "soft",
+    percentile: float | None = None,
     columns: int | None = None,
     tile_size: int | None = None,
 ) -> Box:
@@ -126,7 +126,7 @@ def _default_side(count: int, columns: int, single: bool) -> int:
     return min(max(min(across, down), SMALLEST_TILE), LARGEST_TILE[single])
 
 
-def _tone_layers(layers: Sequence[LayerTiles], tone: Tone, percentile: float) -> list[list[Pixels]]:
+def _tone_layers(layers: Sequence[LayerTiles], tone: Tone, percentile: float | None) -> list[list[Pixels]]:
     """Tone all tiles of the sheet together, since a tone may share its scale among them."""
     tiles = [tile for layer in layers for tile in layer.tiles]
     scaled_by = [tile.reached or tile.inside for tile in tiles]

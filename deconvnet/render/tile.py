@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from ..choices import Crop
 from ..units import Window
 from .overlay import COLOURS, enlarge
 from .page import Box, ImageItem, hstack, superimpose, text_line, vstack
@@ -19,6 +20,13 @@ from .tone import Pixels
 FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles align
 HAIRLINE = (205, 205, 205)  # the colour of the frame of a tile without a colour
 GAP = 8  # pixels between tiles
+
+#: What a figure says of what its tiles show.
+CROP_WORDS: dict[Crop, str] = {
+    "energy": "tiles hold 95 % of the energy",
+    "window": "tiles show all that a unit can reach",
+    "whole": "tiles show the whole picture",
+}
 
 _PADDING, _HATCH, _HATCH_STEP = 176, 160, 6  # padding: a quiet grey, lighter than zero, with a line every six pixels
 _CAPTION_GAP = 6  # pixels between a tile's name and its activation

@@ -234,11 +234,9 @@ def cut_examples(units: Sequence[ProjectedHit], crop: Crop = "energy") -> list[P
     if not units:
         return []
     frame = units[0].frame
-    boxes = {
-        "energy": lambda: energy_boxes([unit.projection for unit in units], [unit.window for unit in units], frame),
-        "window": lambda: [unit.window for unit in units],
-        "whole": lambda: [Window(0, 0, *frame)] * len(units),
-    }[crop]()
+    boxes = [Window(0, 0, *frame)] * len(units) if crop == "whole" else [unit.window for unit in units]
+    if crop == "energy":
+        boxes = energy_boxes([unit.projection for unit in units], boxes, frame)
     return [_cut_example(unit, box) for unit, box in zip(units, boxes, strict=True)]
 
 
@@ -249,4 +247,3 @@ def _cut_example(unit: ProjectedHit, box: Window) -> PlateExample:
     name = os.path.basename(unit.hit.path)
     example = Example(projection, np.ascontiguousarray(patch), inside, unit.hit.activation, name)
     return PlateExample(unit.hit, box, example)
-

@@ -22,6 +22,8 @@ from ..render.example import Panel, draw_panel
 from ..render.plate import draw_plate, plate_shape
 from ..render.plate_files import save_plates
 from ..render.text import percent
+from ..render.tile import CROP_WORDS
+from ..render.tone import tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
 from .table import ScanTable
@@ -35,7 +37,7 @@ class Plate:
     """The plates of some channels of a layer; shows its first page in Jupyter. Made by `Scan.plate`.
 
         >>> Scan.open("net.scan").plate("features.10", [7, 51])
-        Plate('net.scan', layer='features.10', channels=(7, 51), rule='deconvnet', tone='symmetric')
+        Plate('net.scan', layer='features.10', channels=(7, 51), rule='deconvnet', tone='soft')
 
     Attributes:
         table: the scan's tables.
@@ -57,7 +59,7 @@ class Plate:
     layer: str
     channels: tuple[int, ...]
     rule: RuleName = "deconvnet"
-    tone: Tone = "symmetric"
+    tone: Tone = "soft"
     memory: int | None = None
     progress: bool = False
     crop: Crop = "energy"
@@ -167,10 +169,10 @@ class Plate:
         return f"{self.table.settings['model']} {self.layer}: top {self.table.settings['top']} of {done:,} pictures"
 
     def _footer(self) -> str:
-        text = f"Projected by the {self.rule} rule, each unit by itself, from its activation; tone {self.tone}."
+        text = f"rule {self.rule} · {tone_text(self.tone)} · {CROP_WORDS[self.crop]}"
         if self.changed:
             verbs = "pictures are gone or have" if len(self.changed) > 1 else "picture is gone or has"
-            text += f" {len(self.changed)} {verbs} changed since the scan."
+            text += f" · {len(self.changed)} {verbs} changed since the scan"
         return text
 
     def _note_change(self, path: str, what: str, gone: bool) -> None:

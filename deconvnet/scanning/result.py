@@ -107,7 +107,7 @@ class Scan(ScanTable):
         channels: Sequence[int] | None = None,
         *,
         rule: RuleName = "deconvnet",
-        tone: Tone = "symmetric",
+        tone: Tone = "soft",
         crop: Crop = "energy",
         memory: int | None = None,
         progress: bool = False,

@@ -55,7 +55,7 @@ class Ablation(Result):
     pixels: Floats = field(metadata=PIXELS)
     settings: dict[str, Any]
 
-    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+    def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the projections of the unit above those of a random signal, and below how alike they are.
 
         Args:

@@ -62,7 +62,7 @@ class Evolution(Result):
     layers: tuple[LayerEvolution, ...] = field(metadata=json_key("blocks"))
     settings: dict[str, Any]
 
-    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+    def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw a block for each layer, a column for each channel, a row for each checkpoint.
 
         A line marks where another picture has become the strongest.

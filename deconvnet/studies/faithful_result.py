@@ -73,7 +73,7 @@ class Faithfulness(Result):
             rows.append((unit, self.pictures[number], *scores, *_truth_cells(self.truth, number)))
         return table_text(rows)
 
-    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+    def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the most and the least faithful units with what was covered, and all scores; on drawings, the ground truth too.
 
         Args:

@@ -41,8 +41,8 @@ def fill_text(fill: str | Sequence[float]) -> str:
     return fill if isinstance(fill, str) else ",".join(f"{number:g}" for number in fill)
 
 
-def joint_box(crops: Sequence[Floats]) -> Window:
-    """Return the square that holds 95 % of what several projections (C, h, w) at one place share, each as strong as any."""
+def joint_box(crops: Floats) -> Window:
+    """Return the square that holds 95 % of the energy of projections (K, C, h, w) at one place, each as strong as any."""
     strengths = [np.sqrt(np.square(crop, dtype=np.float64).sum()) or 1 for crop in crops]
     together = np.concatenate([crop / strength for crop, strength in zip(crops, strengths, strict=True)])
     (box,) = energy_boxes([together], [Window(0, 0, *together.shape[1:])], together.shape[1:])

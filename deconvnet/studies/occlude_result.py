@@ -76,7 +76,7 @@ class Occlusion(Result):
     names: dict[str, str]
     settings: dict[str, Any]
 
-    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+    def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the paper's row: the picture, the map's total activation, its projection, P(class), the most probable class.
 
         Args:

@@ -78,7 +78,7 @@ class Sanity(Result):
     pixels: Floats = field(metadata=PIXELS)
     settings: dict[str, Any]
 
-    def plot(self, *, tone: Tone = "symmetric") -> Figure:
+    def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are.
 
         Args:
