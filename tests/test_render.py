@@ -90,7 +90,7 @@ def test_symmetric_equals_its_slow_twin(channels: int, percentile: float) -> Non
 def slow_soft(crop: np.ndarray, percentile: float) -> np.ndarray:
     """The soft tone's values once more, pixel by pixel: the mean, and each colour's difference from it, smoothed."""
     _, height, width = crop.shape
-    deviation = min(max(height, width) / 16, 4.0)
+    deviation = min(max(height, width) / 10, 4.0)
     reach = max(1, round(4 * deviation))
     weights = [math.exp(-(step**2) / (2 * deviation**2)) for step in range(-reach, reach + 1)]
 
@@ -112,7 +112,7 @@ def slow_soft(crop: np.ndarray, percentile: float) -> np.ndarray:
     return np.stack([mean + smooth(colour - mean) for colour in crop.astype(np.float64)])
 
 
-@pytest.mark.parametrize("shape", [(7, 7), (20, 33), (1, 3)])
+@pytest.mark.parametrize("shape", [(13, 7), (20, 33), (1, 41)])
 def test_soft_equals_its_slow_twin(shape: tuple[int, int]) -> None:
     """The default tone is the symmetric one of the mean and the smoothed colours, with the 98th percentile as its scale."""
     crop = signal(3, *shape)
@@ -134,10 +134,10 @@ def test_soft_keeps_brightness_and_wide_colours() -> None:
 
 
 def test_filters_of_a_few_pixels_keep_their_colours() -> None:
-    """A first layer's filter is shown all but exactly."""
-    crop = signal(3, 7, 7)
-    exact = apply_tone([crop], "symmetric", percentile=98)[0].astype(int)
-    assert np.abs(apply_tone([crop])[0] - exact).mean() < 25
+    """A first layer's filter is shown exactly."""
+    for side in (7, 11, 12):
+        crop = signal(3, side, side)
+        assert np.array_equal(apply_tone([crop])[0], apply_tone([crop], "symmetric", percentile=98)[0])
 
 
 def test_a_bad_number_does_not_spread_in_soft() -> None:
@@ -383,12 +383,15 @@ def test_colours_differ() -> None:
 
 
 def test_few_pixels_stay_crisp_and_many_turn_smooth() -> None:
-    """From four times on pixels come out as equal blocks without new colours; below, the size alone is promised."""
+    """From four times on, pixels of a filter are equal blocks without new colours; of others the size alone is promised."""
     pixels = np.zeros((3, 3, 3), np.uint8)
     pixels[1, 1] = 255
     image = np.asarray(enlarge(pixels, 5))
     assert np.array_equal(image, pixels.repeat(5, axis=0).repeat(5, axis=1))
     assert enlarge(pixels, 14 / 3).size == (14, 14)
+    larger = np.zeros((13, 3, 3), np.uint8)
+    larger[:7] = 255
+    assert len(np.unique(np.asarray(enlarge(larger, 5)))) > 2
     assert enlarge(np.zeros((30, 20, 3), np.uint8), 1.5).size == (30, 45)
     assert enlarge(np.zeros((300, 2, 3), np.uint8), 0.1).size == (1, 30)
 
@@ -415,10 +418,12 @@ def test_a_tile_that_no_pixel_reaches_is_all_padding() -> None:
 
 
 def test_tiles_without_a_window_of_their_own_get_no_colour() -> None:
-    """The first nine windows smaller than the picture get the nine colours, whole-map tiles and further ones none."""
+    """As many windows smaller than the picture as are outlined get a colour each, whole-map tiles and further ones none."""
     whole, small = Window(-5, -5, 99, 99), Window(1, 2, 3, 4)
     tiles = [Tile(signal(3, 4, 5), window) for window in [None, small, whole, *[small] * 10]]
-    assert tile_colours(tiles, 20, 30) == [None, COLOURS[0], None, *COLOURS[1:], None, None]
+    assert tile_colours(tiles, 20, 30, 9) == [None, COLOURS[0], None, *COLOURS[1:], None, None]
+    assert tile_colours(tiles, 20, 30, 2) == [None, COLOURS[0], None, COLOURS[1], *[None] * 9]
+    assert tile_colours(tiles, 20, 30, 0) == [None] * 13
 
 
 def test_captions_take_the_fullest_form_that_fits_all() -> None:
@@ -514,7 +519,7 @@ def texts(sheet: Sheet, **options: int) -> list[str]:
 def test_a_sheet_says_what_it_shows() -> None:
     """Title, size, answers, heading, note, channels, places, activations and footer are all on the page."""
     words = texts(SHEETS["2 tiles"])
-    assert words[:2] == ["n01484850_shark.jpg", "224 x 224 pixels, as the net sees them"]
+    assert words[:2] == ["n01484850_shark.jpg", "224x224 pixels, as the net sees them"]
     assert words[2:6] == ["61.2 %", "great white shark, man-eater", "5.0 %", "hammerhead"]
     assert words[6:8] == ["features.10", "256 maps of 13 x 13, field 163 px"]
     assert words[9:12:2] == ["50.0", "49.0"]
@@ -524,21 +529,26 @@ def test_a_sheet_says_what_it_shows() -> None:
 
 
 def test_a_sheet_says_when_windows_are_left_out() -> None:
-    """With more than nine windows the page says that the first nine are drawn, and zero activations are inactive."""
+    """With more windows than outlines the page says how many are drawn, and zero activations are inactive."""
     words = texts(SHEETS["64 tiles"])
-    assert words[1] == "224 x 224 pixels, as the net sees them; windows of the first 9 of 64"
+    assert words[1] == "224x224 pixels, as the net sees them; outlined: the windows of the first 3"
     assert words.count("inactive") == 19
-    assert "256 maps of 13 x 13, field 163 px; windows of the first 9 of 12" in texts(SHEETS["3 uneven blocks"])
+    assert "256 maps of 13 x 13, field 163 px; outlined: the windows of the first 3" in texts(SHEETS["3 uneven blocks"])
+    for outlines in (0, 9):
+        assert texts(SHEETS["9 tiles"], outlines=outlines)[1] == "224x224 pixels, as the net sees them"
 
 
 def test_tile_and_window_carry_one_colour() -> None:
     """Each coloured tile's frame colour is found on the picture's copy, and a whole map draws no rectangle."""
-    page = lay_out_sheet(SHEETS["9 small tiles"])
+    page = lay_out_sheet(SHEETS["9 small tiles"], outlines=9)
     picture, *tiles = [item.image for item in page.items if isinstance(item, ImageItem)]
     frames = [tile.getpixel((0, 0)) for tile in tiles]
     assert frames == list(COLOURS)
     colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
     assert set(frames) <= colours
+    picture, *tiles = [item.image for item in lay_out_sheet(SHEETS["9 small tiles"]).items if isinstance(item, ImageItem)]
+    colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
+    assert colours & set(COLOURS) == set(COLOURS[:3]) == {tile.getpixel((0, 0)) for tile in tiles} & set(COLOURS)
     sheet = SHEETS["whole maps"]
     whole = next(item.image for item in lay_out_sheet(sheet).items if isinstance(item, ImageItem))
     assert np.array_equal(np.asarray(whole), np.asarray(enlarge(sheet.picture, 2)))
@@ -578,6 +588,7 @@ def test_sheet_options_that_cannot_be() -> None:
     cases = [
         ({"columns": 0}, "columns cannot be 0: a row has at least one tile."),
         ({"tile_size": 7}, "tile_size cannot be 7: a tile has at least 8 pixels."),
+        ({"outlines": 10}, "outlines cannot be 10: it is how many windows are drawn, 0 to 9."),
     ]
     for options, message in cases:
         with pytest.raises(OptionError) as caught:

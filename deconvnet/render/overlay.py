@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from ..errors import OptionError
 from ..units import Window
 from .text import Colour
+from .tone import LARGEST_FILTER
 
 #: Okabe & Ito's palette (2008) without its yellow, which is too faint on white paper, and three of Paul Tol's muted colours.
 COLOURS: tuple[Colour, ...] = (
@@ -55,15 +56,15 @@ def draw_windows(
 
 
 def enlarge(pixels: npt.NDArray[np.uint8], scale: float) -> Image.Image:
-    """Return pixels (H, W, 3) as a picture `scale` times larger: smooth below 4 times, with crisp pixels from there on.
+    """Return pixels (H, W, 3) as a picture `scale` times larger: smooth, but the pixels of a filter as crisp squares.
 
-    A few pixels that are enlarged smoothly suggest more detail than there is; a photograph at twice its size looks coarse if
-    crisp.
+    Squares hide what a picture shows; a filter of up to `LARGEST_FILTER` pixels is its pixels, and smoothed would suggest more
+    detail than there is.
     """
     height, width = pixels.shape[:2]
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     image = Image.fromarray(pixels)
-    if scale < 4:
+    if scale < 4 or max(height, width) > LARGEST_FILTER:
         return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
     whole = -int(-scale // 1)  # a whole factor first, then down: all pixels come out equally large
     return image.resize((width * whole, height * whole), Image.Resampling.NEAREST).resize(size, Image.Resampling.BOX)

@@ -1,8 +1,8 @@
 """A sheet: the picture that the net saw, and beside it the projections of its units, layer by layer.
 
-A reader has to find where each tile lies in the picture, so tiles and their windows have the same colour: on the picture itself
-where the sheet shows one layer, on a small copy beside each layer where it shows more. Nine colours can be told apart; further
-tiles get a grey frame and no window, and the sheet says so.
+A reader has to find where a tile lies in the picture, so tiles and their windows have the same colour: on the picture itself
+where the sheet shows one layer, on a small copy beside each layer where it shows more. Windows of one layer overlap, and nine
+rectangles over each other hide the picture: the strongest few are drawn, nine at most, and the sheet says so.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from ..choices import Tone
 from ..errors import OptionError
 from .overlay import COLOURS, draw_windows
 from .page import Box, hstack, image_box, paint, text_line, vstack, with_margin
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, Colour, percent, text_width, wrap
-from .tile import FRAME, GAP, Tile, tile_colours, tile_rows
+from .text import BODY, FAINT, HEADING, SMALL, TITLE, Colour, percent, size_text, text_width, wrap
+from .tile import FRAME, GAP, Tile, has_outline, tile_colours, tile_rows
 from .tone import Pixels, apply_tone
 
 MARGIN = 24
 GUTTER = 32  # between the picture and the tiles
 PICTURE_SIDE = 448  # the longer side of the input picture beside the tiles of a single layer
 SMALLEST_TILE = 72
+OUTLINES = 3  # windows of a layer that are drawn
 LARGEST_TILE = {True: PICTURE_SIDE - 2 * FRAME, False: 208}  # with a single layer; with several
 
 
@@ -69,6 +70,7 @@ def draw_sheet(
     percentile: float | None = None,
     columns: int | None = None,
     tile_size: int | None = None,
+    outlines: int = OUTLINES,
 ) -> Image.Image:
     """Draw a sheet as an RGB picture.
 
@@ -78,6 +80,7 @@ def draw_sheet(
         percentile: of |x|, above 0 and at most 100: the end of the tone's scale. None: the tone's own.
         columns: tiles in a row. None: as many as rows for a single layer, up to nine for several.
         tile_size: the longer side of a tile, in pixels, 8 or more. None: chosen so that the sheet fits a screen.
+        outlines: how many windows of a layer are drawn on the picture, from 0 to 9: those of the strongest units.
 
     Raises:
         OptionError: an option is out of its range, or the picture is not (H, W, 3).
@@ -86,7 +89,9 @@ def draw_sheet(
         >>> draw_sheet(Sheet(np.zeros((224, 224, 3), np.uint8), "cat.jpg", layers=[layer])).mode
         'RGB'
     """
-    return paint(lay_out_sheet(sheet, tone=tone, percentile=percentile, columns=columns, tile_size=tile_size))
+    return paint(
+        lay_out_sheet(sheet, tone=tone, percentile=percentile, columns=columns, tile_size=tile_size, outlines=outlines)
+    )
 
 
 def lay_out_sheet(
@@ -96,19 +101,22 @@ def lay_out_sheet(
     percentile: float | None = None,
     columns: int | None = None,
     tile_size: int | None = None,
+    outlines: int = OUTLINES,
 ) -> Box:
     """Position everything that `draw_sheet` draws, without painting it."""
     if columns is not None and columns < 1:
         raise OptionError(f"columns cannot be {columns}: a row has at least one tile.")
     if tile_size is not None and tile_size < 8:
         raise OptionError(f"tile_size cannot be {tile_size}: a tile has at least 8 pixels.")
+    if not 0 <= outlines <= len(COLOURS):
+        raise OptionError(f"outlines cannot be {outlines}: it is how many windows are drawn, 0 to {len(COLOURS)}.")
     if sheet.picture.ndim != 3 or sheet.picture.shape[2] != 3 or not sheet.picture.size:
         raise OptionError(f"a picture of shape {sheet.picture.shape} cannot be drawn. Give (H, W, 3).")
     toned = _tone_layers(sheet.layers, tone, percentile)
     single = len(sheet.layers) <= 1
     columns = columns or _default_columns([len(layer.tiles) for layer in sheet.layers], single)
     side = tile_size or _default_side(max((len(layer.tiles) for layer in sheet.layers), default=1), columns, single)
-    body = (_single_layer if single else _several_layers)(sheet, toned, columns, side)
+    body = (_single_layer if single else _several_layers)(sheet, toned, columns, side, outlines)
     footer = [text_line(text, SMALL, body.width, ink=FAINT) for text in wrap(sheet.footer, SMALL, body.width)]
     return with_margin(vstack([body, vstack(footer)], gap=20) if footer else body, MARGIN)
 
@@ -134,14 +142,16 @@ def _tone_layers(layers: Sequence[LayerTiles], tone: Tone, percentile: float | N
     return [[next(toned) for _ in layer.tiles] for layer in layers]
 
 
-def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int) -> Box:
+def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int, outlines: int) -> Box:
     """Lay out title, picture and classes on the left, and the tiles of one layer, if any, on the right."""
     layer = sheet.layers[0] if sheet.layers else LayerTiles("")
     height, width = sheet.picture.shape[:2]
-    colours = tile_colours(layer.tiles, height, width)
+    colours = tile_colours(layer.tiles, height, width, outlines)
     picture = _picture_with_windows(sheet.picture, layer.tiles, colours, PICTURE_SIDE)
     room = max(picture.width, 300)
-    note = _joined(f"{height} x {width} pixels, as the net sees them", _window_note(layer.tiles, colours))
+    note = _joined(
+        f"{size_text((height, width))} pixels, as the net sees them", _window_note(layer.tiles, colours, height, width)
+    )
     left = vstack([_headed(sheet.title, note, room), image_box(picture), *_class_rows(sheet.top_classes, room)], gap=8)
     if not sheet.layers:
         return left
@@ -150,16 +160,16 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
     return hstack([left, right], gap=GUTTER)
 
 
-def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int) -> Box:
+def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int, outlines: int) -> Box:
     """Lay out title and classes on top, then the tiles of each layer beside its own copy of the picture."""
     copy_side = max(side + 2 * FRAME, 132)
     headings: list[tuple[str, str]] = []
     bodies: list[Box] = []
     for layer, pixels in zip(sheet.layers, toned, strict=True):
-        colours = tile_colours(layer.tiles, *sheet.picture.shape[:2])
+        colours = tile_colours(layer.tiles, *sheet.picture.shape[:2], outlines)
         picture = _picture_with_windows(sheet.picture, layer.tiles, colours, copy_side)
         rows = tile_rows(layer.tiles, pixels, colours, columns, side)
-        headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours))))
+        headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours, *sheet.picture.shape[:2]))))
         bodies.append(hstack([image_box(picture), rows], gap=20))
     width = max(480, *(body.width for body in bodies))
     layers = [vstack([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
@@ -182,10 +192,11 @@ def _heading_line(heading: str, note: str, width: int) -> Box:
     return hstack([Box(used, first.height, first.items), lowered])
 
 
-def _window_note(tiles: Sequence[Tile], colours: Sequence[Colour | None]) -> str:
-    """Return how many windows are drawn, where some are not."""
+def _window_note(tiles: Sequence[Tile], colours: Sequence[Colour | None], height: int, width: int) -> str:
+    """Return how many windows are outlined, where some are not."""
     count = sum(colour is not None for colour in colours)
-    return f"windows of the first {count} of {len(tiles)}" if count == len(COLOURS) < len(tiles) else ""
+    possible = sum(has_outline(tile, height, width) for tile in tiles)
+    return f"outlined: the windows of the first {count}" if 0 < count < possible else ""
 
 
 def _joined(*notes: str) -> str:
@@ -207,4 +218,4 @@ def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Seque
     """Draw the picture with its longer side `side` pixels, and the windows of the coloured tiles on it."""
     pairs = [(tile.window, colour) for tile, colour in zip(tiles, colours, strict=True) if colour is not None]
     windows, inks = [window for window, _ in pairs], [colour for _, colour in pairs]
-    return draw_windows(picture, windows, inks, side / max(picture.shape[:2]), width=2 if side >= 300 else 1)
+    return draw_windows(picture, windows, inks, side / max(picture.shape[:2]))

@@ -62,13 +62,17 @@ class Tile:
     reached: Window | None = None
 
 
-def tile_colours(tiles: Sequence[Tile], height: int, width: int) -> list[Colour | None]:
-    """Give a colour to each of the first nine tiles whose window is smaller than the picture (height x width pixels)."""
+def has_outline(tile: Tile, height: int, width: int) -> bool:
+    """Say whether a tile's window is smaller than the picture (height x width pixels)."""
+    return tile.window is not None and not tile.window.covers(height, width)
+
+
+def tile_colours(tiles: Sequence[Tile], height: int, width: int, outlines: int) -> list[Colour | None]:
+    """Give a colour to each of the first tiles whose window is smaller than the picture, to `outlines` of them or to nine."""
     colours: list[Colour | None] = []
-    unused = iter(COLOURS)
+    unused = iter(COLOURS[:outlines])
     for tile in tiles:
-        whole = tile.window is None or tile.window.covers(height, width)
-        colours.append(None if whole else next(unused, None))
+        colours.append(next(unused, None) if has_outline(tile, height, width) else None)
     return colours
 
 

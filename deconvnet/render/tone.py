@@ -27,7 +27,8 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
 
 NAN_COLOUR = (255, 0, 255)  # magenta: a NaN must not pass for a grey
-SMOOTHING, LARGEST_SMOOTHING = 1 / 16, 4.0  # the Gaussian's deviation: a share of a tile's side, and the most pixels
+SMOOTHING, LARGEST_SMOOTHING = 1 / 10, 4.0  # the Gaussian's deviation: a share of a tile's side, and the most pixels
+LARGEST_FILTER = 12  # pixels a side: a tile of no more shows a filter, whose colours are meant
 
 #: What a figure says of its tone, for a reader who knows nothing of it.
 TONE_WORDS: dict[Tone, str] = {
@@ -61,8 +62,8 @@ def apply_tone(
             the grey of their mean.
         tone: how values become pixels. The scale s of a crop is a percentile of |x|.
             "soft": symmetric, of the mean over the channels and the smoothed differences from it: brightness at full
-                resolution without the colour noise of stride and pooling. The deviation of the Gaussian is a sixteenth of the
-                longer side, 4 pixels at most; filters of a few pixels stay as they are.
+                resolution without the colour noise of stride and pooling. The deviation of the Gaussian is a tenth of the
+                longer side, 4 pixels at most; filters, up to 12 pixels a side, keep their colours as they are.
             "symmetric": zero is mid-grey, -s black, s white: each colour as it is.
             "shared": symmetric with one scale for all crops, so that brightness can be compared.
             "grey": symmetric, of the mean over the channels: brightness alone.
@@ -126,7 +127,7 @@ def _magnitude(crop: Values, inner: Values, percentile: float) -> Values:
 
 def _smooth_colours(crop: Values) -> Values:
     """Return (h, w, 3) with the differences from the mean over the channels smoothed; a bad number stays at its pixel."""
-    if crop.shape[2] == 1 or not crop.size:
+    if crop.shape[2] == 1 or max(crop.shape[:2]) <= LARGEST_FILTER:
         return crop
     with np.errstate(invalid="ignore"):
         mean = crop.mean(axis=2, keepdims=True)
