@@ -13,6 +13,12 @@ Tone: TypeAlias = Literal["soft", "symmetric", "shared", "grey", "minmax", "posi
 #: Which part of pixel space a tile shows: where the projection's energy is, the unit's window, or the whole frame.
 Crop: TypeAlias = Literal["energy", "window", "whole"]
 
+#: How a plate is laid out: captioned panels, or blocks without words in them, as the paper's Figure 2.
+PlateLayout: TypeAlias = Literal["panels", "paper"]
+
+#: What a layer's channels are sorted by: how much stronger they are on their best pictures than on others, how strong they are.
+ChannelSort: TypeAlias = Literal["selectivity", "strength"]
+
 #: What reverses ReLUs and max pools: by name, or by the bits mask, switches, rectify ("FTT" is "deconvnet").
 RuleName: TypeAlias = Literal[
     "deconvnet", "guided", "gradient", "FFF", "FFT", "FTF", "FTT", "TFF", "TFT", "TTF", "TTT"
@@ -56,6 +62,8 @@ EngineName: TypeAlias = Literal["local", "ray"]
 
 TONES: tuple[Tone, ...] = get_args(Tone)
 CROPS: tuple[Crop, ...] = get_args(Crop)
+PLATE_LAYOUTS: tuple[PlateLayout, ...] = get_args(PlateLayout)
+CHANNEL_SORTS: tuple[ChannelSort, ...] = get_args(ChannelSort)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 POOLS: tuple[Pool, ...] = get_args(Pool)
 UNPOOLINGS: tuple[Unpooling, ...] = get_args(Unpooling)

@@ -28,6 +28,7 @@ from .memory import batch_bytes
 from .mirror import project_value
 from .progress import is_hidden
 from .recording import Recording
+from .render.sheet import OUTLINES
 from .rules import Table
 from .select import values_at
 from .sheets import draw_projections, save_sheet
@@ -103,13 +104,14 @@ class Projection:
             _parts=[self._parts[number] for number in numbers],
         )
 
-    def figure(self, *, tone: Tone = "soft", crop: Crop = "energy") -> Image:
+    def figure(self, *, tone: Tone = "soft", crop: Crop = "energy", outlines: int = OUTLINES) -> Image:
         """Draw the sheet: the input with the windows on it, and a tile for each unit.
 
         Args:
             tone: how signed values become pixels.
             crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
                 for all units; "window", all that the unit can reach; "whole", the frame.
+            outlines: how many windows are drawn on the picture, 0 to 9: those of the strongest units.
 
         Returns:
             The sheet as an RGB picture of Pillow's.
@@ -117,14 +119,23 @@ class Projection:
         Raises:
             OptionError: the units are of several images.
         """
-        return draw_projections([self], tone=tone, crop=crop)
+        return draw_projections([self], tone=tone, crop=crop, outlines=outlines)
 
-    def save(self, path: str | PathLike[str], *, tone: Tone = "soft", crop: Crop = "energy") -> list[Path]:
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        tone: Tone = "soft",
+        crop: Crop = "energy",
+        outlines: int = OUTLINES,
+        tile: int | None = None,
+        scale: float = 1,
+    ) -> list[Path]:
         """Save the sheet as .png, .jpg or .pdf, with the settings inside, or the arrays as .npz.
 
-        `tone` and `crop` are those of `figure`. Returns the path written. See `deconvnet.save_sheet` for several layers.
+        The options are those of `deconvnet.save_sheet`, which saves several layers. Returns the path written.
         """
-        return save_sheet([self], path, tone=tone, crop=crop)
+        return save_sheet([self], path, tone=tone, crop=crop, outlines=outlines, tile=tile, scale=scale)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, box, and the settings."""

@@ -19,6 +19,7 @@ from .errors import OptionError, check_option
 from .images import ShownImage, to_rgb
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
 from .render.save import PICTURE_SUFFIXES, check_suffix
+from .render.sheet import OUTLINES, lay_out_sheet
 from .render.tile import CROP_WORDS
 from .render.tone import tone_text
 from .units import Unit, Window
@@ -89,6 +90,9 @@ def save_sheet(
     *,
     tone: Tone = "soft",
     crop: Crop = "energy",
+    outlines: int = OUTLINES,
+    tile: int | None = None,
+    scale: float = 1,
 ) -> list[Path]:
     """Save projections of one image on one sheet, layer by layer, with the settings that made them inside.
 
@@ -99,12 +103,16 @@ def save_sheet(
         tone: how signed values become pixels.
         crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
             for a layer; "window", all that the unit can reach; "whole", the frame.
+        outlines: how many windows of a layer are drawn on the picture, 0 to 9: those of the strongest units.
+        tile: pixels of a tile's longer side, 8 or more. None: so that the sheet fits a screen.
+        scale: how many times finer everything is drawn: 1 is 150 dots per inch. Text in a PDF is always sharp.
 
     Returns:
         The path written.
 
     Raises:
-        OptionError: the suffix is not one of these, there is no projection, or they are of several images.
+        OptionError: the suffix is not one of these, a number is out of its range, there is no projection, or they are of
+            several images.
 
         >>> save_sheet([net.project(recording, layer) for layer in ("features.4", "features.10")], "sheet.pdf")
         [PosixPath('sheet.pdf')]
@@ -112,14 +120,15 @@ def save_sheet(
     check_suffix(path, SHEET_SUFFIXES)
     if Path(path).suffix.lower() == ".npz":
         return save_arrays(path, **_named_arrays(projections))
-    return save_picture(
-        draw_projections(projections, tone=tone, crop=crop), path, settings=sheet_settings(projections, tone=tone, crop=crop)
-    )
+    page = lay_out_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone, outlines=outlines, tile_size=tile)
+    return save_picture(page, path, settings=sheet_settings(projections, tone=tone, crop=crop), scale=scale)
 
 
-def draw_projections(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy") -> Image:
+def draw_projections(
+    projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy", outlines: int = OUTLINES
+) -> Image:
     """Draw the sheet that `save_sheet` saves."""
-    return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone)
+    return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone, outlines=outlines)
 
 
 def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy") -> Sheet:

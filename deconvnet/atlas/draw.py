@@ -121,7 +121,7 @@ class Drawing:
         scan, options, layer = self.scan, self.options, block.layer
         how: dict[str, Any] = {"rule": options.rule, "tone": options.tone, "memory": options.memory}
         how |= {"changed_paths": self.changed_paths, "gone_paths": self.gone_paths}
-        plate = Plate(scan, scan.origin, layer.name, tuple(block.keys), **how)
+        plate = Plate(scan, scan.origin, {layer.name: tuple(block.keys)}, **how)
         with ThreadPoolExecutor(default_workers()) as pool:
             sheets = prefetch(pool, self._sheet, plate.examples(on_progress), 2 * default_workers())
             for number, (channel, examples, data) in enumerate(sheets, 1):
@@ -133,8 +133,8 @@ class Drawing:
         self.changed.update(dict.fromkeys(plate.changed))
         self.folder.save()
 
-    def _sheet(self, drawn: tuple[int, list[PlateExample]]) -> tuple[int, list[PlateExample], bytes]:
-        channel, examples = drawn
+    def _sheet(self, drawn: tuple[tuple[str, int], list[PlateExample]]) -> tuple[int, list[PlateExample], bytes]:
+        (_, channel), examples = drawn
         if not examples:
             return channel, examples, b""
         sheet = draw_tile_sheet(examples, self.options.layout, self.options.tone)

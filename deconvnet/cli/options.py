@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
+from ..errors import OptionError
 from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
 from .option_types import JsonFile, NumbersType, RuleType
@@ -118,6 +119,35 @@ def with_crop(function: Command) -> Command:
         show_default=True,
         help="What tiles show: where 95 % of the projection's energy is, the unit's window, or the whole frame.",
     )(function)
+
+
+def with_print(function: Command) -> Command:
+    """Add --tile, --scale and --dpi; `page_scale` takes the last two."""
+    function = click.option(
+        "--dpi",
+        type=click.FloatRange(min=0, min_open=True),
+        help="The same as --scale, in dots per inch of the printed page: 150 is --scale 1.",
+    )(function)
+    function = click.option(
+        "--scale",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Draw everything so many times finer, for print or fine screens; a PDF's text is always sharp. [default: 1]",
+    )(function)
+    return click.option(
+        "--tile",
+        type=click.IntRange(min=8),
+        metavar="PIXELS",
+        help="A tile's longer side. [default: so that the page is filled]",
+    )(function)
+
+
+def page_scale(scale: float | None, dpi: float | None) -> float:
+    """Return how many times finer a page is drawn, from --scale or --dpi."""
+    if scale is not None and dpi is not None:
+        raise OptionError("--scale and --dpi say the same. Give one of them.")
+    from ..render.save import RESOLUTION
+
+    return (dpi / RESOLUTION if dpi is not None else scale) or 1
 
 
 def with_memory(function: Command) -> Command:

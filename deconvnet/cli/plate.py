@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import Crop, RuleName, Tone
+from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleName, Tone
 from ..errors import OptionError, UnitError
-from .options import say, with_channels, with_crop
+from .options import page_scale, say, with_channels, with_crop, with_print
 from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
@@ -18,30 +19,54 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
-@click.option("--layer", "-l", required=True, help="A scanned layer.")
+@click.option("--layer", "-l", "layers", required=True, multiple=True, help="A scanned layer; may be repeated: a block each.")
 @with_channels(default="all")
 @click.option(
     "--random",
     "count",
     type=click.IntRange(min=1),
-    help="This many channels at random, as in the paper; dead ones are left out.",
+    help="This many channels at random of each layer, as in the paper; dead ones are left out.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which random channels.")
+@click.option(
+    "--best", type=click.IntRange(min=1), help="This many channels of each layer that are worth showing: not dead, not faint."
+)
+@click.option(
+    "--sort",
+    type=click.Choice(CHANNEL_SORTS),
+    help="The best channels first: those that few pictures excite, or the strongest. [default of --best: selectivity]",
+)
 @with_projection
 @with_crop
-@click.option("--page", type=click.IntRange(min=1), default=12, show_default=True, help="Channels on a page.")
+@click.option("--inside", is_flag=True, help="Leave out units whose window leaves the picture.")
+@click.option(
+    "--layout",
+    type=click.Choice(PLATE_LAYOUTS),
+    default="panels",
+    show_default=True,
+    help="Panels with captions, or the paper's blocks: all projections beside all patches.",
+)
+@with_print
+@click.option("--page", type=click.IntRange(min=1), help="Channels on a page. [default: 12, in the paper's layout 48]")
 @with_origin
 @click.option("--out", "-o", default=None, metavar="FILE", help="A .png, .jpg or .pdf file. [default: plate-LAYER.png]")
 def plate(
     scan: str,
-    layer: str,
+    layers: tuple[str, ...],
     channels: list[int] | None,
     count: int | None,
     seed: int,
+    best: int | None,
+    sort: ChannelSort | None,
     rule: RuleName,
     tone: Tone,
     crop: Crop,
-    page: int,
+    inside: bool,
+    layout: PlateLayout,
+    tile: int | None,
+    scale: float | None,
+    dpi: float | None,
+    page: int | None,
     root: str | None,
     model: str | None,
     weights: str | None,
@@ -55,28 +80,50 @@ def plate(
     \b
     deconvnet plate alexnet.scan --layer features.11 --channel 151 --out plate.png
     deconvnet plate alexnet.scan --layer features.11 --out layer.pdf
+    deconvnet plate alexnet.scan -l features.4 -l features.11 --best 12 --layout paper --out figure2.pdf
     """
-    from ..render.save import check_suffix
+    from ..render.save import check_scale, check_suffix
 
-    safe = re.sub(r"[^\w.\[\]-]", "_", layer)  # "a/b" is a layer, but not a file here
-    out = out or f"plate-{safe}.png"
+    safe = re.sub(r"[^\w.\[\]-]", "_", layers[0])  # "a/b" is a layer, but not a file here
+    out, scale = out or f"plate-{safe}.png", page_scale(scale, dpi)
     check_suffix(out)
-    if channels and count:
-        raise OptionError("--channel and --random exclude each other. Give one of them.")
+    check_scale(scale)
+    if sum(map(bool, (channels, count, best))) > 1:
+        raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        chosen = _choose_channels(opened, layer, channels, count, seed)
-        drawn = opened.plate(layer, chosen, rule=rule, tone=tone, crop=crop, memory=memory, progress=True)
-        for file in drawn.save(out, per_page=page):
+        chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort) for layer in dict.fromkeys(layers)}
+        drawn = opened.plate(
+            chosen, rule=rule, tone=tone, crop=crop, layout=layout, inside=inside, memory=memory, progress=True
+        )
+        for file in drawn.save(out, per_page=page, tile=tile, scale=scale):
             click.echo(file)
         for line in drawn.changed:
             say(line)
 
 
-def _choose_channels(scan: Scan, layer: str, channels: list[int] | None, count: int | None, seed: int) -> list[int] | None:
-    """Return the channels that were asked for; None: all."""
-    if not count:
-        return channels
-    sample = scan.sample(layer, count, seed)
-    if not sample:
-        raise UnitError(f"layer {layer!r} has no channel that fired. See: deconvnet report {scan.path}")
-    return sample
+def _choose_channels(
+    scan: Scan,
+    layer: str,
+    channels: Sequence[int] | None,
+    count: int | None,
+    seed: int,
+    best: int | None,
+    sort: ChannelSort | None,
+) -> Sequence[int]:
+    """Return the channels of a layer that were asked for, in the order that was asked for."""
+    from ..scanning.ranking import sort_channels
+
+    if best:
+        chosen: Sequence[int] = scan.best(layer, best, by=sort or "selectivity")
+    elif count:
+        chosen = scan.sample(layer, count, seed)
+    else:
+        chosen = range(scan.size(layer)[0]) if channels is None else channels
+    if not chosen:
+        raise UnitError(
+            f"layer {layer!r} has no channel that fired{' enough' if best else ''}. See: deconvnet report {scan.path}"
+        )
+    if sort and not best:
+        places = {channel: place for place, channel in enumerate(sort_channels(scan, layer, sort))}
+        chosen = sorted(chosen, key=lambda channel: places.get(channel, channel))  # one that does not exist is refused later
+    return chosen

@@ -15,6 +15,7 @@ from .option_types import PositionType
 from .options import (
     file_part,
     load_net,
+    page_scale,
     say,
     with_channels,
     with_crop,
@@ -22,6 +23,7 @@ from .options import (
     with_memory,
     with_model,
     with_net_options,
+    with_print,
     with_rule,
     with_tone,
     write_json,
@@ -56,6 +58,14 @@ if TYPE_CHECKING:
 @with_memory
 @with_crop
 @click.option(
+    "--outlines",
+    type=click.IntRange(0, 9),
+    default=3,
+    show_default=True,
+    help="Draw the windows of so many of a layer's strongest units on the picture.",
+)
+@with_print
+@click.option(
     "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
 )
 @with_force
@@ -72,6 +82,10 @@ def project(
     tone: Tone,
     memory: int | None,
     crop: Crop,
+    outlines: int,
+    tile: int | None,
+    scale: float | None,
+    dpi: float | None,
     outs: tuple[str, ...],
     json_to: str | None,
     **model: Any,
@@ -88,10 +102,13 @@ def project(
     """
     from ..images import find_pictures
     from ..inputs import default_picture
+    from ..render.save import check_scale
 
+    check_scale(page_scale(scale, dpi))
     files: list[Picture] = list(find_pictures(pictures)) if pictures else [default_picture()]
     targets = _targets(files, outs, model["model"])
     net = load_net(**model, overlap=overlap, lrn=lrn)
+    look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
     options = {"channels": channels, "top": top, "at": at, "rule": rule, "memory": memory, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
     unreadable = 0
@@ -105,7 +122,7 @@ def project(
             unreadable += 1
             continue
         rows += [row for projection in projections for row in projection.to_json()]
-        _save(projections, paths, tone, crop, quiet=json_to == "-")
+        _save(projections, paths, look, quiet=json_to == "-")
     if json_to:
         write_json(rows, json_to)
     if unreadable:
@@ -159,11 +176,11 @@ def _sheet_names(files: Sequence[Picture], model: str) -> list[str]:
     return names
 
 
-def _save(projections: Sequence[Projection], paths: Sequence[Path], tone: Tone, crop: Crop, quiet: bool) -> None:
+def _save(projections: Sequence[Projection], paths: Sequence[Path], look: dict[str, Any], quiet: bool) -> None:
     from ..sheets import save_sheet
 
     for path in paths:
-        for written in save_sheet(projections, path, tone=tone, crop=crop):
+        for written in save_sheet(projections, path, **look):
             (say if quiet else click.echo)(str(written))
 
 

@@ -16,7 +16,9 @@ from ..choices import Tone
 from ..errors import OptionError
 from ..units import Window
 from .tile import FRAME, draw_tile
-from .tone import Pixels, apply_tone
+from .tone import LARGEST_FILTER, Pixels, apply_tone
+
+NO_EXAMPLE = "no picture excites this channel"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class DrawnExample:
         projection, patch: two tiles of one size, (h', w', 3), 0..255.
         activation, source: those of the `Example`.
         padded: whether a part of the tiles is hatched.
+        scale: how many times larger they are drawn than they are on the page.
     """
 
     projection: Pixels
@@ -53,11 +56,18 @@ class DrawnExample:
     activation: float
     source: str = ""
     padded: bool = False
+    scale: float = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of its tiles on the page, in pixels."""
+        height, width = self.patch.shape[:2]
+        return round(height / self.scale), round(width / self.scale)
 
     @property
     def side(self) -> int:
-        """The longer side of its tiles, in pixels."""
-        return max(self.patch.shape[:2])
+        """The longer side of its tiles on the page, in pixels."""
+        return max(self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +78,26 @@ class Panel:
         layer, channel: which channel it is.
         examples: what excites it, the strongest first.
         note: what else is known of it: "fires on 3 % of the pictures".
+        empty: what is said of a channel without examples.
+        filter: (h, w, 3), 0..255: what all its projections show, if it is a filter of the first layer and they differ in
+            nothing else than their strength.
     """
 
     layer: str
     channel: int
     examples: Sequence[Example | DrawnExample] = ()
     note: str = ""
+    empty: str = NO_EXAMPLE
+    filter: Pixels | None = None
 
 
 def draw_examples(
-    examples: Sequence[Example], side: int, *, tone: Tone = "soft", percentile: float | None = None
+    examples: Sequence[Example],
+    side: int,
+    *,
+    tone: Tone = "soft",
+    percentile: float | None = None,
+    scale: float = 1,
 ) -> list[DrawnExample]:
     """Tone the examples of one channel and draw them at their size on the page.
 
@@ -85,6 +105,7 @@ def draw_examples(
         examples: the examples; a tone that shares its scale shares it among them.
         side: the longer side of a tile, in pixels: see `plate_shape`.
         tone, percentile: see `apply_tone`.
+        scale: how many times larger they are drawn, for a page that is painted at that scale.
 
     Raises:
         OptionError: a projection and its patch differ in size, or a tone's option is out of its range.
@@ -101,27 +122,46 @@ def draw_examples(
     toned = apply_tone([example.projection for example in examples], tone, percentile=percentile, inside=windows)
     return [
         DrawnExample(
-            _draw(pixels, example.inside, side),
-            _draw(example.patch, example.inside, side),
+            _draw(pixels, example.inside, side, scale),
+            _draw(example.patch, example.inside, side, scale),
             example.activation,
             example.source,
             padded=not example.inside.covers(*example.patch.shape[:2]),
+            scale=scale,
         )
         for example, pixels in zip(examples, toned, strict=True)
     ]
 
 
-def draw_panel(panel: Panel, side: int, *, tone: Tone = "soft", percentile: float | None = None) -> Panel:
+def draw_panel(panel: Panel, side: int, *, tone: Tone = "soft", percentile: float | None = None, scale: float = 1) -> Panel:
     """Return the panel with its examples drawn, as `draw_examples` does; those already drawn stay as they are."""
     undrawn = [example for example in panel.examples if isinstance(example, Example)]
-    drawn = iter(draw_examples(undrawn, side, tone=tone, percentile=percentile))
-    return replace(panel, examples=[next(drawn) if isinstance(example, Example) else example for example in panel.examples])
+    common = common_filter(undrawn)
+    drawn = iter(draw_examples(undrawn, side, tone=tone, percentile=percentile, scale=scale))
+    examples = [next(drawn) if isinstance(example, Example) else example for example in panel.examples]
+    pixels = panel.filter if common is None else apply_tone([common], tone, percentile=percentile)[0]
+    return replace(panel, examples=examples, filter=pixels)
 
 
-def _draw(pixels: Pixels, inside: Window, side: int) -> Pixels:
+def common_filter(examples: Sequence[Example]) -> npt.NDArray[np.floating] | None:
+    """Return the projection that all examples show, (C, h, w), if it is a filter; None if they differ, or there is one only.
+
+    A unit of the first layer always projects to its own filter (Zeiler & Fergus 2014, Fig. 2: layer 1 shows filters). Where
+    its window leaves the picture, a part of the filter is missing: such examples are not asked.
+    """
+    whole = [example.projection for example in examples if np.abs(example.projection).max(initial=0) > 0]
+    if len(examples) < 2 or not whole or max(whole[0].shape[1:]) > LARGEST_FILTER:
+        return None
+    first = max(whole, key=lambda projection: np.count_nonzero(projection))
+    same = [projection for projection in whole if np.count_nonzero(projection) == np.count_nonzero(first)]
+    shapes = [projection / np.abs(projection).max() for projection in same]
+    return first if len(same) > 1 and all(np.allclose(shape, shapes[0], atol=1e-3) for shape in shapes) else None
+
+
+def _draw(pixels: Pixels, inside: Window, side: int, scale: float) -> Pixels:
     """Draw pixels (h, w, 3) as sheets do, but without a frame: the tiles of a plate stand close, as in the paper."""
-    image = draw_tile(_extend_edges(pixels, inside), inside, side, None)
-    return np.asarray(image.crop((FRAME, FRAME, image.width - FRAME, image.height - FRAME)))
+    image, frame = draw_tile(_extend_edges(pixels, inside), inside, side, None, scale), round(FRAME * scale)
+    return np.asarray(image.crop((frame, frame, image.width - frame, image.height - frame)))
 
 
 def _extend_edges(pixels: Pixels, inside: Window) -> Pixels:

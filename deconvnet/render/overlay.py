@@ -30,6 +30,7 @@ def draw_windows(
     scale: float = 1.0,
     *,
     width: int = 2,
+    halo: int = 1,
 ) -> Image.Image:
     """Draw windows on a picture.
 
@@ -39,7 +40,7 @@ def draw_windows(
             not drawn. Windows that coincide share their rectangle as dashes of their colours, so that none is hidden.
         colours: one for each window.
         scale: how many times larger the result is.
-        width: of the lines, in pixels of the result.
+        width, halo: of the lines, and of the white beside them, in pixels of the result.
 
     Raises:
         OptionError: there is not one colour for each window.
@@ -51,7 +52,7 @@ def draw_windows(
     pen = ImageDraw.Draw(image)
     shared = _colours_of(windows, colours, height, length)
     for window, inks in reversed(shared.items()):
-        _draw_rectangle(pen, window, inks, image.width / length, image.height / height, width)
+        _draw_rectangle(pen, window, inks, image.width / length, image.height / height, width, halo)
     return image
 
 
@@ -85,13 +86,13 @@ def _colours_of(
 
 
 def _draw_rectangle(
-    pen: ImageDraw.ImageDraw, window: Window, inks: list[Colour], across: float, down: float, width: int
+    pen: ImageDraw.ImageDraw, window: Window, inks: list[Colour], across: float, down: float, width: int, halo: int
 ) -> None:
-    """Draw a rectangle around the window's pixels: a coloured line with a white halo, a pixel wide, on both sides."""
+    """Draw a rectangle around the window's pixels: a coloured line with a white halo on both sides."""
     left, top = round(window.left * across), round(window.top * down)
     right, bottom = round(window.right * across) - 1, round(window.bottom * down) - 1
-    pen.rectangle((left, top, right, bottom), outline=_HALO, width=width + 2)
-    inner = (left + 1, top + 1, max(right - 1, left + 1), max(bottom - 1, top + 1))
+    pen.rectangle((left, top, right, bottom), outline=_HALO, width=width + 2 * halo)
+    inner = (left + halo, top + halo, max(right - halo, left + halo), max(bottom - halo, top + halo))
     if len(inks) == 1:
         pen.rectangle(inner, outline=inks[0], width=width)
         return

@@ -1,13 +1,14 @@
 """The layout of a page: texts and pictures are put beside or below each other, then painted.
 
 The layout is data before it is a picture, so that a test can ask whether any text overlaps or runs off the page. All lengths
-are in pixels.
+are in pixels of a page that is painted at scale 1; at another scale everything is drawn anew, not enlarged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw
@@ -26,6 +27,7 @@ class TextItem:
         size: the type size.
         ink: the text's colour.
         left, top: the corner of the text's box.
+        align: at which end of the box the text stays if it is drawn at another scale, where it is a little wider or narrower.
     """
 
     text: str
@@ -33,6 +35,7 @@ class TextItem:
     ink: Colour = INK
     left: int = 0
     top: int = 0
+    align: Literal["left", "right"] = "left"
 
     @property
     def width(self) -> int:
@@ -44,24 +47,36 @@ class TextItem:
         """The height of the text's box, with room for descenders."""
         return line_height(self.size)
 
+    @property
+    def baseline(self) -> int:
+        """The line that the letters stand on."""
+        return self.top + self.height - self.size // 3
 
-@dataclass(frozen=True)
+
+#: Draws a picture for a page whose lengths are so many times larger.
+Drawing: TypeAlias = Callable[[float], Image.Image]
+
+
+@dataclass(frozen=True, eq=False)
 class ImageItem:
-    """A picture and its top left corner."""
+    """A picture, drawn when the page is painted, at the page's scale.
 
-    image: Image.Image
+    Attributes:
+        width, height: its size on the page.
+        draw: draws it, for a scale.
+        left, top: its top left corner.
+    """
+
+    width: int
+    height: int
+    draw: Drawing
     left: int = 0
     top: int = 0
 
     @property
-    def width(self) -> int:
-        """The picture's width."""
-        return self.image.width
-
-    @property
-    def height(self) -> int:
-        """The picture's height."""
-        return self.image.height
+    def image(self) -> Image.Image:
+        """The picture at scale 1."""
+        return self.draw(1)
 
 
 Item: TypeAlias = "TextItem | ImageItem"
@@ -92,12 +107,22 @@ def text_line(
     """Return a box `width` pixels wide with one line of text, cut as by `fit`."""
     item = TextItem(fit(text, size, width, keep_end=keep_end), size, ink)
     left = {"left": 0, "right": width - item.width}[align]
-    return Box(width, item.height, (replace(item, left=left),) if item.text else ())
+    return Box(width, item.height, (replace(item, left=left, align=align),) if item.text else ())
 
 
 def image_box(image: Image.Image) -> Box:
-    """Return a box of a picture's size that holds it."""
-    return Box(image.width, image.height, (ImageItem(image),))
+    """Return a box of a picture's size that holds it; at another scale it is resized."""
+    return drawing_box(image.width, image.height, partial(_resized, image))
+
+
+def drawing_box(width: int, height: int, draw: Drawing) -> Box:
+    """Return a box that holds a picture of its size."""
+    return Box(width, height, (ImageItem(width, height, draw),))
+
+
+def _resized(image: Image.Image, scale: float) -> Image.Image:
+    size = round(image.width * scale), round(image.height * scale)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def hstack(boxes: Sequence[Box], gap: int = 0) -> Box:
@@ -131,13 +156,23 @@ def with_margin(box: Box, margin: int) -> Box:
     return Box(box.width + 2 * margin, box.height + 2 * margin, box.moved(margin, margin))
 
 
-def paint(box: Box) -> Image.Image:
-    """Return the box painted on white paper, as an RGB picture."""
-    image = Image.new("RGB", (max(box.width, 1), max(box.height, 1)), PAPER)
+def paint(box: Box, scale: float = 1) -> Image.Image:
+    """Return the box painted on white paper, all lengths `scale` times larger, as an RGB picture."""
+    image = Image.new("RGB", (max(round(box.width * scale), 1), max(round(box.height * scale), 1)), PAPER)
     pen = ImageDraw.Draw(image)
     for item in box.items:
         if isinstance(item, TextItem):
-            pen.text((item.left, item.top + item.height - item.size // 3), item.text, item.ink, font(item.size), anchor="ls")
+            end = item.left + (item.width if item.align == "right" else 0)
+            place, anchor = (round(end * scale), round(item.baseline * scale)), "rs" if item.align == "right" else "ls"
+            pen.text(place, item.text, item.ink, font(_type_size(item, scale)), anchor=anchor)
         else:
-            image.paste(item.image, (item.left, item.top))
+            image.paste(item.draw(scale), (round(item.left * scale), round(item.top * scale)))
     return image
+
+
+def _type_size(item: TextItem, scale: float) -> int:
+    """Return the type size at a scale, a little smaller where hinting would make the line wider than its box."""
+    size = round(item.size * scale)
+    while size > 1 and text_width(item.text, size) > item.width * scale + 1:
+        size -= 1
+    return size

@@ -1,17 +1,26 @@
-"""A plate, as in Zeiler & Fergus 2014, Figure 2: a channel's nine projections, beside them the nine patches they came from."""
+"""A plate, as in Zeiler & Fergus 2014, Figure 2: a channel's nine projections, beside them the nine patches they came from.
+
+A panel has a caption, its projections and its patches. In the paper's own layout a layer is a block: the projections of all its
+channels, beside them all their patches, and no word between them.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, Literal
 
 from PIL import Image, ImageDraw
 
-from ..choices import Tone
-from ..errors import OptionError
+from ..choices import PLATE_LAYOUTS, PlateLayout, Tone
+from ..errors import OptionError, check_option
 from .example import DrawnExample, Panel, draw_panel
-from .page import PAPER, Box, hstack, image_box, paint, superimpose, text_line, vstack, with_margin
+from .overlay import enlarge
+from .page import PAPER, Box, drawing_box, hstack, paint, superimpose, text_line, vstack, with_margin
 from .text import BODY, FAINT, HEADING, SMALL, TITLE, activation_text, fit, text_width, wrap
 from .tile import HAIRLINE
 from .tone import Pixels
@@ -21,14 +30,16 @@ ROW_WIDTH = 1752  # pixels for the panels of a row: with the margins, 1,800
 GUTTER = 32  # between panels
 TILE_GAP = 2  # between the tiles of a square
 SQUARE_GAP = 12  # between the square of projections and that of patches
+CHANNEL_GAP = 8  # between the squares of two channels in the paper's layout
 SMALLEST_TILE, LARGEST_TILE = 24, 160
 
 LEGEND = "In each panel, left: projections of the strongest activations, strongest first; right: the patches they came from."
 PADDING = " Hatched: beyond the picture's edge."
-NO_EXAMPLE = "no picture excites this channel"
+PAPER_LEGEND = "Left: nine projections of each channel, strongest first; right: the patches they came from, in the same places."
 
 _TILES_ACROSS = 3  # of a square, as in the paper; more only where there are more than nine examples
 _WORD_GAP = 12  # pixels between texts on one line
+_MOST_IN_A_BLOCK = 8  # channels in a row of a block
 _NARROWEST = 240  # pixels: a panel, however small its tiles, has room for its caption
 
 #: (up to this many panels, panels in a row)
@@ -53,10 +64,7 @@ def plate_shape(count: int, *, columns: int | None = None, tile: int | None = No
         >>> plate_shape(1), plate_shape(4), plate_shape(12), plate_shape(24)
         ((1, 160), (2, 140), (3, 90), (4, 65))
     """
-    if columns is not None and columns < 1:
-        raise OptionError(f"columns cannot be {columns}: a row has at least one panel.")
-    if tile is not None and tile < 8:
-        raise OptionError(f"tile cannot be {tile}: a tile has at least 8 pixels.")
+    _check_shape(columns, tile)
     across = _tiles_across(examples)
     if columns is None:
         columns = next(columns for most, columns in _COLUMNS if count <= most)
@@ -65,6 +73,38 @@ def plate_shape(count: int, *, columns: int | None = None, tile: int | None = No
     if tile is None:
         room = (ROW_WIDTH - (columns - 1) * GUTTER) // columns - SQUARE_GAP + 2 * TILE_GAP
         tile = min(max(room // (2 * across) - TILE_GAP, SMALLEST_TILE), LARGEST_TILE)
+    return columns, tile
+
+
+def _check_shape(columns: int | None, tile: int | None) -> None:
+    if columns is not None and columns < 1:
+        raise OptionError(f"columns cannot be {columns}: a row has at least one panel.")
+    if tile is not None and tile < 8:
+        raise OptionError(f"tile cannot be {tile}: a tile has at least 8 pixels.")
+
+
+def paper_shape(count: int, *, columns: int | None = None, tile: int | None = None, examples: int = 9) -> tuple[int, int]:
+    """Choose how many channels stand in a row of a block in the paper's layout, and how large their tiles are.
+
+    Args:
+        count: the channels of the largest block.
+        columns, tile, examples: see `plate_shape`.
+
+    Returns:
+        (columns, tile).
+
+    Raises:
+        OptionError: an option is out of its range.
+
+        >>> paper_shape(1), paper_shape(12), paper_shape(16)
+        ((1, 160), (4, 68), (4, 68))
+    """
+    across = _tiles_across(examples)
+    _check_shape(columns, tile)
+    columns = columns or min(math.ceil(math.sqrt(count)), _MOST_IN_A_BLOCK)
+    if tile is None:
+        square = ((ROW_WIDTH - GUTTER) // 2 + CHANNEL_GAP) // columns - CHANNEL_GAP
+        tile = min(max((square + TILE_GAP) // across - TILE_GAP, SMALLEST_TILE), LARGEST_TILE)
     return columns, tile
 
 
@@ -77,22 +117,26 @@ def draw_plate(
     footer: str = "",
     columns: int | None = None,
     tile: int | None = None,
+    layout: PlateLayout = "panels",
+    scale: float = 1,
 ) -> Image.Image:
     """Draw one page as an RGB picture, a panel for each channel; the page of a single channel also names the pictures.
 
     Args:
-        panels: one or more. Examples that `draw_examples` made are taken as they are.
+        panels: one or more; a layer's stand together, and begin a new row. Examples that `draw_examples` made are taken as
+            they are.
         tone, percentile: of the other examples: see `apply_tone`.
         title: over the panels.
         footer: below the panels: how the plate was made.
-        columns, tile: panels in a row, and the longer side of a tile in pixels. None: those of `plate_shape`.
+        columns, tile: panels in a row, and the longer side of a tile in pixels. None: those of `plate_shape`, or `paper_shape`.
+        layout: "panels": each with its caption; "paper": blocks without words in them.
+        scale: how many times larger everything is drawn, for print or for fine screens.
 
     Raises:
         OptionError: there is no panel, an option is out of its range, or examples were drawn at different sizes.
     """
-    return paint(
-        lay_out_plate(panels, tone=tone, percentile=percentile, title=title, footer=footer, columns=columns, tile=tile)
-    )
+    options: dict[str, Any] = {"title": title, "footer": footer, "columns": columns, "tile": tile, "layout": layout}
+    return paint(lay_out_plate(panels, tone=tone, percentile=percentile, **options, scale=scale), scale)
 
 
 def lay_out_plate(
@@ -104,24 +148,80 @@ def lay_out_plate(
     footer: str = "",
     columns: int | None = None,
     tile: int | None = None,
+    layout: PlateLayout = "panels",
+    scale: float = 1,
 ) -> Box:
-    """Position everything that `draw_plate` draws, without painting it."""
+    """Position everything that `draw_plate` draws, without painting it; `scale` is that at which it will be painted."""
+    check_option("layout", layout, PLATE_LAYOUTS)
     if not panels:
         raise OptionError("a plate without a channel cannot be drawn. Give at least one panel.")
     most = max(len(panel.examples) for panel in panels)
-    columns, side = plate_shape(len(panels), columns=columns, tile=_common_side(panels, tile), examples=most)
-    drawn = [draw_panel(panel, side, tone=tone, percentile=percentile) for panel in panels]
-    examples = [example for panel in drawn for example in _drawn_examples(panel)]
-    squares = [_squares(panel, _tiles_across(most), *_cell_size(examples, side)) for panel in drawn]
-    width = max(_NARROWEST, squares[0].width)
-    stacked = any(not _fits_one_line(panel, width) for panel in drawn)
-    boxes = [vstack([_caption(panel, width, stacked), pair], gap=4) for panel, pair in zip(drawn, squares, strict=True)]
-    rows = [hstack(boxes[first : first + columns], GUTTER) for first in range(0, len(boxes), columns)]
-    body = vstack(rows, gap=22)
-    if len(drawn) == 1:
-        body = vstack([body, *_sources(drawn[0], _tiles_across(most), body.width)], gap=12)
-    legend = LEGEND + PADDING if any(example.padded for example in examples) else LEGEND
+    layers = [list(group) for _, group in groupby(panels, key=lambda panel: panel.layer)]
+    common = _common_side(panels, tile)
+    if layout == "paper":
+        columns, side = paper_shape(max(map(len, layers)), columns=columns, tile=common, examples=most)
+    else:
+        columns, side = plate_shape(len(panels), columns=columns, tile=common, examples=most)
+    drawn = [[draw_panel(panel, side, tone=tone, percentile=percentile, scale=scale) for panel in layer] for layer in layers]
+    grid = Grid(columns, _tiles_across(most), *_cell_size(drawn, side))
+    body = _paper_body(drawn, grid) if layout == "paper" else _panel_body(drawn, grid)
+    legend = PAPER_LEGEND if layout == "paper" else LEGEND
+    if any(example.padded for layer in drawn for panel in layer for example in _drawn_examples(panel)):
+        legend += PADDING
     return with_margin(vstack([*_head(title, legend, body.width), body, *_foot(footer, body.width)], gap=18), MARGIN)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where tiles stand.
+
+    Attributes:
+        columns: channels in a row.
+        across: the side, in tiles, of the square that holds a channel's examples.
+        height, width: of the cell that a tile stands in.
+    """
+
+    columns: int
+    across: int
+    height: int
+    width: int
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """The height and width of the square that holds a channel's examples."""
+        return _square_side(self.height, self.across), _square_side(self.width, self.across)
+
+    def rows(self, boxes: Sequence[Box], gap: int, row_gap: int) -> Box:
+        """Set boxes in rows."""
+        return vstack(
+            [hstack(boxes[start : start + self.columns], gap) for start in range(0, len(boxes), self.columns)], row_gap
+        )
+
+
+def _panel_body(layers: Sequence[Sequence[Panel]], grid: Grid) -> Box:
+    """Set panels in rows, each layer's on rows of its own."""
+    panels = [panel for layer in layers for panel in layer]
+    width = max(_NARROWEST, 2 * grid.square[1] + SQUARE_GAP)
+    stacked = any(not _fits_one_line(panel, width) for panel in panels)
+    blocks = []
+    for layer in layers:
+        boxes = [vstack([_caption(panel, width, stacked), _squares(panel, grid)], gap=4) for panel in layer]
+        blocks.append(grid.rows(boxes, GUTTER, 22))
+    body = vstack(blocks, gap=36)
+    return vstack([body, *_sources(panels[0], grid.across, body.width)], gap=12) if len(panels) == 1 else body
+
+
+def _paper_body(layers: Sequence[Sequence[Panel]], grid: Grid) -> Box:
+    """Set each layer's projections beside its patches, its name over them, and the numbers of its channels below."""
+    blocks = []
+    for layer in layers:
+        halves = [[_half(panel, grid, which) for panel in layer] for which in ("projection", "patch")]
+        block = hstack([grid.rows(boxes, CHANNEL_GAP, CHANNEL_GAP) for boxes in halves], GUTTER)
+        numbers = f"channels, row by row: {', '.join(str(panel.channel) for panel in layer)}"
+        width = max(block.width, _NARROWEST)
+        below = [text_line(line, SMALL, width, ink=FAINT) for line in wrap(numbers, SMALL, width)]
+        blocks.append(vstack([text_line(layer[0].layer, HEADING, width, keep_end=True), block, vstack(below)], gap=6))
+    return vstack(blocks, gap=24)
 
 
 def _common_side(panels: Sequence[Panel], tile: int | None) -> int | None:
@@ -150,44 +250,68 @@ def _square_side(side: int, across: int) -> int:
     return across * (side + TILE_GAP) - TILE_GAP
 
 
-def _cell_size(examples: Sequence[DrawnExample], side: int) -> tuple[int, int]:
+def _cell_size(layers: Sequence[Sequence[Panel]], side: int) -> tuple[int, int]:
     """Return height and width of the cell that a tile stands in: those of the largest tile on the page."""
-    sizes = [example.patch.shape for example in examples]
+    sizes = [example.size for layer in layers for panel in layer for example in _drawn_examples(panel)]
     return max((size[0] for size in sizes), default=side), max((size[1] for size in sizes), default=side)
 
 
-def _squares(panel: Panel, across: int, height: int, width: int) -> Box:
-    """Set a channel's projections and patches beside each other, in cells of height x width pixels."""
+def _squares(panel: Panel, grid: Grid) -> Box:
+    """Set a channel's projections and patches beside each other."""
+    height, width = grid.square
+    if not panel.examples:
+        return _empty(2 * width + SQUARE_GAP, height, panel.empty)
+    return hstack([_half(panel, grid, "projection"), _half(panel, grid, "patch")], gap=SQUARE_GAP)
+
+
+def _half(panel: Panel, grid: Grid, which: Literal["projection", "patch"]) -> Box:
+    """Return the square of a channel's projections, or of its patches; a filter that all projections show fills its square."""
+    height, width = grid.square
     examples = _drawn_examples(panel)
-    if not examples:
-        return _empty(_panel_width(width, across), _square_side(height, across))
-    projections = _square([example.projection for example in examples], across, height, width)
-    patches = _square([example.patch for example in examples], across, height, width)
-    return hstack([image_box(projections), image_box(patches)], gap=SQUARE_GAP)
+    tiles = [Image.fromarray(getattr(example, which)) for example in examples]
+    if which == "projection" and panel.filter is not None:
+        return drawing_box(width, height, partial(_draw_filter, panel.filter, height, width))
+    return drawing_box(width, height, partial(_draw_square, tiles, grid, examples[0].scale if examples else 1))
 
 
-def _square(tiles: Sequence[Pixels], across: int, height: int, width: int) -> Image.Image:
-    """Set tiles in a square of across x across cells; cells without a tile are outlined."""
-    image = Image.new("RGB", (_square_side(width, across), _square_side(height, across)), PAPER)
-    pen = ImageDraw.Draw(image)
-    for number in range(across * across):
-        top, left = (number // across) * (height + TILE_GAP), (number % across) * (width + TILE_GAP)
+def _draw_square(tiles: Sequence[Image.Image], grid: Grid, drawn_at: float, scale: float) -> Image.Image:
+    """Set tiles in a square of cells; cells without a tile are outlined."""
+    down, across = grid.square
+    image = Image.new("RGB", (round(across * scale), round(down * scale)), PAPER)
+    pen, line = ImageDraw.Draw(image), max(round(scale), 1)
+    height, width = round(grid.height * scale), round(grid.width * scale)
+    for number in range(grid.across * grid.across):
+        row, col = divmod(number, grid.across)
+        top, left = round(row * (grid.height + TILE_GAP) * scale), round(col * (grid.width + TILE_GAP) * scale)
         if number < len(tiles):
-            tile = Image.fromarray(tiles[number])
+            tile = tiles[number]
+            if drawn_at != scale:
+                size = round(tile.width * scale / drawn_at), round(tile.height * scale / drawn_at)
+                tile = tile.resize(size, Image.Resampling.LANCZOS)
             image.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))
         else:
-            pen.rectangle((left, top, left + width - 1, top + height - 1), outline=HAIRLINE)
+            pen.rectangle((left, top, left + width - 1, top + height - 1), outline=HAIRLINE, width=line)
     return image
 
 
-def _empty(width: int, height: int) -> Box:
+def _draw_filter(pixels: Pixels, height: int, width: int, scale: float) -> Image.Image:
+    """Draw a filter as large as its square."""
+    return enlarge(pixels, scale * min(height / pixels.shape[0], width / pixels.shape[1]))
+
+
+def _empty(width: int, height: int, why: str) -> Box:
     """Outline the area of both squares and say why it is empty."""
-    text = fit(NO_EXAMPLE, BODY, width - 8)
+    text = fit(why, BODY, width - 8)
     message = text_line(text, BODY, text_width(text, BODY), ink=FAINT)
     left, top = (width - message.width) // 2, (height - message.height) // 2
-    image = paint(Box(width, height, message.moved(left, top)))
-    ImageDraw.Draw(image).rectangle((0, 0, width - 1, height - 1), outline=HAIRLINE)
-    return image_box(image)
+    return drawing_box(width, height, partial(_draw_empty, Box(width, height, message.moved(left, top))))
+
+
+def _draw_empty(box: Box, scale: float) -> Image.Image:
+    image = paint(box, scale)
+    line = max(round(scale), 1)
+    ImageDraw.Draw(image).rectangle((0, 0, image.width - 1, image.height - 1), outline=HAIRLINE, width=line)
+    return image
 
 
 def _name(panel: Panel) -> str:

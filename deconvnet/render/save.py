@@ -22,38 +22,46 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import OptionError, PictureError
 from ..json_text import json_text
+from .page import Box, image_box, paint
+from .pdf import write_pdf
 
 KEY = "deconvnet"  # of the PNG text that holds the settings
-RESOLUTION = 150  # dots per inch of a PDF: a sheet of 1,000 pixels prints 17 cm wide
+RESOLUTION = 150  # dots per inch at scale 1: a sheet of 1,000 pixels prints 17 cm wide
+LARGEST_SCALE = 16
 
 _JPEG_COMMENT = 65_533  # bytes
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None) -> list[Path]:
-    """Save a picture with the settings that made it inside, as JSON.
+def save_picture(
+    picture: Image.Image | Box, path: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None, scale: float = 1
+) -> list[Path]:
+    """Save a picture or a page with the settings that made it inside, as JSON.
 
-    The same picture and settings give the same bytes. PNG alone keeps the pixels exactly.
+    The same picture and settings give the same bytes. PNG and PDF keep the pixels exactly; in a PDF the text of a page is text.
 
     Args:
-        image: the picture.
+        picture: the picture, or a page that is drawn as it is saved.
         path: the file. Its suffix chooses the format: .png keeps the settings as the text `deconvnet`, .jpg as its comment,
             .pdf as its subject.
         settings: what made the picture; None stores nothing.
+        scale: how many times finer a page is drawn, above 0 and at most 16: 1 is 150 dots per inch. Its size in print stays.
 
     Returns:
         The path written.
 
     Raises:
-        OptionError: another suffix, a file that cannot be written, or settings that are too long for a JPEG.
+        OptionError: another suffix, a file that cannot be written, settings that are too long for a JPEG, or no such scale.
     """
     check_suffix(path)
+    check_scale(scale)
     path = Path(path)
     write = _WRITERS[path.suffix.lower()]
     text = "" if settings is None else json_text(settings, default=str)
     if write is _write_jpeg and len(text) > _JPEG_COMMENT:
         raise OptionError(f"cannot save {str(path)!r}: its settings are too long for a JPEG comment. Save it as .png.")
+    page = image_box(picture) if isinstance(picture, Image.Image) else picture
     with write_atomic(path) as handle:
-        write(image, handle, text)
+        write(page, handle, text, scale)
     return [path]
 
 
@@ -91,6 +99,14 @@ def check_suffix(path: str | os.PathLike[str], suffixes: Iterable[str] | None = 
     suffix = Path(path).suffix
     if suffix.lower() not in known:
         raise OptionError(f"cannot save {os.fspath(path)!r}: the suffix is {suffix!r}. Use one of {', '.join(known)}.")
+
+
+def check_scale(scale: float) -> None:
+    """Raise `OptionError` unless a page can be drawn so many times finer."""
+    if not 0 < scale <= LARGEST_SCALE:
+        raise OptionError(
+            f"scale cannot be {scale:g}: it is above 0 and at most {LARGEST_SCALE}; 1 is {RESOLUTION} dots per inch."
+        )
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
@@ -153,24 +169,24 @@ def write_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         beside.unlink(missing_ok=True)
 
 
-def _write_png(image: Image.Image, handle: IO[bytes], settings: str) -> None:
+def _write_png(page: Box, handle: IO[bytes], settings: str, scale: float) -> None:
     text = PngImagePlugin.PngInfo()
     if settings:
         text.add_text(KEY, settings)
-    image.save(handle, "PNG", pnginfo=text, optimize=True)
+    paint(page, scale).save(handle, "PNG", pnginfo=text, optimize=True, dpi=(RESOLUTION * scale, RESOLUTION * scale))
 
 
-def _write_jpeg(image: Image.Image, handle: IO[bytes], settings: str) -> None:
-    image.convert("RGB").save(handle, "JPEG", quality=95, subsampling=0, comment=settings.encode("ascii"))
+def _write_jpeg(page: Box, handle: IO[bytes], settings: str, scale: float) -> None:
+    dots = round(RESOLUTION * scale)
+    options = {"quality": 95, "subsampling": 0, "dpi": (dots, dots)}
+    paint(page, scale).save(handle, "JPEG", comment=settings.encode("ascii"), **options)
 
 
-def _write_pdf(image: Image.Image, handle: IO[bytes], settings: str) -> None:
-    dates_off = {"creationDate": None, "modDate": None, "title": None}  # the title would be the temporary file's name
-    quality = {"resolution": RESOLUTION, "quality": 95, "subsampling": 0}
-    image.convert("RGB").save(handle, "PDF", subject=settings, **quality, **dates_off)
+def _write_pdf(page: Box, handle: IO[bytes], settings: str, scale: float) -> None:
+    write_pdf([page], handle, subject=settings, resolution=RESOLUTION, scale=scale)
 
 
-_WRITERS: dict[str, Callable[[Image.Image, IO[bytes], str], None]] = {
+_WRITERS: dict[str, Callable[[Box, IO[bytes], str, float], None]] = {
     ".png": _write_png,
     ".jpg": _write_jpeg,
     ".jpeg": _write_jpeg,

@@ -16,9 +16,9 @@ from PIL import Image
 from ..choices import Tone
 from ..errors import OptionError
 from .overlay import COLOURS, draw_windows
-from .page import Box, hstack, image_box, paint, text_line, vstack, with_margin
+from .page import Box, drawing_box, hstack, paint, text_line, vstack, with_margin
 from .text import BODY, FAINT, HEADING, SMALL, TITLE, Colour, percent, size_text, text_width, wrap
-from .tile import FRAME, GAP, Tile, has_outline, tile_colours, tile_rows
+from .tile import FRAME, GAP, Tile, drawn_size, has_outline, tile_colours, tile_rows
 from .tone import Pixels, apply_tone
 
 MARGIN = 24
@@ -71,6 +71,7 @@ def draw_sheet(
     columns: int | None = None,
     tile_size: int | None = None,
     outlines: int = OUTLINES,
+    scale: float = 1,
 ) -> Image.Image:
     """Draw a sheet as an RGB picture.
 
@@ -81,6 +82,7 @@ def draw_sheet(
         columns: tiles in a row. None: as many as rows for a single layer, up to nine for several.
         tile_size: the longer side of a tile, in pixels, 8 or more. None: chosen so that the sheet fits a screen.
         outlines: how many windows of a layer are drawn on the picture, from 0 to 9: those of the strongest units.
+        scale: how many times larger everything is drawn, for print or for fine screens.
 
     Raises:
         OptionError: an option is out of its range, or the picture is not (H, W, 3).
@@ -89,9 +91,8 @@ def draw_sheet(
         >>> draw_sheet(Sheet(np.zeros((224, 224, 3), np.uint8), "cat.jpg", layers=[layer])).mode
         'RGB'
     """
-    return paint(
-        lay_out_sheet(sheet, tone=tone, percentile=percentile, columns=columns, tile_size=tile_size, outlines=outlines)
-    )
+    page = lay_out_sheet(sheet, tone=tone, percentile=percentile, columns=columns, tile_size=tile_size, outlines=outlines)
+    return paint(page, scale)
 
 
 def lay_out_sheet(
@@ -152,7 +153,7 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
     note = _joined(
         f"{size_text((height, width))} pixels, as the net sees them", _window_note(layer.tiles, colours, height, width)
     )
-    left = vstack([_headed(sheet.title, note, room), image_box(picture), *_class_rows(sheet.top_classes, room)], gap=8)
+    left = vstack([_headed(sheet.title, note, room), picture, *_class_rows(sheet.top_classes, room)], gap=8)
     if not sheet.layers:
         return left
     rows = tile_rows(layer.tiles, toned[0], colours, columns, side)
@@ -163,18 +164,19 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
 def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int, outlines: int) -> Box:
     """Lay out title and classes on top, then the tiles of each layer beside its own copy of the picture."""
     copy_side = max(side + 2 * FRAME, 132)
+    height, width = sheet.picture.shape[:2]
     headings: list[tuple[str, str]] = []
     bodies: list[Box] = []
     for layer, pixels in zip(sheet.layers, toned, strict=True):
-        colours = tile_colours(layer.tiles, *sheet.picture.shape[:2], outlines)
+        colours = tile_colours(layer.tiles, height, width, outlines)
         picture = _picture_with_windows(sheet.picture, layer.tiles, colours, copy_side)
         rows = tile_rows(layer.tiles, pixels, colours, columns, side)
-        headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours, *sheet.picture.shape[:2]))))
-        bodies.append(hstack([image_box(picture), rows], gap=20))
-    width = max(480, *(body.width for body in bodies))
-    layers = [vstack([_heading_line(*words, width), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
-    classes = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.top_classes), BODY, width)
-    top = [text_line(sheet.title, TITLE, width, keep_end=True), *(text_line(text, BODY, width, ink=FAINT) for text in classes)]
+        headings.append((layer.heading, _joined(layer.note, _window_note(layer.tiles, colours, height, width))))
+        bodies.append(hstack([picture, rows], gap=20))
+    page = max(480, *(body.width for body in bodies))
+    layers = [vstack([_heading_line(*words, page), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
+    classes = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.top_classes), BODY, page)
+    top = [text_line(sheet.title, TITLE, page, keep_end=True), *(text_line(text, BODY, page, ink=FAINT) for text in classes)]
     return vstack([vstack(top), *layers], gap=18)
 
 
@@ -214,8 +216,14 @@ def _class_rows(top_classes: Sequence[tuple[str, float]], width: int) -> list[Bo
     return [vstack(rows)] if rows else []
 
 
-def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Image.Image:
-    """Draw the picture with its longer side `side` pixels, and the windows of the coloured tiles on it."""
+def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Box:
+    """Return the picture with its longer side `side` pixels, and the windows of the coloured tiles on it."""
     pairs = [(tile.window, colour) for tile, colour in zip(tiles, colours, strict=True) if colour is not None]
     windows, inks = [window for window, _ in pairs], [colour for _, colour in pairs]
-    return draw_windows(picture, windows, inks, side / max(picture.shape[:2]))
+    height, width = drawn_size(picture, side)
+
+    def draw(scale: float) -> Image.Image:
+        line = {"width": max(round(2 * scale), 1), "halo": max(round(scale), 1)}
+        return draw_windows(picture, windows, inks, scale * side / max(picture.shape[:2]), **line)
+
+    return drawing_box(width, height, draw)

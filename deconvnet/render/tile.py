@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 from ..choices import Crop
 from ..units import Window
 from .overlay import COLOURS, enlarge
-from .page import Box, ImageItem, hstack, superimpose, text_line, vstack
+from .page import Box, drawing_box, hstack, superimpose, text_line, vstack
 from .text import FAINT, INK, SMALL, Colour, activation_text, text_width
 from .tone import Pixels
 
@@ -87,14 +88,27 @@ def tile_rows(tiles: Sequence[Tile], toned: Sequence[Pixels], colours: Sequence[
         side: the longer side of a tile without its frame, in pixels.
     """
     triples = zip(tiles, toned, colours, strict=True)
-    images = [draw_tile(pixels, tile.inside, side, colour) for tile, pixels, colour in triples]
-    width = max([_NARROWEST, *(image.width for image in images)])
+    pictures = [tile_box(pixels, tile.inside, side, colour) for tile, pixels, colour in triples]
+    width = max([_NARROWEST, *(picture.width for picture in pictures)])
     form = caption_form(tiles, width)
-    cells = [captioned(image, tile, width, form) for image, tile in zip(images, tiles, strict=True)]
+    cells = [captioned(picture, tile, width, form) for picture, tile in zip(pictures, tiles, strict=True)]
     return vstack([hstack(cells[first : first + columns], GAP) for first in range(0, len(cells), columns)], GAP)
 
 
-def draw_tile(toned: Pixels, inside: Window | None, side: int, colour: Colour | None) -> Image.Image:
+def tile_box(toned: Pixels, inside: Window | None, side: int, colour: Colour | None) -> Box:
+    """Return a box with a tile; the arguments are those of `draw_tile`."""
+    height, width = drawn_size(toned, side)
+    return drawing_box(width + 2 * FRAME, height + 2 * FRAME, partial(draw_tile, toned, inside, side, colour))
+
+
+def drawn_size(toned: Pixels, side: int) -> tuple[int, int]:
+    """Return the height and width of a tile without its frame, whose longer side is `side` pixels."""
+    height, width = toned.shape[:2] if toned.size else (1, 1)
+    scale = side / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def draw_tile(toned: Pixels, inside: Window | None, side: int, colour: Colour | None, page_scale: float = 1) -> Image.Image:
     """Draw toned pixels in a frame, with their padding hatched.
 
     Args:
@@ -102,39 +116,42 @@ def draw_tile(toned: Pixels, inside: Window | None, side: int, colour: Colour | 
         inside: the part of them that is not padding; None: all of it.
         side: their longer side on the page, in pixels.
         colour: the frame's colour; None for a hairline.
+        page_scale: how many times larger everything is drawn.
 
     Returns:
         A picture that is larger than the tile by a frame on each side.
     """
     if not toned.size:  # a unit that no pixel reaches: all padding
         toned, inside = np.zeros((1, 1, 3), np.uint8), Window(0, 0, 0, 0)
-    scale = side / max(toned.shape[:2])
+    scale, frame = side * page_scale / max(toned.shape[:2]), round(FRAME * page_scale)
     image = enlarge(toned, scale)
     if inside is not None and not inside.covers(*toned.shape[:2]):
-        image = _hatch_outside(image, inside.clip(*toned.shape[:2]), scale)
-    framed = Image.new("RGB", (image.width + 2 * FRAME, image.height + 2 * FRAME), colour or (255, 255, 255))
+        image = _hatch_outside(image, inside.clip(*toned.shape[:2]), scale, page_scale)
+    framed = Image.new("RGB", (image.width + 2 * frame, image.height + 2 * frame), colour or (255, 255, 255))
     if colour is None:
-        edge = (FRAME - 1, FRAME - 1, framed.width - FRAME, framed.height - FRAME)
-        ImageDraw.Draw(framed).rectangle(edge, outline=HAIRLINE)
-    framed.paste(image, (FRAME, FRAME))
+        line = max(round(page_scale), 1)
+        edge = (frame - line, frame - line, framed.width - frame + line - 1, framed.height - frame + line - 1)
+        ImageDraw.Draw(framed).rectangle(edge, outline=HAIRLINE, width=line)
+    framed.paste(image, (frame, frame))
     return framed
 
 
-def _hatch_outside(image: Image.Image, inside: Window, scale: float) -> Image.Image:
+def _hatch_outside(image: Image.Image, inside: Window, scale: float, page_scale: float) -> Image.Image:
     """Hatch everything but the part inside the frame: nothing arrived there because nothing could."""
     rows, columns = np.indices((image.height, image.width))
-    hatch = np.where((rows + columns) % _HATCH_STEP == 0, _HATCH, _PADDING).astype(np.uint8)
+    lines = (rows + columns) % max(round(_HATCH_STEP * page_scale), 1) < max(round(page_scale), 1)
+    hatch = np.where(lines, _HATCH, _PADDING).astype(np.uint8)
     hatched = Image.fromarray(hatch).convert("RGB")
     left, top, right, bottom = (round(edge * scale) for edge in (inside.left, inside.top, inside.right, inside.bottom))
     hatched.paste(image.crop((left, top, right, bottom)), (left, top))
     return hatched
 
 
-def captioned(image: Image.Image, tile: Tile, width: int, form: CaptionForm) -> Box:
-    """Set a drawn tile over its caption, in a cell `width` pixels wide."""
+def captioned(picture: Box, tile: Tile, width: int, form: CaptionForm) -> Box:
+    """Set a tile over its caption, in a cell `width` pixels wide."""
     name, value = _CAPTIONS[form](tile)
     ink = FAINT if value == "inactive" else INK
-    picture = Box(width, image.height, (ImageItem(image, left=(width - image.width) // 2),))
+    picture = Box(width, picture.height, picture.moved((width - picture.width) // 2, 0))
     if form == "stacked":
         return vstack([picture, text_line(name, SMALL, width, ink=ink), text_line(value, SMALL, width, ink=FAINT)])
     room = width - (text_width(value, SMALL) + _CAPTION_GAP if value else 0)

@@ -97,6 +97,7 @@ class ExampleMaker:
         memory: bytes that a batch may take; None: a quarter of what is free.
         on_change: is called for each picture that is gone, has changed, or no longer gives the activation that was recorded.
         crop: which part of pixel space is shown.
+        inside: whether units are left out whose window leaves the picture.
     """
 
     table: ScanTable
@@ -106,13 +107,14 @@ class ExampleMaker:
     memory: int | None
     on_change: OnChange
     crop: Crop = "energy"
+    inside: bool = False
 
     def make(self, channels: Sequence[int], on_progress: Callable[[float], object]) -> dict[int, list[PlateExample]]:
         """Return the examples of each channel, strongest first; `on_progress` is called with channels' worth of work."""
         work, channels = len(channels), list(dict.fromkeys(channels))
         wanted: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
         for channel in channels:
-            for hit in self.table.top(self.layer, channel):
+            for hit in self._hits(channel):
                 wanted[hit.picture].append((channel, hit))
         projected: dict[int, list[tuple[int, ProjectedHit]]] = defaultdict(list)
         for numbers, images in read_pictures(self.table, self.origin, sorted(wanted), self.on_change):
@@ -124,6 +126,10 @@ class ExampleMaker:
         return {  # `pop` frees whole windows
             channel: cut_examples([unit for _, unit in ranked.pop(channel)], self.crop) for channel in channels
         }
+
+    def _hits(self, channel: int) -> list[Hit]:
+        hits = self.table.top(self.layer, channel)
+        return [hit for hit in hits if not self.inside or hit.window.clip(*self.table.frame) == hit.window]
 
     def _project(self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]) -> Iterator[tuple[int, ProjectedHit]]:
         """Project units of a batch of pictures, (index in the batch, channel, hit) each; yield (channel, projection)."""

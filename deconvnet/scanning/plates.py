@@ -1,9 +1,9 @@
-"""Plates: a layer's channels as in Zeiler & Fergus 2014, Fig. 2, each drawn for its page as soon as it is projected."""
+"""Plates: channels as in Zeiler & Fergus 2014, Fig. 2, each drawn for its page as soon as it is projected."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -13,14 +13,16 @@ from PIL.Image import Image
 from tqdm import tqdm
 
 from .. import rules as rules_
-from ..choices import CROPS, TONES, Crop, RuleName, Tone
+from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleName, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
 from ..progress import is_hidden
 from ..provenance import output_settings
-from ..render.example import Panel, draw_panel
-from ..render.plate import draw_plate, plate_shape
+from ..render.example import NO_EXAMPLE, Panel, draw_panel
+from ..render.page import Box, paint
+from ..render.plate import lay_out_plate, paper_shape, plate_shape
 from ..render.plate_files import save_plates
+from ..render.save import check_scale
 from ..render.text import percent
 from ..render.tile import CROP_WORDS
 from ..render.tone import tone_text
@@ -28,25 +30,27 @@ from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
 from .table import ScanTable
 
-PAGE_CHANNELS = 12  # on a page
+PAGE_CHANNELS: dict[PlateLayout, int] = {"panels": 12, "paper": 48}  # on a page
 PANEL_SIDE = 160  # pixels of a tile where no page says otherwise
+NONE_INSIDE = "no unit's window lies inside the picture"
 
 
 @dataclass(eq=False)
 class Plate:
-    """The plates of some channels of a layer; shows its first page in Jupyter. Made by `Scan.plate`.
+    """The plates of some channels of one layer or more; shows its first page in Jupyter. Made by `Scan.plate`.
 
         >>> Scan.open("net.scan").plate("features.10", [7, 51])
-        Plate('net.scan', layer='features.10', channels=(7, 51), rule='deconvnet', tone='soft')
+        Plate('net.scan', {'features.10': (7, 51)}, rule='deconvnet', tone='soft')
 
     Attributes:
         table: the scan's tables.
         origin: its net and pictures.
-        layer: a scanned layer.
-        channels: their numbers.
+        channels: for each layer, a scanned one, the numbers of its channels.
         rule: how units are projected.
         tone: how signed values become pixels.
         crop: which part of pixel space tiles show: where the energy is, the unit's window, or the whole frame.
+        layout: captioned panels, or the paper's blocks.
+        inside: whether units are left out whose window leaves the picture.
         memory: bytes that a batch may take; None: a quarter of what is free.
         progress: whether to show a bar.
         changed: after drawing, a line for each picture that is gone, has changed, or gives another activation than recorded.
@@ -56,13 +60,14 @@ class Plate:
 
     table: ScanTable
     origin: Origin
-    layer: str
-    channels: tuple[int, ...]
+    channels: Mapping[str, tuple[int, ...]]
     rule: RuleName = "deconvnet"
     tone: Tone = "soft"
+    crop: Crop = "energy"
+    layout: PlateLayout = "panels"
+    inside: bool = False
     memory: int | None = None
     progress: bool = False
-    crop: Crop = "energy"
     changed: list[str] = field(default_factory=list)
     changed_paths: set[str] = field(default_factory=set)
     gone_paths: set[str] = field(default_factory=set)
@@ -71,78 +76,104 @@ class Plate:
         rules_.parse_rule(self.rule)
         check_option("tone", self.tone, TONES)
         check_option("crop", self.crop, CROPS)
+        check_option("layout", self.layout, PLATE_LAYOUTS)
         check_memory(self.memory)
-        if not self.channels:
+        if not self.channels or not all(self.channels.values()):
             raise OptionError("a plate shows one channel or more. Give at least one.")
 
     def __repr__(self) -> str:
-        numbers = f"({len(self.channels)} of them)" if len(self.channels) > 12 else str(self.channels)
-        return f"Plate({self.table.path!r}, layer={self.layer!r}, channels={numbers}, rule={self.rule!r}, tone={self.tone!r})"
+        numbers = {layer: _numbers_text(channels) for layer, channels in self.channels.items()}
+        listed = ", ".join(f"{layer!r}: {text}" for layer, text in numbers.items())
+        return f"Plate({self.table.path!r}, {{{listed}}}, rule={self.rule!r}, tone={self.tone!r})"
+
+    @property
+    def count(self) -> int:
+        """How many channels it shows."""
+        return sum(map(len, self.channels.values()))
 
     def examples(
         self, on_progress: Callable[[float], object] = lambda channels: None
-    ) -> Iterator[tuple[int, list[PlateExample]]]:
-        """Yield each channel with its examples, strongest first.
+    ) -> Iterator[tuple[tuple[str, int], list[PlateExample]]]:
+        """Yield each channel, (layer, number), with its examples, strongest first.
 
         A picture that is gone, or whose file has changed, has no example, and a line in `changed`. `on_progress` is called with
         how many channels' worth of work has been done.
         """
-        maker = ExampleMaker(self.table, self.origin, self.layer, self.rule, self.memory, self._note_change, self.crop)
-        for block in plate_blocks(self.table, self.layer, self.channels, self.memory):
-            examples = maker.make(block, on_progress)
-            yield from ((channel, examples[channel]) for channel in block)
-            examples.clear()  # before the next block takes as much again
+        options: dict[str, Any] = {"crop": self.crop, "inside": self.inside}
+        for layer, channels in self.channels.items():
+            maker = ExampleMaker(self.table, self.origin, layer, self.rule, self.memory, self._note_change, **options)
+            for block in plate_blocks(self.table, layer, channels, self.memory):
+                examples = maker.make(block, on_progress)
+                yield from (((layer, channel), examples[channel]) for channel in block)
+                examples.clear()  # before the next block takes as much again
 
-    def panels(self, side: int = PANEL_SIDE) -> Iterator[Panel]:
-        """Yield each channel's panel, drawn with tiles of `side` pixels."""
-        statistics = self.table.statistics(self.layer)
-        with tqdm(total=len(self.channels), unit="channel", delay=2, disable=is_hidden(self.progress)) as bar:
-            for channel, examples in self.examples(bar.update):
-                note = _fires_on(int(statistics["fired"][channel]), int(statistics["pictures"][channel]))
-                panel = Panel(self.layer, channel, [example.example for example in examples], note)
-                yield draw_panel(panel, side, tone=self.tone)
+    def panels(self, side: int = PANEL_SIDE, scale: float = 1) -> Iterator[Panel]:
+        """Yield each channel's panel, drawn with tiles of `side` pixels, for a page that is painted at `scale`."""
+        statistics = {layer: self.table.statistics(layer) for layer in self.channels}
+        with tqdm(total=self.count, unit="channel", delay=2, disable=is_hidden(self.progress)) as bar:
+            for (layer, channel), examples in self.examples(bar.update):
+                fired, pictures = (int(statistics[layer][name][channel]) for name in ("fired", "pictures"))
+                empty = NONE_INSIDE if self.inside and fired else NO_EXAMPLE
+                panel = Panel(layer, channel, [row.example for row in examples], _fires_on(fired, pictures), empty)
+                yield draw_panel(panel, side, tone=self.tone, scale=scale)
 
-    def pages(self, *, per_page: int = PAGE_CHANNELS) -> Iterator[Image]:
-        """Yield the pages, with `per_page` channels each."""
-        per_page = min(per_page, len(self.channels))
-        columns, side = plate_shape(per_page, examples=self.table.settings["top"])
+    def layouts(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Box]:
+        """Yield the pages, laid out but not painted; the arguments are those of `save`."""
+        per_page = min(per_page or PAGE_CHANNELS[self.layout], self.count)
+        shape = paper_shape if self.layout == "paper" else plate_shape
+        largest = min(per_page, max(map(len, self.channels.values())))
+        count = largest if self.layout == "paper" else per_page
+        columns, side = shape(count, tile=tile, examples=self.table.settings["top"])
         panels: list[Panel] = []
-        for number, panel in enumerate(self.panels(side), 1):
+        for number, panel in enumerate(self.panels(side, scale), 1):
             panels.append(panel)
-            if len(panels) == per_page or number == len(self.channels):
-                yield draw_plate(panels, columns=columns, title=self._title(), footer=self._footer())
+            if len(panels) == per_page or number == self.count:
+                look: dict[str, Any] = {"columns": columns, "tile": side, "layout": self.layout, "scale": scale}
+                yield lay_out_plate(panels, title=self._title(), footer=self._footer(), **look)
                 panels = []
+
+    def pages(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Image]:
+        """Yield the pages as Pillow pictures; the arguments are those of `save`."""
+        return (paint(page, scale) for page in self.layouts(per_page=per_page, tile=tile, scale=scale))
 
     def figure(self) -> Image:
         """Return the first page as a Pillow picture."""
         return next(self.pages())
 
-    def save(self, path: str | os.PathLike[str], *, per_page: int = PAGE_CHANNELS) -> list[Path]:
-        """Save as PNG, JPEG or PDF, with the settings inside.
+    def save(
+        self, path: str | os.PathLike[str], *, per_page: int | None = None, tile: int | None = None, scale: float = 1
+    ) -> list[Path]:
+        """Save as PNG, JPEG or PDF, with the settings inside; a PDF has real text, and its pixels are lossless.
 
         Args:
             path: ends in .png, .jpg or .pdf. More than one page becomes the pages of a PDF, or numbered files.
-            per_page: channels on a page.
+            per_page: channels on a page. None: 12, or 48 in the paper's layout.
+            tile: pixels of a tile's longer side. None: so that a row fills the page.
+            scale: how many times finer everything is drawn: 1 is 150 dots per inch.
 
         Returns:
             The files that were written.
 
         Raises:
-            OptionError: the file cannot be written, or its suffix is another one.
+            OptionError: the file cannot be written, its suffix is another one, or a number is out of its range.
         """
-        return save_plates(self.pages(per_page=per_page), path, settings=self.settings())
+        check_scale(scale)
+        pages = self.layouts(per_page=per_page, tile=tile, scale=scale)
+        return save_plates(pages, path, settings=self.settings(), scale=scale)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings, and each channel's counts and top pictures, as plain values."""
-        statistics = self.table.statistics(self.layer)
+        statistics = {layer: self.table.statistics(layer) for layer in self.channels}
         channels = [
             {
+                "layer": layer,
                 "channel": channel,
-                "pictures": int(statistics["pictures"][channel]),
-                "fired": int(statistics["fired"][channel]),
-                "top": [hit.to_json() for hit in self.table.top(self.layer, channel)],
+                "pictures": int(statistics[layer]["pictures"][channel]),
+                "fired": int(statistics[layer]["fired"][channel]),
+                "top": [hit.to_json() for hit in self.table.top(layer, channel)],
             }
-            for channel in self.channels
+            for layer, numbers in self.channels.items()
+            for channel in numbers
         ]
         return {"settings": self.settings(), "channels": channels}
 
@@ -150,14 +181,9 @@ class Plate:
         """Return all that is needed to make the plate again."""
         left_out = ("layers", "root", "weights_from", "version")  # of the scan, or of this machine
         scan = {name: value for name, value in self.table.settings.items() if name not in left_out}
-        plate: dict[str, Any] = {
-            "layer": self.layer,
-            "channels": list(self.channels),
-            "rule": self.rule,
-            "tone": self.tone,
-            "crop": self.crop,
-        }
-        return output_settings(**{**scan, **plate})
+        drawn = {"rule": self.rule, "tone": self.tone, "crop": self.crop, "layout": self.layout, "inside": self.inside}
+        channels = {layer: list(numbers) for layer, numbers in self.channels.items()}
+        return output_settings(**{**scan, "channels": channels, **drawn})
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -166,14 +192,17 @@ class Plate:
 
     def _title(self) -> str:
         done, _ = self.table.progress()
-        return f"{self.table.settings['model']} {self.layer}: top {self.table.settings['top']} of {done:,} pictures"
+        layers = " and ".join(self.channels) if len(self.channels) < 3 else f"{len(self.channels)} layers"
+        return f"{self.table.settings['model']} {layers}: top {self.table.settings['top']} of {done:,} pictures"
 
     def _footer(self) -> str:
-        text = f"rule {self.rule} · {tone_text(self.tone)} · {CROP_WORDS[self.crop]}"
+        parts = [f"rule {self.rule}", tone_text(self.tone), CROP_WORDS[self.crop]]
+        if self.inside:
+            parts.append("only units whose window lies inside the picture")
         if self.changed:
             verbs = "pictures are gone or have" if len(self.changed) > 1 else "picture is gone or has"
-            text += f" · {len(self.changed)} {verbs} changed since the scan"
-        return text
+            parts.append(f"{len(self.changed)} {verbs} changed since the scan")
+        return " · ".join(parts)
 
     def _note_change(self, path: str, what: str, gone: bool) -> None:
         if gone:
@@ -181,6 +210,10 @@ class Plate:
         if path not in self.changed_paths:
             self.changed_paths.add(path)
             self.changed.append(f"{path} {what}")
+
+
+def _numbers_text(channels: tuple[int, ...]) -> str:
+    return f"({len(channels)} of them)" if len(channels) > 12 else str(channels)
 
 
 def _fires_on(fired: int, pictures: int) -> str:

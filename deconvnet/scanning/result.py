@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..choices import Crop, RuleName, Tone
+from ..choices import ChannelSort, Crop, PlateLayout, RuleName, Tone
 from .origin import Origin
+from .ranking import best_channels
 from .table import ScanTable
 
 if TYPE_CHECKING:
@@ -101,40 +102,63 @@ class Scan(ScanTable):
         """
         return self.origin.pictures
 
+    def best(self, layer: str, count: int = 12, *, by: ChannelSort = "selectivity") -> list[int]:
+        """Return the channels of a layer that are worth showing, the best first: see `ranking`.
+
+        Args:
+            layer: a scanned layer.
+            count: how many, 1 or more; there may be fewer.
+            by: "selectivity": how much stronger a channel is on its top pictures than on others; "strength": how strong there.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+            OptionError: `count` is below 1, or there is no such order.
+        """
+        return best_channels(self, layer, count, by)
+
     def plate(
         self,
-        layer: str,
+        layers: str | Sequence[str] | Mapping[str, Sequence[int]],
         channels: Sequence[int] | None = None,
         *,
         rule: RuleName = "deconvnet",
         tone: Tone = "soft",
         crop: Crop = "energy",
+        layout: PlateLayout = "panels",
+        inside: bool = False,
         memory: int | None = None,
         progress: bool = False,
     ) -> Plate:
         """Project the top pictures of channels, each by itself, beside their patches (Zeiler & Fergus 2014, Fig. 2).
 
         Args:
-            layer: a scanned layer.
-            channels: their numbers, on pages; None: all of the layer.
+            layers: a scanned layer, several, each a block, or for each layer its channels.
+            channels: their numbers, on pages; None: all of each layer. See `best` and `sample`.
             rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
             tone: how signed values become pixels.
             crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
                 for a channel; "window", all that the unit can reach; "whole", the frame.
+            layout: "panels": each channel with its caption; "paper": for each layer a block of projections beside a block of
+                patches, as in the paper's figure.
+            inside: leave out units whose window leaves the picture.
             memory: bytes that a batch may take; None: a quarter of what is free.
             progress: whether to show a bar, on a terminal or in Jupyter.
 
         Raises:
             UnknownLayerError: the layer was not scanned.
             UnitError: it has no such channel.
-            OptionError: no channel is given, or there is no such rule, tone, crop or memory.
+            OptionError: no channel is given, or there is no such rule, tone, crop, layout or memory.
         """
         from .plates import Plate  # here: it loads torch
 
-        chosen = range(self.size(layer)[0]) if channels is None else channels
-        for channel in chosen:
-            self.check_channel(layer, channel)
-        return Plate(self, self.origin, layer, tuple(chosen), rule, tone, memory, progress, crop)
+        names = [layers] if isinstance(layers, str) else layers
+        chosen: dict[str, tuple[int, ...]] = {}
+        for layer in names:
+            numbers = layers[layer] if isinstance(layers, Mapping) else channels
+            chosen[layer] = tuple(range(self.size(layer)[0]) if numbers is None else numbers)
+            for channel in chosen[layer]:
+                self.check_channel(layer, channel)
+        return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress)
 
     def _repr_html_(self) -> str:
         from .html import scan_html
