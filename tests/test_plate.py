@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import weakref
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PdfParser
+from PIL import Image
 
 from deconvnet.errors import OptionError
 from deconvnet.render import (
@@ -26,9 +25,22 @@ from deconvnet.render import (
     read_settings,
     save_plates,
 )
+from deconvnet.render.example import NO_EXAMPLE, common_filter
 from deconvnet.render.page import Box, ImageItem, TextItem
-from deconvnet.render.plate import LEGEND, MARGIN, NO_EXAMPLE, PADDING, SQUARE_GAP, TILE_GAP, lay_out_plate
+from deconvnet.render.plate import (
+    CHANNEL_GAP,
+    GUTTER,
+    LEGEND,
+    MARGIN,
+    PADDING,
+    PAPER_LEGEND,
+    SQUARE_GAP,
+    TILE_GAP,
+    lay_out_plate,
+    paper_shape,
+)
 from deconvnet.units import Window
+from support.pdf import read_pdf
 
 
 def example(
@@ -215,12 +227,17 @@ PLATES = {
     "24": [panel(9, 7, channel=number) for number in range(24)],
     "30": [panel(2, 7, channel=number) for number in range(30)],
     "16 each": [panel(16, 7, channel=number) for number in range(4)],
+    "3 layers": [panel(9, 7, channel=number, layer=layer) for layer in ("a", "b", "c") for number in range(2)],
     "long words": [panel(9, 7, layer="features." + "denseblock4.denselayer32." * 9 + "conv2", note="and so on, " * 30)] * 5,
 }
 
 
 @pytest.mark.parametrize("name", PLATES)
-@pytest.mark.parametrize("options", [{}, {"columns": 5}, {"tile": 24}, {"tile": 110, "columns": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"columns": 5}, {"tile": 24}, {"tile": 110, "columns": 2}, {"layout": "paper"}, {"layout": "paper", "tile": 30}],
+    ids=str,
+)
 def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int]) -> None:
     """Every word and drawing stands inside the margins, and no two share a pixel."""
     page = lay_out_plate(
@@ -238,8 +255,9 @@ def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int])
 @pytest.mark.parametrize("name", PLATES)
 def test_pages_are_of_a_size_to_look_at(name: str) -> None:
     """By default no page is wider than 1,800 pixels, and its tiles are at least 24 pixels."""
-    page = lay_out_plate(PLATES[name])
-    assert page.width <= 1800
+    for layout in ("panels", "paper"):
+        page = lay_out_plate(PLATES[name], layout=layout)
+        assert page.width <= 1800
     assert plate_shape(len(PLATES[name]))[1] >= 24
 
 
@@ -316,6 +334,97 @@ def test_options_that_cannot_be() -> None:
     assert str(caught.value) == f"{shapes} Give (C, h, w) and (h, w, 3)."
 
 
+# Several layers, and the paper's layout
+
+
+def test_each_layer_begins_a_row() -> None:
+    """Panels of one layer stand together, those of the next on rows below, with more room between."""
+    page = lay_out_plate([panel(9, 7, channel=number, layer=layer) for layer in ("a", "b") for number in range(4)], columns=3)
+    names = {item.text: item for item in page.items if isinstance(item, TextItem)}
+    rows = [[names[f"{layer}:{number}"].top for number in range(4)] for layer in ("a", "b")]
+    for first, *others in rows:
+        assert others == [first, first, others[-1]]
+        assert others[-1] > first
+    assert rows[1][0] - rows[0][3] > rows[0][3] - rows[0][0]
+    assert names["b:0"].left == names["a:0"].left
+
+
+def test_the_paper_s_layout_has_no_words_in_its_blocks() -> None:
+    """A layer's projections stand together on the left, its patches on the right, in the same order; numbers stand below."""
+    panels = [panel(9, 19, channel=3 * number, layer=layer) for layer, count in (("a", 5), ("b", 2)) for number in range(count)]
+    page = lay_out_plate(panels, title="net", footer="tone", layout="paper")
+    columns, side = paper_shape(5)
+    assert words(page) == [
+        "net", PAPER_LEGEND, "a", "channels, row by row: 0, 3, 6, 9, 12", "b", "channels, row by row: 0, 3", "tone"
+    ]  # fmt: skip
+    squares = drawings(page)
+    assert len(squares) == 14
+    assert {square.image.size for square in squares} == {(3 * side + 2 * TILE_GAP,) * 2}
+    first = squares[:5]
+    assert [square.left - first[0].left for square in first[:columns]] == [
+        (first[0].width + CHANNEL_GAP) * number for number in range(columns)
+    ]
+    patches = squares[5:10]
+    half = columns * (first[0].width + CHANNEL_GAP) - CHANNEL_GAP
+    for projection, patch in zip(first, patches, strict=True):
+        assert (patch.left - projection.left, patch.top) == (half + GUTTER, projection.top)
+    for number, drawn in enumerate(draw_examples(panels[0].examples, side)):
+        assert np.array_equal(tile_at(squares[0], number, side), drawn.projection)
+        assert np.array_equal(tile_at(patches[0], number, side), drawn.patch)
+
+
+def test_the_shape_of_the_paper_s_blocks() -> None:
+    """A block is about square and fills half of the page; what is given is kept."""
+    assert [paper_shape(count) for count in (1, 4, 12, 16, 30, 400)] == [(1, 160), (2, 140), (4, 68), (4, 68), (6, 44), (8, 32)]
+    assert paper_shape(12, columns=6, tile=20) == (6, 20)
+    with pytest.raises(OptionError) as caught:
+        draw_plate([panel(2, 7)], layout="grid")  # type: ignore[arg-type]
+    assert str(caught.value) == "layout cannot be 'grid': it is one of panels, paper."
+
+
+def filter_examples(side: int, *, seed: int = 1) -> list[Example]:
+    kernel = np.random.default_rng(seed).normal(size=(3, side, side)).astype(np.float32)
+    return [replace(example(side, seed=number), projection=kernel * (9 - number)) for number in range(9)]
+
+
+@pytest.mark.parametrize("layout", ["panels", "paper"])
+def test_a_filter_fills_its_square(layout: str) -> None:
+    """Where all projections are one filter, it is drawn once, as large as nine, each pixel a square; patches stay nine."""
+    left, right = drawings(lay_out_plate([Panel("conv1", 3, filter_examples(7))], tile=33, layout=layout))
+    assert left.image.size == right.image.size == (103, 103)
+    toned = apply_tone([filter_examples(7)[0].projection])[0]
+    centres = np.asarray(left.image)[7::15, 7::15][:7, :7]
+    assert np.array_equal(centres, toned)
+    assert len({tile_at(right, place, 33).tobytes() for place in range(9)}) == 9
+
+
+def test_what_a_filter_is() -> None:
+    """Projections that differ in strength alone are a filter, also where an edge has cut some; any other difference is none."""
+    examples = filter_examples(7)
+    assert np.array_equal(common_filter(examples), examples[0].projection)
+    cut = replace(examples[0], projection=examples[0].projection.copy())
+    cut.projection[:, :2] = 0
+    assert np.array_equal(common_filter([cut, *examples[1:]]), examples[1].projection)
+    assert common_filter([*examples[:-1], filter_examples(7, seed=2)[0]]) is None
+    assert common_filter(filter_examples(19)) is None
+    assert common_filter(examples[:1]) is None
+    assert common_filter([replace(examples[0], projection=np.zeros((3, 7, 7)))] * 3) is None
+    assert common_filter([]) is None
+
+
+@pytest.mark.parametrize("layout", ["panels", "paper"])
+def test_a_plate_at_twice_the_scale_is_drawn_finer(layout: str) -> None:
+    """Tiles drawn for the scale are pasted as they are; the layout stays."""
+    panels = [panel(9, 19, channel=number) for number in range(2)] + [panel(0, 7, channel=7)]
+    small, large = (draw_plate(panels, layout=layout, scale=scale) for scale in (1, 2))
+    assert large.size == (2 * small.width, 2 * small.height)
+    drawn = draw_examples(panels[0].examples, 40, scale=2)
+    assert (drawn[0].patch.shape, drawn[0].size, drawn[0].side) == ((80, 80, 3), (40, 40), 40)
+    page = lay_out_plate([replace(panels[0], examples=drawn)], layout=layout, scale=2)
+    left = drawings(page)[0].draw(2)
+    assert np.array_equal(np.asarray(left)[:80, :80], drawn[0].projection)
+
+
 # Files
 
 SETTINGS = {"model": "tiny", "layer": "a (b) \\ c\n", "picture": "Žižkov"}
@@ -348,31 +457,18 @@ def test_several_pages_become_numbered_files(tmp_path: Path, suffix: str) -> Non
             assert suffix == ".jpg" or image.tobytes() == page_of(number).tobytes()
 
 
-def read_pdf(path: Path) -> tuple[list[Image.Image], list[list[float]], str]:
-    """Read a PDF by another's parser: the picture and the size of each page, and the subject."""
-    images, sizes = [], []
-    with PdfParser.PdfParser(str(path), mode="rb") as pdf:
-        for reference in pdf.pages:
-            page = pdf.read_indirect(reference)
-            picture = pdf.read_indirect(page[b"Resources"][b"XObject"][b"image"])
-            assert b"/image Do" in pdf.read_indirect(page[b"Contents"]).buf
-            images.append(Image.open(io.BytesIO(picture.buf)))
-            sizes.append([float(edge) for edge in page[b"MediaBox"]])
-        return images, sizes, str(pdf.info[b"Subject"], "ascii")
-
-
 @pytest.mark.parametrize("count", [2, 13])
 def test_several_pages_become_one_pdf(tmp_path: Path, count: int) -> None:
     """A PDF holds every page, in order, at 150 dots per inch, and the settings; there is no date in it."""
     path = tmp_path / "plate.pdf"
     assert save_plates(map(page_of, range(count)), path, settings=SETTINGS) == [path]
-    images, sizes, subject = read_pdf(path)
+    pages, subject, _ = read_pdf(path)
     assert json.loads(subject) == SETTINGS
-    assert sizes == [[0, 0, 40 * 72 / 150, pytest.approx((30 + number) * 72 / 150)] for number in range(count)]
-    for number, image in enumerate(images):
-        expected = io.BytesIO()
-        page_of(number).save(expected, "JPEG", quality=95, subsampling=0)
-        assert image.convert("RGB").tobytes() == Image.open(expected).convert("RGB").tobytes()
+    for number, page in enumerate(pages):
+        assert page.size == pytest.approx((40 * 72 / 150, (30 + number) * 72 / 150), abs=1e-3)
+        (image,) = page.images
+        assert image.tobytes() == page_of(number).tobytes()
+    assert len(pages) == count
     assert b"Date" not in path.read_bytes()
 
 

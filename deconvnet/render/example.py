@@ -136,7 +136,7 @@ def draw_examples(
 def draw_panel(panel: Panel, side: int, *, tone: Tone = "soft", percentile: float | None = None, scale: float = 1) -> Panel:
     """Return the panel with its examples drawn, as `draw_examples` does; those already drawn stay as they are."""
     undrawn = [example for example in panel.examples if isinstance(example, Example)]
-    common = common_filter(undrawn)
+    common = common_filter(undrawn) if tone != "shared" else None  # there strengths are compared
     drawn = iter(draw_examples(undrawn, side, tone=tone, percentile=percentile, scale=scale))
     examples = [next(drawn) if isinstance(example, Example) else example for example in panel.examples]
     pixels = panel.filter if common is None else apply_tone([common], tone, percentile=percentile)[0]
