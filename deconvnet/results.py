@@ -89,7 +89,18 @@ def to_arrays(result: DataclassInstance) -> dict[str, npt.NDArray[Any]]:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
-    """Save a figure as PNG, JPEG or PDF with its settings inside; the same figure and settings give the same bytes."""
+    """Save a figure as PNG, JPEG or PDF with its settings inside; the same figure and settings give the same bytes.
+
+    A PDF has real text and vectors, as matplotlib writes them.
+    """
+    check_suffix(path)
+    if Path(path).suffix.lower() == ".pdf":
+        import matplotlib
+
+        metadata = {"Subject": json.dumps(settings, default=str), "CreationDate": None}
+        with matplotlib.rc_context({"pdf.fonttype": 42}), write_atomic(path) as handle:  # 42: TrueType, which can be edited
+            figure.savefig(handle, format="pdf", dpi=DOTS_PER_INCH, metadata=metadata)
+        return
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     with Image.open(drawn) as image:

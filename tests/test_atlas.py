@@ -156,7 +156,7 @@ def test_sheets_hold_the_tiles_of_plates(scan):
     """Projections are left and patches right, each where its rank belongs; a missing one leaves its tile clear."""
     ((_, shown),) = scan.plate("features.13", [7]).examples()
     layout = SheetLayout(32, 9)
-    sheet = np.asarray(draw_tile_sheet([*shown[:4], *shown[5:]], layout, "symmetric"))
+    sheet = np.asarray(draw_tile_sheet([*shown[:4], *shown[5:]], layout, "soft"))
     tiles = draw_examples([example.example for example in (*shown[:4], *shown[5:])], 32)
     assert sheet.shape == (3 * 32 + 2 * 2, 2 * (3 * 32 + 2 * 2) + MIDDLE, 4)
     corners = [(34 * (rank // 3), 34 * (rank % 3)) for rank in range(9)]
@@ -187,7 +187,7 @@ def test_similar_channels_stand_on_the_page(scan, site):
     mine = tops["features.13", 7]
     order = sorted((key for key in tops if key != ("features.13", 7)), key=lambda key: -len(tops[key] & mine))[:8]
     text = " ".join(Read(site / "2-features.13" / "7.html").text.split("Similar channels")[1].split())
-    assert " ".join(f"{layer}/{channel} shares {len(tops[layer, channel] & mine)}" for layer, channel in order) in text
+    assert " ".join(f"{layer}:{channel} shares {len(tops[layer, channel] & mine)}" for layer, channel in order) in text
 
 
 def test_names_are_escaped(site):
@@ -241,7 +241,9 @@ def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
     assert 0 < len(changed) < 60
     drawn = []
     examples = Plate.examples
-    monkeypatch.setattr(Plate, "examples", lambda plate, *rest: drawn.extend(plate.channels) or examples(plate, *rest))
+    monkeypatch.setattr(
+        Plate, "examples", lambda plate, *rest: drawn.extend(*plate.channels.values()) or examples(plate, *rest)
+    )
     deconvnet.write_atlas(more, tmp_path / "site", **SMALL)
     assert drawn == changed
     deconvnet.write_atlas(more, tmp_path / "fresh", **SMALL)
@@ -276,7 +278,7 @@ deconvnet.write_atlas(deconvnet.Scan.open({scan.path!r}), {str(tmp_path / "site"
     examples = Plate.examples
 
     def noted(plate, *rest):
-        drawn.extend((plate.layer, channel) for channel in plate.channels)
+        drawn.extend((layer, channel) for layer, channels in plate.channels.items() for channel in channels)
         return examples(plate, *rest)
 
     with monkeypatch.context() as patch:

@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from deconvnet import cli
-from deconvnet.choices import DEVICES, LRNS, OVERLAPS, TONES
+from deconvnet.choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
 from deconvnet.cli import option_types
 from deconvnet.cli.options import file_part
 from deconvnet.drawings import draw
 from deconvnet.images import SUFFIXES
 from deconvnet.render import read_settings
+from support.pdf import read_pdf
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,7 +104,7 @@ def test_options_offer_the_words_that_python_takes():
         for option in cli.deconvnet.get_command(None, "project").params
         if isinstance(option.type, click.Choice)
     }
-    assert offered == {"tone": TONES, "overlap": OVERLAPS, "lrn": LRNS, "device": DEVICES}
+    assert offered == {"tone": TONES, "crop": CROPS, "overlap": OVERLAPS, "lrn": LRNS, "device": DEVICES}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +222,27 @@ def test_many_options_at_once(run, picture):
     assert rows[0]["path"] == str(picture)
     arrays = np.load("arrays.npz")
     assert arrays["features.8/pixels"].shape == (3, 3, 96, 96)
+
+
+def test_sheets_for_print(run, picture):
+    """--scale and --dpi draw the same sheet finer, --tile with larger tiles, --outlines more windows; sizes stay in print."""
+    sheet = ["project", picture, "--layer", "features.8"]
+    for options in ([], ["--scale", "2"], ["--dpi", "300"]):
+        assert run(*sheet, *options, "--out", f"sheet{''.join(options)}.png")[0] == 0
+
+    def size(name: str) -> tuple[int, int]:
+        with Image.open(name) as image:
+            return image.size
+
+    sizes = [size(name) for name in ("sheet.png", "sheet--scale2.png", "sheet--dpi300.png")]
+    assert sizes[1] == sizes[2] == (2 * sizes[0][0], 2 * sizes[0][1])
+    run(*sheet, "--tile", "60", "--outlines", "9", "--out", "small.png")
+    assert size("small.png") < sizes[0]
+    code, out, err = run(*sheet, "--scale", "2", "--dpi", "300")
+    assert (code, err) == (1, "OptionError: --scale and --dpi say the same. Give one of them.\n")
+    run(*sheet, "--out", "sheet.pdf")
+    (page,), _, _ = read_pdf(Path("sheet.pdf"))
+    assert "features.8" in [line.text for line in page.lines]
 
 
 def test_json_goes_to_stdout(run, picture):

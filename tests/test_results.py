@@ -67,13 +67,18 @@ def test_to_arrays_is_flat(measured):
 
 def test_save_writes_by_the_suffix(measured, tmp_path):
     """A figure carries the settings, .npz the arrays, .json the numbers; the paths written are returned, the bytes repeat."""
-    for name in ("a.png", "b.jpg", "c.npz", "d.json"):
+    for name in ("a.png", "b.jpg", "c.npz", "d.json", "e.pdf"):
         path = tmp_path / name
         assert measured.save(str(path)) == [path]
         first = path.read_bytes()
         measured.save(path)
         assert path.read_bytes() == first
     assert read_settings(tmp_path / "a.png") == measured.settings
+    pdf = (tmp_path / "e.pdf").read_bytes()
+    assert b'/Subject ({"steps": 3})' in pdf  # text and lines, not a picture of them
+    assert b"/Subtype /Image" not in pdf
+    assert b"/FontFile2" in pdf
+    assert b"CreationDate" not in pdf
     with np.load(tmp_path / "c.npz") as arrays:
         assert arrays["by_name/left"].tolist() == [0, 1]
     assert json.loads((tmp_path / "d.json").read_text()) == measured.to_json()

@@ -12,8 +12,11 @@ import sys
 import pytest
 from PIL import Image
 
+import deconvnet
 from deconvnet.cli import main
 from deconvnet.drawings import CLASSES, draw
+from deconvnet.render import read_settings
+from support.pdf import read_pdf
 
 
 def width(path):
@@ -96,6 +99,43 @@ def test_plate_draws_pages(run, scanned, folder):
     assert run("plate", scanned, "-l", "features.5", "-c", "0-2", "--page", 2, "--out", "q.pdf")[1] == "q.pdf\n"
 
 
+def test_plate_takes_several_layers(run, scanned, folder):
+    """Each layer is a block, with its own channels: the best, random ones, or those named, sorted."""
+    layers = ["-l", "features.5", "-l", "features.13"]
+    code, out, err = run("plate", scanned, *layers, "--best", 3, "--layout", "paper", "--inside", "--out", "both.png")
+    assert (code, out) == (0, "both.png\n"), err
+    settings = read_settings(folder / "both.png")
+    with deconvnet.Scan.open(folder / scanned) as scan:
+        assert settings["channels"] == {layer: scan.best(layer, 3) for layer in ("features.5", "features.13")}
+        strongest = scan.best("features.5", 64, by="strength")
+    assert (settings["layout"], settings["inside"]) == ("paper", True)
+    run("plate", scanned, "-l", "features.5", "--best", 2, "--sort", "strength", "--out", "strong.png")
+    assert read_settings(folder / "strong.png")["channels"] == {"features.5": strongest[:2]}
+    named = sorted(strongest[:3])
+    run("plate", scanned, "-l", "features.5", "-c", ",".join(map(str, named)), "--sort", "strength", "--out", "strong.png")
+    assert read_settings(folder / "strong.png")["channels"] == {"features.5": strongest[:3]}
+    code, out, _ = run("plate", scanned, *layers, "--random", 2, "--out", "random.png")
+    assert {layer: len(numbers) for layer, numbers in read_settings(folder / "random.png")["channels"].items()} == {
+        "features.5": 2, "features.13": 2
+    }  # fmt: skip
+
+
+def test_plates_for_print(run, scanned, folder):
+    """--scale and --dpi draw the same page finer, --tile with larger tiles; a PDF keeps its size."""
+    plate = ["plate", scanned, "-l", "features.5", "-c", "1"]
+    run(*plate, "--out", "one.png")
+    for options in (["--scale", 2], ["--dpi", 300]):
+        assert run(*plate, *options, "--out", "two.png")[0] == 0
+        assert width(folder / "two.png") == 2 * width(folder / "one.png")
+    run(*plate, "--tile", 40, "--out", "small.png")
+    assert width(folder / "small.png") < width(folder / "one.png")
+    for scale in (1, 2):
+        run(*plate, "--scale", scale, "--out", f"{scale}.pdf")
+    (first,), (second,) = (read_pdf(folder / f"{scale}.pdf")[0] for scale in (1, 2))
+    assert first.size == second.size
+    assert second.images[0].width == 2 * first.images[0].width
+
+
 def test_report_tells_of_layers(run, scanned, folder):
     """A row for each layer, the dead and rare channels as --channel reads them, JSON, and a figure."""
     code, out, _ = run("report", scanned)
@@ -134,7 +174,10 @@ def test_reading_a_scan_loads_no_torch(scanned, folder, tmp_path, words):
         (("top", "a.scan", "-l", "features.6", "-c", "1"), "UnknownLayerError: 'a.scan' has no layer 'features.6'. Did you mean .*\n"),
         (("top", "a.scan", "-l", "features.5", "-c", "64"), "UnitError: layer 'features.5' has no channel 64: it has 64, numbered from 0.\n"),
         (("top", "a.scan", "-l", "features.5", "-c", "1", "--csv", "--json"), "OptionError: --json and --csv exclude each other. Give one of them.\n"),
-        (("plate", "a.scan", "-l", "features.5", "-c", "1", "--random", "2"), "OptionError: --channel and --random exclude each other. Give one of them.\n"),
+        (("plate", "a.scan", "-l", "features.5", "-c", "1", "--random", "2"), "OptionError: --channel, --random and --best exclude each other. Give one of them.\n"),
+        (("plate", "a.scan", "-l", "features.5", "--scale", "2", "--dpi", "300"), "OptionError: --scale and --dpi say the same. Give one of them.\n"),
+        (("plate", "a.scan", "-l", "features.5", "--scale", "17"), "OptionError: scale cannot be 17: it is above 0 and at most 16; 1 is 150 dots per inch.\n"),
+        (("plate", "a.scan", "-l", "features.5", "-l", "features.6", "--best", "3"), "UnknownLayerError: 'a.scan' has no layer 'features.6'. Did you mean .*\n"),
         (("plate", "a.scan", "-l", "features.5", "--out", "x.gif"), "OptionError: cannot save 'x.gif'.*\n"),
         (("scan", "nowhere", "--out", "b.scan"), "PictureError: cannot open 'nowhere': there is no such file or folder. Check the path.\n"),
         (("scan", "in", "--layer", "conv9", "--out", "b.scan"), "UnknownLayerError: 'conv9' is not a layer of tiny.*\n"),

@@ -13,10 +13,12 @@ from PIL import Image, ImageOps
 from torch import nn
 
 import deconvnet
-from deconvnet.errors import OptionError, StoreError, UnitError
+from deconvnet.errors import OptionError, StoreError, UnitError, UnknownLayerError
 from deconvnet.render import Example, Panel, plate_shape, read_settings
 from deconvnet.scanning import plates
+from deconvnet.scanning.ranking import selectivities, sort_channels
 from deconvnet.units import Window
+from support.pdf import read_pdf
 from support.scans import drawing, drawings
 
 LAYERS = [
@@ -217,12 +219,13 @@ def test_notes_say_how_often_a_channel_fires(scan, panels):
 def test_a_layer_goes_on_pages(scan, tmp_path):
     """Without channels the whole layer is drawn, twelve panels per page, as numbered files or one PDF, with the settings inside."""
     plate = scan.plate("features.1")
-    assert plate.channels == tuple(range(32))
+    assert plate.channels == {"features.1": tuple(range(32))}
     files = plate.save(tmp_path / "layer.png")
     assert files == [tmp_path / f"layer-00{page}.png" for page in (1, 2, 3)]
     settings = read_settings(files[1])
     assert settings["page"] == 2
-    assert (settings["layer"], settings["channels"]) == ("features.1", list(range(32)))
+    assert settings["channels"] == {"features.1": list(range(32))}
+    assert (settings["crop"], settings["layout"], settings["inside"]) == ("energy", "panels", False)
     assert (settings["rule"], settings["tone"], settings["model"]) == ("deconvnet", "soft", "tiny")
     assert str(tmp_path) not in str(settings), "a path of this machine"
     (pdf,) = plate.save(tmp_path / "layer.pdf", per_page=16)
@@ -242,15 +245,97 @@ def test_the_same_plate_has_the_same_bytes(scan, tmp_path):
 def test_a_plate_as_text_and_as_json(scan):
     """It prints in a line, also with many channels; its JSON has the settings, and each channel's counts and top pictures."""
     plate = scan.plate("features.13", [7, 3], rule="guided")
-    assert repr(plate) == f"Plate({scan.path!r}, layer='features.13', channels=(7, 3), rule='guided', tone='soft')"
-    assert "channels=(32 of them)" in repr(scan.plate("features.1"))
+    assert repr(plate) == f"Plate({scan.path!r}, {{'features.13': (7, 3)}}, rule='guided', tone='soft')"
+    assert "{'features.1': (32 of them)}" in repr(scan.plate("features.1"))
     data = json.loads(json.dumps(plate.to_json()))
     assert data["settings"] == plate.settings()
-    assert [row["channel"] for row in data["channels"]] == [7, 3]
+    assert [(row["layer"], row["channel"]) for row in data["channels"]] == [("features.13", 7), ("features.13", 3)]
     for row in data["channels"]:
         assert row["pictures"] == 24
         assert row["fired"] == scan.statistics("features.13")["fired"][row["channel"]]
         assert row["top"] == [hit.to_json() for hit in scan.top("features.13", row["channel"])]
+
+
+def test_several_layers_are_blocks_of_one_plate(scan, panels, tmp_path):
+    """Each layer has its own channels or the same ones, in the order that was asked for, on pages together."""
+    plate = scan.plate({"features.13": [7, 3], "features.1": [5]})
+    assert [(panel.layer, panel.channel) for panel in panels(plate)] == [
+        ("features.13", 7), ("features.13", 3), ("features.1", 5)
+    ]  # fmt: skip
+    assert scan.plate(["features.5", "features.1"], [2]).channels == {"features.5": (2,), "features.1": (2,)}
+    assert scan.plate(["features.5"]).count == scan.size("features.5")[0]
+    assert [len(list(plate.pages(per_page=count))) for count in (1, 2, 3, None)] == [3, 2, 1, 1]
+    alone = panels(scan.plate("features.1", [5]))[0]
+    assert np.array_equal(panels(plate)[2].examples[0].projection, alone.examples[0].projection)
+
+
+def test_a_plate_in_the_paper_s_layout(scan, tmp_path):
+    """Many channels go on one page, at the scale and with the tiles that were asked for."""
+    plate = scan.plate(["features.1", "features.5"], range(12), layout="paper")
+    (page,) = plate.pages()
+    (large,) = plate.pages(scale=2)
+    assert large.size == (2 * page.width, 2 * page.height)
+    assert page.width <= 1800
+    (small,) = plate.pages(tile=24)
+    assert small.width < page.width
+    (path,) = plate.save(tmp_path / "a.pdf", scale=2)
+    (read,), subject, _ = read_pdf(path)
+    assert json.loads(subject)["layout"] == "paper"
+    assert len(read.images) == 48
+    assert "features.1" in [line.text for line in read.lines]
+
+
+def test_units_whose_window_leaves_the_picture_are_left_out(scan, panels):
+    """With `inside` the hits whose window lies in the frame remain, in their order; a channel may have none."""
+    kept = 0
+    for layer in ("features.5", "features.13"):
+        for panel in panels(scan.plate(layer, range(8), inside=True)):
+            hits = [hit for hit in scan.top(layer, panel.channel) if hit.window.clip(96, 96) == hit.window]
+            assert [example.activation for example in panel.examples] == [hit.activation for hit in hits]
+            kept += len(hits)
+    assert 0 < kept < 9 * 16
+    (panel,) = panels(scan.plate("features.14", [int(scan.statistics("features.14")["fired"].argmax())], inside=True))
+    assert not panel.examples
+    assert panel.empty == "no unit's window lies inside the picture"
+
+
+def slow_selectivity(scan, layer, channel) -> float:
+    """The index once more: the mean of the top activations against the mean of the maxima over all pictures."""
+    tops = [hit.activation for hit in scan.top(layer, channel)]
+    strength = max(sum(tops) / len(tops), 0) if tops else 0
+    mean = min(max(float(scan.statistics(layer)["mean"][channel]), 0), strength)
+    return (strength - mean) / (strength + mean) if strength else 0
+
+
+@pytest.mark.parametrize("layer", ["features.5", "features.13"])
+def test_the_best_channels_are_neither_dead_nor_faint(scan, layer):
+    """They are sorted by selectivity or strength, have all nine pictures, and half of the median strength."""
+    count = scan.size(layer)[0]
+    tops = {channel: [hit.activation for hit in scan.top(layer, channel)] for channel in range(count)}
+    strength = {channel: sum(values) / len(values) if values else 0 for channel, values in tops.items()}
+    limit = np.median([value for value in strength.values() if value > 0]) / 2
+    fired = scan.statistics(layer)["fired"]
+    worthy = [channel for channel in range(count) if fired[channel] >= 9 and strength[channel] >= limit]
+    by_selectivity = sorted(worthy, key=lambda channel: -slow_selectivity(scan, layer, channel))
+    assert scan.best(layer, count) == by_selectivity
+    assert scan.best(layer) == by_selectivity[:12]
+    assert scan.best(layer, 5, by="strength") == sorted(worthy, key=lambda channel: -strength[channel])[:5]
+    np.testing.assert_allclose(
+        selectivities(scan, layer), [slow_selectivity(scan, layer, channel) for channel in range(count)], atol=1e-6
+    )
+    assert sorted(sort_channels(scan, layer)) == list(range(count))
+
+
+def test_rankings_that_cannot_be(scan):
+    """A count below 1, an order that does not exist and a layer that was not scanned are refused in one line."""
+    with pytest.raises(OptionError) as caught:
+        scan.best("features.5", 0)
+    assert str(caught.value) == "best cannot be 0: it is how many channels to choose, 1 or more."
+    with pytest.raises(OptionError) as caught:
+        scan.best("features.5", by="beauty")
+    assert str(caught.value) == "sort cannot be 'beauty': it is one of selectivity, strength."
+    with pytest.raises(UnknownLayerError):
+        scan.best("features.99")
 
 
 def test_tiles_have_the_size_of_the_page(scan):
@@ -289,7 +374,7 @@ def test_a_changed_picture_is_not_shown(moving, panels, tmp_path):
     plate = moving.plate("features.5", [7, 7])
     after = panels(plate)[0].examples
     assert plate.changed == [f"{hits[2].path} has changed since the scan: its SHA-256 is another. It is not shown."]
-    assert plate._footer().endswith(" 1 picture is gone or has changed since the scan.")
+    assert plate._footer().endswith(" 1 picture is gone or has changed since the scan")
     assert len(after) == 8
     for old, new in zip([example for rank, example in enumerate(before) if rank != 2], after, strict=True):
         assert (old.patch == new.patch).all()

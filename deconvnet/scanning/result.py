@@ -118,7 +118,7 @@ class Scan(ScanTable):
 
     def plate(
         self,
-        layers: str | Sequence[str] | Mapping[str, Sequence[int]],
+        layer: str | Sequence[str] | Mapping[str, Sequence[int]],
         channels: Sequence[int] | None = None,
         *,
         rule: RuleName = "deconvnet",
@@ -132,7 +132,7 @@ class Scan(ScanTable):
         """Project the top pictures of channels, each by itself, beside their patches (Zeiler & Fergus 2014, Fig. 2).
 
         Args:
-            layers: a scanned layer, several, each a block, or for each layer its channels.
+            layer: a scanned layer, several, each a block, or for each layer its channels.
             channels: their numbers, on pages; None: all of each layer. See `best` and `sample`.
             rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
             tone: how signed values become pixels.
@@ -151,13 +151,12 @@ class Scan(ScanTable):
         """
         from .plates import Plate  # here: it loads torch
 
-        names = [layers] if isinstance(layers, str) else layers
         chosen: dict[str, tuple[int, ...]] = {}
-        for layer in names:
-            numbers = layers[layer] if isinstance(layers, Mapping) else channels
-            chosen[layer] = tuple(range(self.size(layer)[0]) if numbers is None else numbers)
-            for channel in chosen[layer]:
-                self.check_channel(layer, channel)
+        for name in [layer] if isinstance(layer, str) else layer:
+            numbers = layer[name] if isinstance(layer, Mapping) else channels
+            chosen[name] = tuple(range(self.size(name)[0]) if numbers is None else numbers)
+            for channel in chosen[name]:
+                self.check_channel(name, channel)
         return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress)
 
     def _repr_html_(self) -> str:
