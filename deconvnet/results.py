@@ -95,10 +95,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mappi
     """
     check_suffix(path)
     if Path(path).suffix.lower() == ".pdf":
-        import matplotlib
+        from matplotlib import rc_context
 
         metadata = {"Subject": json.dumps(settings, default=str), "CreationDate": None}
-        with matplotlib.rc_context({"pdf.fonttype": 42}), write_atomic(path) as handle:  # 42: TrueType, which can be edited
+        with rc_context({"pdf.fonttype": 42}), write_atomic(path) as handle:  # 42: TrueType, which can be edited
             figure.savefig(handle, format="pdf", dpi=DOTS_PER_INCH, metadata=metadata)
         return
     drawn = io.BytesIO()
