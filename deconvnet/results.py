@@ -97,7 +97,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mappi
     if Path(path).suffix.lower() == ".pdf":
         from matplotlib import rc_context
 
-        metadata = {"Subject": json.dumps(settings, default=str), "CreationDate": None}
+        metadata = {"Subject": json_text(settings, default=str), "CreationDate": None}
         with rc_context({"pdf.fonttype": 42}), write_atomic(path) as handle:  # 42: TrueType, which can be edited
             figure.savefig(handle, format="pdf", dpi=DOTS_PER_INCH, metadata=metadata)
         return

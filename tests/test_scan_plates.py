@@ -367,11 +367,11 @@ def moving(net, folder, tmp_path):
 def test_a_changed_picture_is_not_shown(moving, panels, tmp_path):
     """A picture whose file has another SHA-256 is named once and left out; the others are as before."""
     hits = moving.top("features.5", 7)
-    before = panels(moving.plate("features.5", [7]))[0].examples
+    before = panels(moving.plate("features.5", [7], crop="window"))[0].examples
     changed = tmp_path / "photos" / hits[2].path
     with Image.open(changed) as picture:
         ImageOps.invert(picture.convert("RGB")).save(changed)
-    plate = moving.plate("features.5", [7, 7])
+    plate = moving.plate("features.5", [7, 7], crop="window")
     after = panels(plate)[0].examples
     assert plate.changed == [f"{hits[2].path} has changed since the scan: its SHA-256 is another. It is not shown."]
     assert plate._footer().endswith(" 1 picture is gone or has changed since the scan")
