@@ -275,7 +275,8 @@ def test_pictures_in_object_storage(bucket, tiny_net, few, tmp_path):
     far = scan_few(tiny_net, uri, tmp_path / "far.scan")
     options = ["--layer=features.5", "--shard=3", "--batch=2", "--workers=1", "--engine=ray", f"--out={tmp_path / 'ray.scan'}"]
     command = [sys.executable, "-m", "deconvnet", "scan", uri, "--model=tiny", *options]
-    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     (skipped,) = far.skipped()
     assert skipped == ("deep/empty.png", "cannot open 'deep/empty.png': the file is empty. Get a fresh copy.")
     assert dump(tmp_path / "ray.scan", *TABLES) == dump(far.path, *TABLES)
