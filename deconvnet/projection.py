@@ -276,6 +276,26 @@ def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
     return tape.pixel_window(value, Window(unit.row, unit.col, 1, 1))
 
 
+def inside_part(tape: Tape, value: int, size: tuple[int, int]) -> Window:
+    """Return which units of a value have a window inside the picture: their first row and column, and how many of each.
+
+    A window's edges depend on a unit's row or on its column alone, and only grow with it, so these units are a rectangle.
+
+    Args:
+        tape: of the recording.
+        value: the number of the value.
+        size: (H', W') of its maps.
+    """
+    frame = tape.shapes[0][2:]
+    rows = [unit_window(tape, value, Unit("", 0, row, 0)) for row in range(size[0])]
+    cols = [unit_window(tape, value, Unit("", 0, 0, col)) for col in range(size[1])]
+    down = [row for row, window in enumerate(rows) if window.top >= 0 and window.bottom <= frame[0]]
+    across = [col for col, window in enumerate(cols) if window.left >= 0 and window.right <= frame[1]]
+    if not down or not across:
+        return Window(0, 0, 0, 0)
+    return Window(down[0], across[0], down[-1] - down[0] + 1, across[-1] - across[0] + 1)
+
+
 def _windows(tape: Tape, value: int, units: Sequence[Unit]) -> list[Window]:
     positions = [(unit.row, unit.col) for unit in units if unit.row is not None and unit.col is not None]
     if tape.axes[value][1] is None or len(positions) < len(units):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .errors import DeconvnetWarning, OptionError, UnitError
-from .units import Unit
+from .units import Unit, Window
 
 #: A unit, or its (channel, row, col).
 UnitLike: TypeAlias = "Unit | tuple[int, int, int]"
@@ -31,6 +31,7 @@ def choose_units(
     top: int = 9,
     at: Position = "max",
     image: int = 0,
+    inside: Window | None = None,
 ) -> list[Unit]:
     """Choose a unit in each channel asked for, or in the `top` strongest channels.
 
@@ -43,12 +44,15 @@ def choose_units(
         at: "max" (the strongest position, the first in row-major order among equals), "map", or (row, col).
             NaN and infinite activations are left out, which a `DeconvnetWarning` says.
         image: the number of the image, which the units get.
+        inside: the part of the maps whose units count, in rows and columns; None: all of it. For `at="max"` alone.
 
     Raises:
-        OptionError: `at` or `top` is none of these.
+        OptionError: `at` or `top` is none of these, or no unit lies in the part.
         UnitError: the layer has no such channel or position, or its activation there is not finite.
     """
     values = maps.detach().float().cpu().numpy()
+    if inside is not None:
+        values = _part(values, layer, at, inside)
     count, height, width = values.shape
     values = _without_non_finite(values, layer)
     if isinstance(at, str) and at not in ("max", "map"):
@@ -70,8 +74,21 @@ def choose_units(
     units = []
     for channel in channels:
         row, col = (None, None) if at == "map" else divmod(int(positions[channel]), width)
+        if inside is not None and row is not None and col is not None:
+            row, col = row + inside.top, col + inside.left
         units.append(Unit(layer, channel, row, col, activation=float(strength[channel]), image=image))
     return units
+
+
+def _part(values: npt.NDArray[np.float32], layer: str, at: Position, inside: Window) -> npt.NDArray[np.float32]:
+    """Return the part of maps (C, H', W') whose units count."""
+    if at != "max":
+        raise OptionError(f"inside is for the strongest position of each map, and at is {at!r}. Leave one of them out.")
+    if not inside.height:
+        raise OptionError(
+            f"no unit of layer {layer!r} has a window inside the picture. Name an earlier layer, or leave `inside` out."
+        )
+    return values[:, inside.top : inside.bottom, inside.left : inside.right]
 
 
 def complete_units(maps: Tensor, layer: str, units: Sequence[UnitLike], image: int) -> list[Unit]:

@@ -16,7 +16,7 @@ from torchvision.models.convnext import CNBlock
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import deconvnet
-from deconvnet.errors import NoRuleError, OptionError, UnitError, UnknownLayerError
+from deconvnet.errors import NoRuleError, OptionError, StoreError, UnitError, UnknownLayerError
 from deconvnet.scanning.topk import EMPTY, TopK, merge
 from support.scans import check_top, drawings, dump, images_of, rows, slow_maxima, table
 
@@ -146,6 +146,43 @@ def test_windows_are_those_of_projections(net, paths, tmp_path):
         projection = net.project(recording, "features.13", units=[(5, hit.row, hit.col)])
         assert projection.windows == [hit.window]
         assert projection.units[0].activation == pytest.approx(hit.activation, rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("workers", [1, 3])
+def test_inside_counts_only_units_whose_window_lies_in_the_picture(net, paths, tmp_path, workers):
+    """Each entry equals a brute search over the positions whose window lies inside, layer by layer; the rest has none."""
+    layers = ["features.0", "features.1", "features.5", "features.13", "features.14"]
+    scan = deconvnet.scan(net, paths, tmp_path / "a.scan", layers=layers, inside=True, workers=workers)
+    assert scan.layers == layers[:4]  # a unit of the last sees more than the picture
+    assert scan.settings["inside"] is True
+    recording = net.record(list(paths))
+    for layer in scan.layers:
+        maps = recording.maps(layer).float().numpy()
+        windows = {
+            (row, col): net.project(recording, layer, units=[(0, row, col)], image=0).windows[0]
+            for row, col in np.ndindex(*maps.shape[2:])
+        }
+        lying = [place for place, window in windows.items() if window.clip(96, 96) == window]
+        assert 0 < len(lying) < len(windows)
+        values = np.stack([maps[:, :, row, col] for row, col in lying])  # (positions, pictures, channels)
+        for channel in range(0, maps.shape[1], 7):
+            best = np.sort(values[:, :, channel].max(0))[::-1][:9]
+            hits = scan.top(layer, channel)
+            np.testing.assert_allclose([hit.activation for hit in hits], best, rtol=1e-4, atol=1e-6)
+            for hit in hits:
+                assert (hit.row, hit.col) in lying
+                assert maps[hit.picture, channel, hit.row, hit.col] == pytest.approx(hit.activation, rel=1e-4, abs=1e-6)
+                assert hit.window == windows[hit.row, hit.col]
+        fired = (values.max(0) > 0).sum(0)
+        assert scan.statistics(layer)["fired"].tolist() == fired.tolist()
+    with pytest.raises(StoreError, match="other settings: inside true, not null"):
+        deconvnet.scan(net, paths, tmp_path / "a.scan", layers=layers[:4])
+    with pytest.raises(OptionError) as caught:
+        deconvnet.scan(net, paths, tmp_path / "b.scan", layers=["features.14"], inside=True)
+    assert str(caught.value) == (
+        "no unit of these layers has a window inside the picture. Name earlier layers, or leave `inside` out."
+    )
 
 
 def test_counts_equal_brute_force(net, paths, maxima, tmp_path):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="A layer's name or a pattern such as 'features.*'; may be repeated. [default: every rectified layer or block]",
 )
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
+@click.option("--inside", is_flag=True, help="Count only units whose window lies inside the picture.")
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures per forward pass. [default: 4, on a GPU 64]")
 @click.option(
     "--shard",
@@ -72,6 +73,7 @@ def scan(
     size: int | None,
     layers: tuple[str, ...],
     top: int,
+    inside: bool,
     batch: int | None,
     shard: int,
     workers: int | None,
@@ -99,6 +101,7 @@ def scan(
     options: dict[str, Any] = {
         "layers": layers or None,
         "top": top,
+        "inside": inside,
         "batch": batch,
         "shard": shard,
         "workers": workers,

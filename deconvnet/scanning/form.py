@@ -121,6 +121,8 @@ def settings_fault(settings: Mapping[str, Any]) -> str | None:
     wrong = missing or [name for name, check in checks.items() if not check(settings[name])]
     if not wrong and not _is_optional_text(settings.get("model_sha256")):
         return "model_sha256"
+    if not wrong and settings.get("inside") not in (None, True):
+        return "inside"
     return wrong[0] if wrong else None
 
 

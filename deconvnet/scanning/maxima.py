@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..axes import Axes, as_maps, map_size
+from ..errors import OptionError
 from ..forward import ForwardEngine, LayerRecord
 from ..net import DeconvNet
-from ..projection import unit_window
+from ..projection import inside_part, unit_window
 from ..recording import Recording
 from ..tape import Tape
-from ..units import Unit
+from ..units import Unit, Window
 from ..windowed import can_start, unit_windows
 
 #: torch reduces several channels at once where their number is a multiple of this, and one at a time where it is not.
@@ -47,6 +48,7 @@ class ScannedLayer:
         axes: of its activations.
         record: where its values come from.
         rectifies: the scanned layer whose values, rectified by ReLU, are this layer's.
+        inside: the first row and column, and the height and width, of the part of its maps that is scanned; None: all of it.
         windows: of units, by position: `find_windows` keeps them here.
     """
 
@@ -58,12 +60,25 @@ class ScannedLayer:
     axes: Axes
     record: LayerRecord
     rectifies: str | None = None
+    inside: Window | None = None
     windows: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def span(self) -> slice:
         """Its channels among those of all scanned layers."""
         return slice(self.first, self.first + self.channels)
+
+    def scanned_part(self, maps: Tensor) -> Tensor:
+        """Return the part of maps (B, C, H', W') that is scanned."""
+        part = self.inside
+        return maps if part is None else maps[:, :, part.top : part.bottom, part.left : part.right]
+
+    def positions(self, scanned: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """Return positions in the part that is scanned as positions in the map: row * W' + col."""
+        if self.inside is None:
+            return scanned
+        rows, cols = np.divmod(scanned, self.inside.width)
+        return (rows + self.inside.top) * self.width + cols + self.inside.left
 
 
 @dataclass(eq=False)
@@ -79,12 +94,18 @@ class Maxima:
     positions: npt.NDArray[np.int32]
 
 
-def scanned_layers(recording: Recording, names: Sequence[str]) -> list[ScannedLayer]:
+def scanned_layers(recording: Recording, names: Sequence[str], *, inside: bool = False) -> list[ScannedLayer]:
     """Look layers up in a recording of the whole net.
+
+    Args:
+        recording: of the whole net.
+        names: the layers' names.
+        inside: scan units only whose window lies inside the picture; layers without any are left out.
 
     Raises:
         UnknownLayerError: the net has no layer of that name.
         UnitError: the layer has no maps.
+        OptionError: no layer has a unit whose window lies inside the picture.
     """
     layers, first = [], 0
     by_value = {recording.value(name): name for name in names}
@@ -93,8 +114,14 @@ def scanned_layers(recording: Recording, names: Sequence[str]) -> list[ScannedLa
         as_maps(torch.empty(shape, device="meta"), axes, name)  # raises for what has no maps
         height, width = map_size(shape, axes)
         rectifies = _rectified_layer(recording.tape, recording.value(name), by_value)
-        layers.append(ScannedLayer(name, shape[axes[0] or 1], height, width, first, axes, record, rectifies))
-        first += layers[-1].channels
+        part = inside_part(recording.tape, recording.value(name), (height, width)) if inside else None
+        if part is None or part.height:
+            layers.append(ScannedLayer(name, shape[axes[0] or 1], height, width, first, axes, record, rectifies, part))
+            first += layers[-1].channels
+    if names and not layers:
+        raise OptionError(
+            "no unit of these layers has a window inside the picture. Name earlier layers, or leave `inside` out."
+        )
     return layers
 
 
@@ -164,7 +191,7 @@ class MaximaBuffer:
     def __call__(self, name: str, activations: Tensor) -> None:
         """Take the activations of one layer."""
         layer = self.layers[name]
-        maps = as_maps(activations, layer.axes, name)
+        maps = layer.scanned_part(as_maps(activations, layer.axes, name))
         self.waiting.discard(name)
         if not self.on_cpu:
             self.on_device.append((layer, *maps.flatten(2).max(2)))
@@ -182,17 +209,18 @@ class MaximaBuffer:
             image, channel = torch.from_numpy(images), torch.from_numpy(channels)
             row = rows[image, :, channel].argmax(1)  # the first row that has the maximum, and the first column in it
             col = maps[image, channel, row].argmax(1)
-            self.positions[images, layer.first + channels] = (row * maps.shape[3] + col).numpy()
+            self.positions[images, layer.first + channels] = layer.positions((row * maps.shape[3] + col).numpy())
 
     def _rectify(self, layer: ScannedLayer, below: ScannedLayer, maps: Tensor) -> None:
         """Take the maxima of the layer below: ReLU leaves one above 0 where it is; a map without one is 0 everywhere."""
         scores = np.maximum(self.scores[:, below.span], 0)
         reaching = scores >= self.floor[layer.span]
-        positions = np.where(scores > 0, self.positions[:, below.span], 0)
+        first = layer.positions(np.zeros(1, np.int64))
+        positions = np.where(scores > 0, self.positions[:, below.span], first)
         images, channels = np.nonzero(reaching & (positions < 0))  # the layer below had a higher floor
         if len(images):
             chosen = maps[torch.from_numpy(images), torch.from_numpy(channels)]
-            positions[images, channels] = chosen.flatten(1).argmax(1).numpy()
+            positions[images, channels] = layer.positions(chosen.flatten(1).argmax(1).numpy())
         self.scores[:, layer.span], self.positions[:, layer.span] = scores, np.where(reaching, positions, -1)
 
     def maxima(self) -> Maxima:
@@ -200,7 +228,8 @@ class MaximaBuffer:
         for layer, scores, positions in self.on_device:
             values = scores.float().cpu().numpy()
             self.scores[:, layer.span] = values
-            self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], positions.cpu().numpy(), -1)
+            found = layer.positions(positions.cpu().numpy())
+            self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], found, -1)
         np.copyto(self.scores, -np.inf, where=np.isnan(self.scores))
         return Maxima(self.scores, self.positions)
 

@@ -40,6 +40,7 @@ def scan(
     *,
     layers: Sequence[str] | None = None,
     top: int = 9,
+    inside: bool = False,
     batch: int | None = None,
     shard: int = SHARD,
     workers: int | None = None,
@@ -66,6 +67,7 @@ def scan(
         path: the file that keeps the scan.
         layers: names, or patterns such as "features.*"; None: every rectified layer with maps that is not inside another one.
         top: how many pictures to keep for each channel.
+        inside: count units only whose window lies inside the picture; layers without any are left out.
         batch: pictures per forward pass; None: 4, on a GPU 64.
         shard: pictures per transaction: at most these are lost when the scan is killed.
         workers: threads that read pictures, None: one per core, but 2 to 16; on Ray processes that hold the net, None: one per
@@ -84,7 +86,7 @@ def scan(
         PictureError: there are no pictures, or the net has no preprocessing for them.
         UnknownLayerError: no layer has that name, or matches that pattern.
         NoRuleError: a layer's windows are not known.
-        OptionError: a count is below 1, or there is no such engine.
+        OptionError: a count is below 1, there is no such engine, or no unit whose window lies inside the picture.
         StoreError: the file cannot be written, or holds a scan with other settings; the message shows the difference.
         EngineError: Ray is missing or does not answer, or its workers cannot run the scan.
     """
@@ -96,13 +98,13 @@ def scan(
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
     size = _image_size(net, source)
     recording = net.record_zeros(size)
-    chosen = scanned_layers(recording, choose_layers(recording, layers))
+    chosen = scanned_layers(recording, choose_layers(recording, layers), inside=inside)
     reducer = MaximaReducer(net, chosen, size, recording.written)
     with (
         _make_engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner,
         Store(path, create=True) as store,
     ):
-        settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard)
+        settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard, inside=inside)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
         source = _name_as_before(store, source)
         unlisted = _remember(source, settings["weights_from"])
@@ -186,11 +188,18 @@ def _remember(pictures: Pictures, weights_from: str) -> list[str]:
 
 
 def scan_settings(
-    net: DeconvNet, layers: Sequence[ScannedLayer], pictures: Pictures, *, size: Size, top: int, shard: int
+    net: DeconvNet,
+    layers: Sequence[ScannedLayer],
+    pictures: Pictures,
+    *,
+    size: Size,
+    top: int,
+    shard: int,
+    inside: bool = False,
 ) -> dict[str, Any]:
     """Return what is scanned, and how, as a scan's file keeps it."""
     preprocess, weights_from = net.preprocess, net.loaded.weights_from
-    code = {"model_sha256": net.loaded.code_sha256} if net.loaded.code_sha256 else {}
+    optional = {"model_sha256": net.loaded.code_sha256, "inside": inside or None}
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),
@@ -201,7 +210,7 @@ def scan_settings(
         top=top,
         shard=shard,
         root=pictures.root,
-        **code,
+        **{name: value for name, value in optional.items() if value},
     )
 
 
