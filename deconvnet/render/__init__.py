@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..choices import TONES
 from .example import DrawnExample, Example, Panel, draw_examples
-from .overlay import COLOURS, draw_windows
+from .overlay import draw_windows
+from .palette import COLOURS
 from .plate import draw_plate, plate_shape
 from .plate_files import save_plates
 from .save import read_settings, save_arrays, save_picture, write_atomic

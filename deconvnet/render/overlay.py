@@ -10,14 +10,8 @@ from PIL import Image, ImageDraw
 
 from ..errors import OptionError
 from ..units import Window
-from .text import Colour
+from .palette import Colour
 from .tone import LARGEST_FILTER
-
-#: Okabe & Ito's palette (2008) without its yellow, which is too faint on white paper, and three of Paul Tol's muted colours.
-COLOURS: tuple[Colour, ...] = (
-    (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (136, 34, 85), (40, 40, 40),
-    (153, 153, 51),
-)  # fmt: skip
 
 _HALO = (255, 255, 255)
 _DASH_LENGTH = 6  # pixels

@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw
 
-from .text import INK, Colour, fit, font, line_height, text_width
+from .palette import INK, Colour
+from .text import fit, font, line_height, text_width
 
 PAPER = (255, 255, 255)
 

@@ -21,7 +21,8 @@ from ..errors import OptionError, check_option
 from .example import DrawnExample, Panel, draw_panel
 from .overlay import enlarge
 from .page import PAPER, Box, drawing_box, hstack, paint, superimpose, text_line, vstack, with_margin
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, activation_text, fit, text_width, wrap
+from .palette import FAINT
+from .text import BODY, HEADING, SMALL, TITLE, activation_text, fit, text_width, wrap
 from .tile import HAIRLINE
 from .tone import Pixels
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from ..choices import Tone
 from ..errors import OptionError
-from .overlay import COLOURS, draw_windows
+from .overlay import draw_windows
 from .page import Box, drawing_box, hstack, paint, text_line, vstack, with_margin
-from .text import BODY, FAINT, HEADING, SMALL, TITLE, Colour, percent, size_text, text_width, wrap
+from .palette import COLOURS, FAINT, Colour
+from .text import BODY, HEADING, SMALL, TITLE, percent, size_text, text_width, wrap
 from .tile import FRAME, GAP, Tile, drawn_size, has_outline, tile_colours, tile_rows
 from .tone import Pixels, apply_tone
 

@@ -13,14 +13,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
 
 from PIL import ImageFont
 
-Colour: TypeAlias = tuple[int, int, int]  # RGB, 0..255 each
-
 TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
-INK, FAINT = (32, 32, 32), (112, 112, 112)  # colours: of text, and of text that matters less
 
 _ELLIPSIS = "…"
 _MISSING = "\U0010ffff"  # no font has it: an empty box is drawn for it

@@ -13,13 +13,14 @@ from PIL import Image, ImageDraw
 
 from ..choices import Crop
 from ..units import Window
-from .overlay import COLOURS, enlarge
+from .overlay import enlarge
 from .page import Box, drawing_box, hstack, superimpose, text_line, vstack
-from .text import FAINT, INK, SMALL, Colour, activation_text, text_width
+from .palette import COLOURS, FAINT, INK, PALE, Colour
+from .text import SMALL, activation_text, text_width
 from .tone import Pixels
 
 FRAME = 2  # pixels around a tile, kept free also where there is no frame, so that tiles align
-HAIRLINE = (205, 205, 205)  # the colour of the frame of a tile without a colour
+HAIRLINE = PALE  # the frame of a tile without a colour
 GAP = 8  # pixels between tiles
 
 #: What a figure says of what its tiles show.

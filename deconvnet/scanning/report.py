@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError
+from ..render.palette import BLUE, FAINT, INK, ORANGE, hex_text
 from .table import ScanTable
 
 if TYPE_CHECKING:
@@ -109,15 +110,15 @@ def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
 
 
 def _plot_fires(axes: Axes, report: LayerReport) -> None:
-    axes.hist(100 * report.fires, bins=np.linspace(0, 100, 26).tolist(), color="#4a78b5")
+    axes.hist(100 * report.fires, bins=np.linspace(0, 100, 26).tolist(), color=hex_text(BLUE, 0.3))
     axes.set_ylabel(report.layer, rotation=0, ha="right", va="center", parse_math=False)  # "$" is a letter of names, too
     counts = f"{len(report.dead)} dead, {len(report.rare)} rare"
-    axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color="#444444")
+    axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color=hex_text(FAINT))
 
 
 def _plot_maxima(axes: Axes, report: LayerReport) -> None:
     strongest = report.maximum[np.isfinite(report.maximum)]
     lowest, highest = min(0.0, report.mean.min(initial=0)), max(float(strongest.max(initial=0)), 1e-12)
     edges = np.linspace(lowest, highest, 41).tolist()
-    axes.hist(strongest, bins=edges, color="#d9a441", label="strongest")
-    axes.hist(report.mean, bins=edges, color="#5f5f5f", alpha=0.75, label="mean over the pictures")
+    axes.hist(strongest, bins=edges, color=hex_text(ORANGE), label="strongest")
+    axes.hist(report.mean, bins=edges, color=hex_text(INK, 0.3), alpha=0.75, label="mean over the pictures")

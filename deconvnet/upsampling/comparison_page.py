@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import to_rgb
-from ..render.overlay import COLOURS, draw_windows
+from ..render.overlay import draw_windows
 from ..render.page import Box, hstack, image_box, paint, text_line, vstack, with_margin
-from ..render.text import BODY, FAINT, HEADING, SMALL, TITLE, percent, wrap
+from ..render.palette import COLOURS, FAINT
+from ..render.text import BODY, HEADING, SMALL, TITLE, percent, wrap
 from ..render.tone import Pixels
 from ..units import Window
 from ..version import __version__
