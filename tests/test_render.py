@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from deconvnet.render.text import (
     fit,
     font,
     font_file,
+    line_height,
     number_text,
     percent,
     printable,
@@ -51,7 +53,7 @@ from deconvnet.render.text import (
     text_width,
     wrap,
 )
-from deconvnet.render.tile import caption_form, draw_tile, tile_colours
+from deconvnet.render.tile import caption_form, draw_tile, tile_colours, tile_rows
 from deconvnet.render.tone import TONE_WORDS, tone_text
 from deconvnet.units import Window
 
@@ -431,6 +433,17 @@ def test_captions_take_the_fullest_form_that_fits_all() -> None:
     tiles = [Tile(signal(3, 4, 5), None, "151", 12.3, 6, 6), Tile(signal(3, 4, 5), None, "7", 0.0, 11, 10)]
     assert [caption_form(tiles, width) for width in (150, 90, 50)] == ["positioned", "plain", "stacked"]
     assert caption_form([Tile(signal(3, 4, 5), label="151")], 10) == "plain"
+
+
+def test_notes_stand_on_a_line_of_their_own() -> None:
+    """If any tile has a note, each has room for one, so that rows stay aligned; without one nothing changes."""
+    plain = [Tile(signal(3, 4, 5), None, str(number), 1.5) for number in range(3)]
+    noted = [replace(plain[0], note="own 0.93"), *plain[1:]]
+    toned = apply_tone([tile.pixels for tile in plain])
+    without, with_notes = (tile_rows(tiles, toned, [None] * 3, 1, 100) for tiles in (plain, noted))
+    assert with_notes.height - without.height == 3 * line_height(SMALL)
+    assert [item.text for item in with_notes.items if isinstance(item, TextItem)][2] == "own 0.93"
+    assert "own 0.93" not in [item.text for item in without.items if isinstance(item, TextItem)]
 
 
 # Sheets

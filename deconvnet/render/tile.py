@@ -52,6 +52,7 @@ class Tile:
             of it.
         reached: the part of `pixels` that the tone's scale is taken from, where that is not `inside`: the part in the unit's
             window.
+        note: what else is known of the unit, on a line of its own; "" where there is nothing.
     """
 
     pixels: npt.NDArray[np.floating]
@@ -62,6 +63,7 @@ class Tile:
     col: int | None = None
     inside: Window | None = None
     reached: Window | None = None
+    note: str = ""
 
 
 def has_outline(tile: Tile, height: int, width: int) -> bool:
@@ -93,6 +95,8 @@ def tile_rows(tiles: Sequence[Tile], toned: Sequence[Pixels], colours: Sequence[
     width = max([_NARROWEST, *(picture.width for picture in pictures)])
     form = caption_form(tiles, width)
     cells = [captioned(picture, tile, width, form) for picture, tile in zip(pictures, tiles, strict=True)]
+    if any(tile.note for tile in tiles):
+        cells = [vstack([cell, text_line(tile.note, SMALL, width, ink=FAINT)]) for cell, tile in zip(cells, tiles, strict=True)]
     return vstack([hstack(cells[first : first + columns], GAP) for first in range(0, len(cells), columns)], GAP)
 
 

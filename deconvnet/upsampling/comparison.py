@@ -24,10 +24,11 @@ from ..errors import OptionError, UnitError, check_option
 from ..images import Picture
 from ..layers import default_layer
 from ..net import DeconvNet
+from ..render.page import Box, paint
 from ..render.save import PICTURE_SUFFIXES, save_picture
 from ..results import Json, Result
 from ..version import __version__
-from .comparison_page import draw_page
+from .comparison_page import lay_out_page
 from .round_trip import RoundTrip, crop_to_factors, downsample, upsample
 from .upsamplers import UPSAMPLERS
 
@@ -66,7 +67,10 @@ class UpsamplingComparison(Result):
 
     def draw(self) -> Image.Image:
         """Draw the page: the original, the small map and what each method made of it, pixel by pixel, with their numbers."""
-        return draw_page(self.round_trips, source=self.settings, limits=self.limits)
+        return paint(self._page())
+
+    def _page(self) -> Box:
+        return lay_out_page(self.round_trips, source=self.settings, limits=self.limits)
 
     def plot(self) -> Figure:
         """Return the page as a figure of the same pixels."""
@@ -93,7 +97,7 @@ class UpsamplingComparison(Result):
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             return super().save(path)
         timeless = [{key: value for key, value in row.items() if key != "milliseconds"} for row in self.rows()]
-        save_picture(self.draw(), path, settings={**self.settings, "results": timeless})
+        save_picture(self._page(), path, settings={**self.settings, "results": timeless})
         return [path]
 
 

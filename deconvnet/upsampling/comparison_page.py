@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..images import to_rgb
 from ..render.overlay import draw_windows
-from ..render.page import Box, hstack, image_box, paint, text_line, vstack, with_margin
+from ..render.page import Box, hstack, image_box, text_line, vstack, with_margin
 from ..render.palette import COLOURS, FAINT
 from ..render.text import BODY, HEADING, SMALL, TITLE, percent, wrap
 from ..render.tone import Pixels
@@ -58,8 +58,8 @@ class MapStyle:
         return to_rgb(np.rint(255 * shares.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0))
 
 
-def draw_page(round_trips: Sequence[RoundTrip], *, source: Mapping[str, Any], limits: tuple[float, float]) -> Image.Image:
-    """Draw a comparison as an RGB picture.
+def lay_out_page(round_trips: Sequence[RoundTrip], *, source: Mapping[str, Any], limits: tuple[float, float]) -> Box:
+    """Lay a comparison out on a page.
 
     Args:
         round_trips: one for each factor.
@@ -78,7 +78,7 @@ def draw_page(round_trips: Sequence[RoundTrip], *, source: Mapping[str, Any], li
     note = f"black is {limits[0]:.3g}, white {limits[1]:.3g}"
     top = vstack([text_line(_title(source), TITLE, width, keep_end=True), text_line(note, BODY, width, ink=FAINT)])
     bottom = vstack([text_line(text, SMALL, width, ink=FAINT) for text in wrap(_footer(round_trips), SMALL, width)])
-    return paint(with_margin(vstack([top, *blocks, bottom], gap=20), PAGE_MARGIN))
+    return with_margin(vstack([top, *blocks, bottom], gap=20), PAGE_MARGIN)
 
 
 def busiest_window(large: Tensor, step: int) -> Window:
