@@ -12,9 +12,14 @@
     ├── UnitError               a channel, row, column or image that the layer does not have
     ├── StoreError              a scan's file that cannot be used
     ├── EngineError             Ray, or one of its workers, that cannot be used
+    ├── ModelError              a model whose own code failed
     └── OptionError             an option's value that is not one of its values
 
-What is odd, but no failure, is a `DeconvnetWarning`; the command prints it as one line on stderr.
+What is odd, but no failure, is a warning; the command prints it as one line on stderr.
+
+    DeconvnetWarning
+    ├── PictureWarning          what was left out of a picture, or of a folder of pictures
+    └── WeightsWarning          what was chosen among the weights of a file
 
 `DeconvnetError` is a `ValueError`, so plain Python code can catch it without importing this module.
 """
@@ -29,9 +34,11 @@ __all__ = [
     "DeconvnetWarning",
     "EngineError",
     "MissingPackageError",
+    "ModelError",
     "NoRuleError",
     "OptionError",
     "PictureError",
+    "PictureWarning",
     "StaleRecordingError",
     "StoreError",
     "UnitError",
@@ -39,6 +46,7 @@ __all__ = [
     "UnknownModelError",
     "UnstableModelError",
     "WeightsError",
+    "WeightsWarning",
 ]
 
 
@@ -96,6 +104,18 @@ class EngineError(DeconvnetError):
 
 class OptionError(DeconvnetError):
     """An option's value that is not one of its values."""
+
+
+class ModelError(DeconvnetError):
+    """The model's own code failed: its cause is what that raised."""
+
+
+class PictureWarning(DeconvnetWarning):
+    """What was left out of a picture, or of a folder of pictures."""
+
+
+class WeightsWarning(DeconvnetWarning):
+    """What was chosen among the weights that a file holds."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from .drawings import Drawing, draw
 from .errors import PictureError
-from .images import Picture, open_picture
-from .models import Preprocessing
+from .images import OwnPreprocess, Picture, Preprocess
 from .render.text import size_text
 
 PictureInput: TypeAlias = "Picture | Drawing | Tensor"
@@ -32,8 +31,8 @@ class TakesPictures(Protocol):
         """The name that errors call it by."""
 
     @property
-    def preprocess(self) -> Preprocessing | None:
-        """Turns a picture into a tensor (C, H, W), normalised; None where that is not known."""
+    def picture_reader(self) -> Preprocess | OwnPreprocess | None:
+        """Opens a picture and turns it into a tensor (C, H, W), normalised; None where that is not known."""
 
 
 def check_images(images: Tensor) -> Tensor:
@@ -142,9 +141,9 @@ def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
     """Return a picture as the net expects it, (1, C, H, W)."""
     if isinstance(picture, Tensor):
         return picture
-    if net.preprocess is None:
+    if net.picture_reader is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
-    return net.preprocess(open_picture(picture.picture if isinstance(picture, Drawing) else picture))[None]
+    return net.picture_reader(picture.picture if isinstance(picture, Drawing) else picture)[None]
 
 
 def _source_name(picture: PictureInput, number: int) -> str:

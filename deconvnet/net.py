@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from .axes import from_maps
 from .choices import LRN, LRNS, OVERLAPS, STARTS, Overlap, Start
 from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
-from .images import Preprocess, ShownImage
+from .images import OwnPreprocess, Preprocess, ShownImage
 from .inputs import PictureInputs, as_batch, source_names
 from .layer_table import Layers, field_and_stride, list_layers
 from .layers import default_layer
@@ -74,6 +73,13 @@ class DeconvNet:
     def device(self) -> torch.device:
         """Where the model's weights are."""
         return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def picture_reader(self) -> Preprocess | OwnPreprocess | None:
+        """What opens a picture and makes an image of it: the preprocessing, or what calls a function of the user's own."""
+        if self.preprocess is None or isinstance(self.preprocess, Preprocess):
+            return self.preprocess
+        return OwnPreprocess(self.preprocess, self.loaded.input_size[0])
 
     def to(self, device: str | torch.device) -> DeconvNet:
         """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or the best there is ("auto"); return the net itself."""
@@ -315,7 +321,7 @@ class DeconvNet:
         return output_settings(
             model=self.name,
             weights=self.loaded.weights_hash(None if recording is None else recording.weights),
-            preprocess=dataclasses.asdict(self.preprocess) if isinstance(self.preprocess, Preprocess) else None,
+            preprocess=self.preprocess.settings() if isinstance(self.preprocess, Preprocess) else None,
             **details,
         )
 

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from .opening import MAX_PIXELS, SUFFIXES, Picture, find_pictures, open_picture
+from .depth import ValueRange
+from .finding import find_pictures
+from .formats import FORMATS, SUFFIXES
+from .limits import MAX_BYTES, MAX_PIXELS
+from .opening import OnNote, Picture, open_picture
+from .own_preprocess import OwnPreprocess
 from .preprocess import Preprocess, ShownImage, to_rgb
+from .reading_process import stop_readers
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "Preprocess", "ShownImage", "find_pictures", "open_picture", "to_rgb"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "OnNote",
+    "OwnPreprocess",
+    "Picture",
+    "Preprocess",
+    "ShownImage",
+    "ValueRange",
+    "find_pictures",
+    "open_picture",
+    "stop_readers",
+    "to_rgb",
+]

@@ -2,95 +2,166 @@
 
 Two requirements shape this file. A picture that can be shown at all is converted, never refused: camera rotation, CMYK,
 palettes, transparency, 16 bits, animations, a single pixel. A file that cannot be shown is refused in one line that names it,
-before it can fill the memory.
+before it can fill the memory or take minutes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import PictureError
+from ..errors import PictureError, PictureWarning
+from ..file_kinds import HEAD_BYTES, kind_of
+from . import reading_process
+from .colours import to_grey_or_rgb
+from .depth import ValueRange, colours_to_8_bits, deep_colours, grey_to_8_bits, is_deep_grey
+from .formats import FORMAT_NAMES, FORMATS, UNBOUNDED_FORMATS
+from .limits import (
+    MAX_BYTES,
+    MAX_SECONDS,
+    TimedFile,
+    TooSlowError,
+    bomb_error,
+    check_passes,
+    check_pixels,
+    decoding,
+    large_error,
+    slow_error,
+)
 
 #: A picture: the path of a file, or a PIL picture.
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image"
 
-#: The most pixels that are decoded: from there on Pillow warns of a decompression bomb (a quarter of a gigabyte as RGB).
-MAX_PIXELS = 89_478_485
+#: Is told, in one line, what a user should know of a picture that was opened.
+OnNote: TypeAlias = Callable[[str], object]
 
-#: The suffixes of the pictures that are found in a folder; a file that is named itself may have any suffix.
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-_MID_GREY = (128, 128, 128, 255)
 _BOMB_WARNINGS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _HEADER_LOCK = threading.Lock()  # `warnings.catch_warnings` replaces a list that all threads share
+_LINEAR_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "tiff_ccitt", "group3", "group4")
 
 
-def open_picture(picture: Picture, *, data: IO[bytes] | None = None) -> Image.Image:
+def open_picture(
+    picture: Picture,
+    *,
+    data: IO[bytes] | None = None,
+    value_range: ValueRange | None = None,
+    on_note: OnNote | None = None,
+) -> Image.Image:
     """Open a picture as upright 8-bit RGB, decoded in full, with its file closed.
 
-    EXIF rotation is applied, transparency is laid over mid-grey (128), and an animation gives its first frame. Deep greys are
-    scaled, not clipped: 16-bit from 0..65535; 32-bit integers and floats from the smallest of the ranges 0..1 (floats only),
-    0..255 and 0..65535 that holds all their values, otherwise from their minimum..maximum. A constant outside those ranges
-    becomes mid-grey; in floats a NaN is read as 0.
+    EXIF rotation is applied, transparency is laid over mid-grey (128), and of several pages the first is taken. Deep pictures are
+    scaled, not clipped: from the smallest of the ranges 0..1 (floats only) and 0..2^n - 1 (n = 8, 10, 12, 14, 16) that holds
+    all their values, otherwise from their minimum..maximum. A constant outside those ranges becomes mid-grey; in floats a NaN
+    is read as 0. A fourth band of a TIFF that is tagged as transparency, but is not by its values, is left out.
 
     Args:
         picture: a path, or a PIL picture, which is converted in the same way.
         data: the file's bytes, if they were read already; errors then still name the path.
+        value_range: (black, white) of pictures with more than 8 bits; None: by their values, as above.
+        on_note: is told of pages that are not taken, and of a fourth band; None: they are warnings.
 
     Raises:
-        PictureError: the picture cannot be opened, is damaged, or has more than `MAX_PIXELS` pixels.
+        PictureError: the picture cannot be opened, is damaged, in a format that is not read (`FORMATS`), has more than
+            `MAX_PIXELS` pixels, or takes too long to decode.
+
+    Warns:
+        PictureWarning: the picture has several pages, or a fourth band; unless `on_note` is told.
 
         >>> open_picture(Image.new("L", (4, 3), 200)).getpixel((0, 0))
         (200, 200, 200)
     """
+    opened = open_grey_or_rgb(picture, data=data, value_range=value_range, on_note=on_note)
+    return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def open_grey_or_rgb(
+    picture: Picture,
+    *,
+    data: IO[bytes] | None = None,
+    value_range: ValueRange | None = None,
+    on_note: OnNote | None = None,
+) -> Image.Image:
+    """Open a picture as `open_picture` does, but leave grey pictures grey, mode L: a third of the memory until it is shrunk."""
+    on_note = on_note or _warn
     if isinstance(picture, Image.Image):
-        return _to_rgb_mode(_decode(picture, "the PIL picture"), "the PIL picture")
+        name = "the PIL picture"
+        check_pixels(picture.size, name)
+        with decoding(picture):
+            upright = _upright(_decode(picture, name), copy=True)
+            upright.format = picture.format
+            return _to_8_bits(upright, name, value_range, on_note)
+    with open_file(picture, data) as (handle, name), read_header(handle, name) as lazy, decoding(lazy):
+        picture_format, is_deep = lazy.format, deep_colours(lazy)
+        _note_pages(lazy, name, on_note)
+        decoded = decode_file(lazy, handle, name)
+        if is_deep:
+            with _readable(name):
+                decoded = colours_to_8_bits(decoded, partial(read_header, handle, name), value_range)
+        upright = _upright(decoded)
+        upright.format = picture_format
+        return _to_8_bits(upright, name, value_range, on_note)
+
+
+@contextlib.contextmanager
+def open_file(picture: object, data: IO[bytes] | None = None) -> Iterator[tuple[IO[bytes], str]]:
+    """Open a picture's file, or take its bytes; yield them with the name for errors."""
     if not isinstance(picture, (str, os.PathLike)):
         raise PictureError(f"a picture must be a path or a PIL picture, found {type(picture).__name__}.")
     name = repr(os.fspath(picture))
-    with data or _open_file(Path(picture), name) as handle, _read_header(handle, name) as lazy:
-        return _to_rgb_mode(_decode(lazy, name), name)
+    with data or _open_regular(Path(picture), name) as handle:
+        yield handle, name
 
 
-def find_pictures(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List the pictures in files and folders, in order.
+def read_header(handle: IO[bytes], name: str) -> Image.Image:
+    """Read the file's header, but no pixels, and check what it asks for.
 
-    Args:
-        paths: one path or several. A file stands for itself; a folder for the pictures in and below it that have a suffix of
-            `SUFFIXES`, sorted by path, without hidden files and folders.
-
-    Raises:
-        PictureError: there is no such path, or a folder has no pictures.
+    Pillow's warning of a decompression bomb is treated as an error.
     """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not os.path.exists(path):  # Path.exists raises if a name is too long
-            raise PictureError(f"cannot open {str(path)!r}: there is no such file or folder. Check the path.")
-        files += _pictures_below(path) if path.is_dir() else [path]
-    return files
+    handle.seek(0)
+    head = handle.read(HEAD_BYTES)
+    handle.seek(0)
+    try:
+        with _HEADER_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a picture with odd metadata can still be shown
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(TimedFile(handle, MAX_SECONDS), formats=FORMATS)  # type: ignore[arg-type]
+    except _BOMB_WARNINGS as error:
+        raise bomb_error(name) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(_unread_text(head, name)) from error
+    except TooSlowError as error:
+        raise slow_error(name) from error
+    except Exception as error:
+        raise _damaged_error(name) from error
+    check_pixels(picture.size, name)
+    check_passes(picture, handle, name)
+    return picture
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    visible = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    if not visible:
-        raise PictureError(f"no pictures in {str(folder)!r}. Looked in it and below for {', '.join(SUFFIXES)}.")
-    return sorted(visible, key=lambda path: path.as_posix())
+def decode_file(lazy: Image.Image, handle: IO[bytes], name: str) -> Image.Image:
+    """Read all pixels of the first frame of a picture that `read_header` opened; where that cannot be bounded, in a child."""
+    is_linear = lazy.format != "TIFF" or getattr(lazy, "_compression", "raw") in _LINEAR_TIFF
+    if lazy.format not in UNBOUNDED_FORMATS and is_linear:
+        return _decode(lazy, name)
+    position = handle.tell()
+    handle.seek(0)
+    data = handle.read()
+    handle.seek(position)
+    with _readable(name):
+        return _keep_rotation(reading_process.decode(data, str(lazy.format)), lazy)
 
 
-def _open_file(path: Path, name: str) -> IO[bytes]:
+def _open_regular(path: Path, name: str) -> IO[bytes]:
     """Open a regular file for reading, or say what else the path is."""
     try:
         status = path.stat()
@@ -100,6 +171,8 @@ def _open_file(path: Path, name: str) -> IO[bytes]:
             raise PictureError(f"cannot open {name} as a picture: it is a pipe or a device. Save the picture to a file first.")
         if not status.st_size:
             raise PictureError(f"cannot open {name}: the file is empty. Get a fresh copy.")
+        if status.st_size > MAX_BYTES:
+            raise large_error(name)
         return path.open("rb")
     except FileNotFoundError as error:
         raise PictureError(f"cannot open {name}: there is no such file. Check the path.") from error
@@ -107,84 +180,80 @@ def _open_file(path: Path, name: str) -> IO[bytes]:
         raise PictureError(f"cannot open {name}: reading it is not permitted. Change its permissions.") from error
     except OSError as error:
         raise PictureError(f"cannot open {name}: {error.strerror}. Check the path.") from error
-
-
-def _read_header(handle: IO[bytes], name: str) -> Image.Image:
-    """Read the file's header, but no pixels; Pillow's warning of a decompression bomb is treated as an error."""
-    try:
-        with _HEADER_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a picture with odd metadata can still be shown
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(handle)
-    except _BOMB_WARNINGS as error:
-        raise _bomb_error(name) from error
-    except UnidentifiedImageError as error:
-        raise PictureError(f"cannot open {name}: it is not a picture that Pillow knows. Convert it to PNG or JPEG.") from error
-    except Exception as error:
-        raise _damaged_error(name) from error
+    except ValueError as error:  # a zero byte in the path
+        raise PictureError(f"cannot open {name}: {error}. Check the path.") from error
 
 
 def _decode(picture: Image.Image, name: str) -> Image.Image:
-    """Read all pixels of the first frame and turn them upright."""
-    if picture.width * picture.height > MAX_PIXELS:  # Pillow's own limit may have been lifted
-        raise _bomb_error(name)
-    if not picture.width * picture.height:
-        size = f"{picture.height} x {picture.width}"
-        raise PictureError(f"cannot use {name}: it has {size} pixels. Give a picture with at least one pixel.")
-    try:
+    """Read all pixels of the first frame."""
+    with _readable(name):
         picture.load()
+    return picture
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn whatever decoding raises into one line."""
+    try:
+        yield
+    except PictureError:
+        raise
     except _BOMB_WARNINGS as error:
-        raise _bomb_error(name) from error
+        raise bomb_error(name) from error
+    except TooSlowError as error:
+        raise slow_error(name) from error
     except Exception as error:  # Pillow's decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise _damaged_error(name) from error
+
+
+def _upright(picture: Image.Image, *, copy: bool = False) -> Image.Image:
+    """Turn a picture upright by its EXIF: itself, or a copy."""
     try:
-        return ImageOps.exif_transpose(picture)
+        if copy:
+            return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
     except Exception:  # EXIF that cannot be read says nothing of a rotation
-        return picture
+        return picture.copy() if copy else picture
+    return picture
 
 
-def _bomb_error(name: str) -> PictureError:
-    return PictureError(f"cannot open {name}: it has more than {MAX_PIXELS:,} pixels, too many to be safe. Shrink it first.")
+def _keep_rotation(decoded: Image.Image, lazy: Image.Image) -> Image.Image:
+    """Give a picture that a child decoded the EXIF of its file, except for TIFF, which Pillow turns while it decodes."""
+    if lazy.format != "TIFF":
+        with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing of a rotation
+            decoded.info["exif"] = lazy.getexif().tobytes()
+    return decoded
+
+
+def _note_pages(lazy: Image.Image, name: str, on_note: OnNote) -> None:
+    """Say which page is taken of several. The second picture of an MPO is a preview, or the other eye's."""
+    several = False
+    if lazy.format != "MPO":
+        with contextlib.suppress(Exception):  # a second page that cannot be read is none
+            several = bool(getattr(lazy, "is_animated", False))
+    if several:
+        on_note(f"{name} has several {'pages' if lazy.format == 'TIFF' else 'frames'}: the first one is taken.")
+
+
+def _to_8_bits(picture: Image.Image, name: str, value_range: ValueRange | None, on_note: OnNote) -> Image.Image:
+    if is_deep_grey(picture):
+        return grey_to_8_bits(picture, value_range)
+    return to_grey_or_rgb(picture, name, on_note)
+
+
+def _unread_text(head: bytes, name: str) -> str:
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        what = "is a TIFF with bands or numbers that Pillow does not know"
+    elif kind := kind_of(head):
+        what = f"is {kind}, which is not read as a picture"
+    else:
+        what = f"is in none of the formats that are read: {FORMAT_NAMES}"
+    return f"cannot open {name}: it {what}. Convert it to PNG or JPEG."
 
 
 def _damaged_error(name: str) -> PictureError:
     return PictureError(f"cannot open {name}: the picture is damaged or cut short. Get a fresh copy.")
 
 
-def _to_rgb_mode(picture: Image.Image, name: str) -> Image.Image:
-    """Convert any mode to RGB, 8 bits per channel."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_to_8_bits(picture)).convert("RGB")
-    try:
-        if picture.mode == "La":  # premultiplied: Pillow has no direct way to RGBA
-            picture = picture.convert("LA")
-        if picture.has_transparency_data:
-            return Image.alpha_composite(Image.new("RGBA", picture.size, _MID_GREY), picture.convert("RGBA")).convert("RGB")
-        return picture.convert("RGB")
-    except ValueError as error:
-        raise PictureError(f"cannot open {name}: its colours are {picture.mode}. Convert it to RGB, as PNG or JPEG.") from error
-
-
-def _to_8_bits(picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale a deep grey picture, modes I;16, I and F, to (H, W), 0..255."""
-    values = np.asarray(picture).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=_largest(values), neginf=-_largest(-values))
-    if picture.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    else:
-        low, high = _range(values, known=(1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 65535.0))
-    return np.rint((values - low) * 255 / (high - low)).astype(np.uint8)
-
-
-def _largest(values: npt.NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) if finite.size else 0.0
-
-
-def _range(values: npt.NDArray[np.float64], known: tuple[float, ...]) -> tuple[float, float]:
-    """Return the smallest of the ranges 0..known that holds all values, else their minimum and maximum."""
-    low, high = float(values.min()), float(values.max())
-    for limit in known:
-        if low >= 0 and high <= limit:
-            return 0.0, limit
-    return (low, high) if high > low else (min(2 * low, 0.0), max(2 * low, 0.0))
+def _warn(text: str) -> None:
+    warnings.warn(text, PictureWarning, stacklevel=4)

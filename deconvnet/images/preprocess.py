@@ -5,8 +5,8 @@ torch is imported only where a tensor is made, so that opening and showing pictu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ from PIL import Image
 
 from ..choices import INTERPOLATIONS, Interpolation
 from ..errors import OptionError, PictureError, check_option
-from .opening import MAX_PIXELS, Picture, open_picture
+from .depth import ValueRange
+from .limits import MAX_PIXELS
+from .opening import OnNote, Picture, open_grey_or_rgb
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +57,7 @@ class Preprocess:
         mean: the mean of each channel of the net, of pixels on the scale 0..1.
         std: the standard deviation of each channel, on the same scale, above 0.
         interpolation: Pillow's filter for resizing.
+        value_range: (black, white) of pictures with more than 8 bits; None: by their values, as `open_picture` says.
 
     Raises:
         OptionError: the numbers do not fit each other.
@@ -69,6 +72,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Interpolation = "bilinear"
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         check_option("interpolation", self.interpolation, INTERPOLATIONS)
@@ -77,6 +81,9 @@ class Preprocess:
         if not 1 <= min(self.crop_size) <= max(self.crop_size) <= self.resize:
             height, width = self.crop_size
             raise OptionError(f"cannot crop {height} x {width} from a short side of {self.resize}. Give a smaller crop.")
+        if self.value_range is not None and not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:  # refuses NaN too
+            low, high = self.value_range
+            raise OptionError(f"a range cannot be {low:g}..{high:g}: black comes first, white is above it.")
 
     @property
     def channels(self) -> int:
@@ -88,11 +95,17 @@ class Preprocess:
         """(height, width) of the images, in pixels."""
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
-    def crop_picture(self, picture: Picture) -> Image.Image:
+    def settings(self) -> dict[str, Any]:
+        """Return the fields that make another one like it; a range that was left open is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "value_range" or value is not None}
+
+    def crop_picture(self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None) -> Image.Image:
         """Return the pixels that the net sees, before they are normalised.
 
         Args:
             picture: a path or a PIL picture.
+            data: the file's bytes, if they were read already.
+            on_note: is told of what was left out; None: that is a warning.
 
         Returns:
             A PIL picture: RGB for 3 channels, L for 1.
@@ -102,14 +115,15 @@ class Preprocess:
         """
         if self.channels not in (1, 3):
             raise PictureError(f"a picture has 1 or 3 channels, the net takes {self.channels}. Give a tensor (N, C, H, W).")
-        image = open_picture(picture)
+        image = open_grey_or_rgb(picture, data=data, value_range=self.value_range, on_note=on_note)
         if self.channels == 1:
             image = image.convert("L")
         width, height = self._resized_size(*image.size)
         image = image.resize((width, height), _FILTERS[self.interpolation])
         crop_height, crop_width = self.crop_size
         top, left = round((height - crop_height) / 2.0), round((width - crop_width) / 2.0)
-        return image.crop((left, top, left + crop_width, top + crop_height))
+        image = image.crop((left, top, left + crop_width, top + crop_height))
+        return image if self.channels == 1 or image.mode == "RGB" else image.convert("RGB")
 
     def __call__(self, picture: Picture) -> torch.Tensor:
         """Return a picture as the net expects it: (C, H, W), float32, normalised. See `crop_picture`."""

@@ -41,7 +41,7 @@ def load(name: str, weights: str) -> LoadedModel:
         if weights == "none":
             loaded.weights = "random" if _randomise(loaded.model) else ""
     if weights not in ("DEFAULT", "none"):
-        load_checked(loaded.model, read_state(weights), weights, loaded.name)
+        load_checked(loaded.model, read_state(weights, like=loaded.model), weights, loaded.name)
         loaded.weights = hash_file(weights)
     return loaded
 

@@ -16,7 +16,7 @@ from ..images import Preprocess
 from ..optional import require
 from .model import IMAGENET_MEAN, IMAGENET_STD, LoadedModel
 from .seeding import seeded
-from .weights import StateDict, first_line, hash_file, load_checked, read_state
+from .weights import StateDict, count_classes, first_line, hash_file, load_checked, read_state
 
 #: Mean and std with which its nets for 32 pixels, SVHN's too, were trained (osmr/imgclsmob,
 #: pytorch/datasets/cifar10_cls_dataset.py).
@@ -63,7 +63,7 @@ def _build(full: str, function: Callable[..., nn.Module], **options: int) -> nn.
 
 def _load_weights(full: str, function: Callable[..., nn.Module], model: nn.Module, path: str, *, published: bool) -> nn.Module:
     """Load a file into a net with as many classes as the file has; published files may hold more than the net needs."""
-    state, expected = read_state(path), model.state_dict()
+    state, expected = read_state(path, like=model), model.state_dict()
     if published:
         state = {key: value for key, value in state.items() if key in expected}
     classes = _count_classes(state, model)
@@ -74,10 +74,10 @@ def _load_weights(full: str, function: Callable[..., nn.Module], model: nn.Modul
 
 
 def _count_classes(state: StateDict, model: nn.Module) -> int | None:
-    """Return the number of classes of a state dict: the size of what is the classifier's last tensor in the net."""
-    count = getattr(model, "num_classes", None)
-    last = [key for key, value in model.state_dict().items() if value.dim() and len(value) == count]
-    return len(state[last[-1]]) if last and last[-1] in state and state[last[-1]].dim() else None
+    """Return the number of classes of a state dict: the rows of what is the classifier's last weight in the net."""
+    count, expected = getattr(model, "num_classes", None), model.state_dict()
+    last = [key for key, value in expected.items() if value.dim() > 1 and len(value) == count]
+    return count_classes(state, expected, last[-1]) if last else None
 
 
 def _download(store: ModuleType, name: str) -> str:

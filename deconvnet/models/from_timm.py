@@ -7,17 +7,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 from PIL.Image import Image
 from torch import nn
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
-from ..images import Picture, Preprocess, open_picture
+from ..images import OnNote, Picture, Preprocess, open_picture
 from ..optional import require
 from .model import LoadedModel
 from .seeding import seeded
-from .weights import StateDict, first_line, hash_file, load_checked, read_state
+from .weights import StateDict, count_classes, first_line, hash_file, load_checked, read_state
 
 
 def load(name: str, weights: str) -> LoadedModel:
@@ -82,14 +82,15 @@ def _address_text(timm: ModuleType, name: str) -> str:
 
 def _from_file(timm: ModuleType, name: str, path: str) -> nn.Module:
     """Build a net with as many classes as the file's classifier has, and load the file."""
-    state = read_state(path)
     model: nn.Module = timm.create_model(name)
+    state = read_state(path, like=model)
     state = _rename_as_timm(model, state)
     classifier = model.pretrained_cfg.get("classifier") or ""  # type: ignore[union-attr, operator]
     head = classifier if isinstance(classifier, str) else classifier[0]
-    given, expected = state.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
-    if given is not None and expected is not None and len(given) != len(expected):
-        model = timm.create_model(name, num_classes=len(given))
+    expected = model.state_dict()
+    classes = count_classes(state, expected, f"{head}.weight")
+    if classes and classes != len(expected[f"{head}.weight"]):
+        model = timm.create_model(name, num_classes=classes)
     load_checked(model, state, path, f"timm:{name}")
     return model
 
@@ -120,9 +121,9 @@ class _TimmPreprocess(Preprocess):
 
     steps: tuple[Callable[[Image], Image], ...] = ()
 
-    def crop_picture(self, picture: Picture) -> Image:
+    def crop_picture(self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None) -> Image:
         """Return the pixels that the net sees, made by timm's own steps."""
-        image = open_picture(picture)
+        image = open_picture(picture, data=data, value_range=self.value_range, on_note=on_note)
         self._resized_size(*image.size)  # refuses what would fill the memory
         for step in self.steps:
             image = step(image)

@@ -24,7 +24,7 @@ def load(name: str, weights: str) -> LoadedModel:
         model = Tiny().eval()
     path = str(WEIGHTS) if weights == "DEFAULT" else weights
     if weights != "none":
-        load_checked(model, {key: value.float() for key, value in read_state(path).items()}, path, "tiny")
+        load_checked(model, {key: value.float() for key, value in read_state(path, like=model).items()}, path, "tiny")
     return LoadedModel(
         model=model,
         preprocess=Preprocess(INPUT_SIZE, INPUT_SIZE, MEAN, STD),

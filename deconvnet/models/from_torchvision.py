@@ -12,7 +12,7 @@ from ..errors import UnknownModelError, WeightsError, did_you_mean
 from ..images import Preprocess
 from .model import LoadedModel
 from .seeding import seeded
-from .weights import StateDict, hash_file, load_checked, read_state
+from .weights import StateDict, count_classes, hash_file, load_checked, read_state
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -73,10 +73,21 @@ def _download(name: str, default: WeightsEnum) -> tuple[nn.Module, str]:
 def _build(name: str, weights: str) -> tuple[nn.Module, str]:
     if weights == "none":
         return _build_for(name, {}), "random"
-    state = read_state(weights)
+    state = read_state(weights, like=_build_empty(name))
     model = _build_for(name, state)
     load_checked(model, state, weights, f"torchvision:{name}")
     return model, hash_file(weights)
+
+
+def _build_empty(name: str) -> nn.Module:
+    """Build the net, with all its side branches, for the names of its tensors: they have sizes, but no numbers."""
+    import torch
+    import torchvision
+
+    options = {"init_weights": False, "aux_logits": True} if name in CONVERTS_INPUT else {}
+    with torch.device("meta"):
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    return model
 
 
 def _build_for(name: str, state: StateDict) -> nn.Module:
@@ -92,7 +103,7 @@ def _build_for(name: str, state: StateDict) -> nn.Module:
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
         expected = model.state_dict()
         last = next(reversed(expected))  # the classifier's bias
-        classes = len(state[last]) if last in state and state[last].dim() == 1 else None
+        classes = count_classes(state, expected, last.replace("bias", "weight"))
         if classes and classes != len(expected[last]):
             model = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     return model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..errors import UnknownModelError, WeightsError
 from .model import LoadedModel, default_preprocess
 from .seeding import seeded
-from .weights import hash_file, load_checked, read_state
+from .weights import count_classes, hash_file, load_checked, read_state
 from .zfnet import MAPS, ZFNet
 
 
@@ -21,8 +23,10 @@ def load(name: str, weights: str) -> LoadedModel:
         raise UnknownModelError(f"{full!r} is not a model. Models: zfnet, zfnet:wide.")
     if weights == "DEFAULT":
         raise WeightsError(f"{full} has no weights of its own. Give --weights FILE, or --weights none for random ones.")
-    state = {} if weights == "none" else read_state(weights)
-    classes = len(state["classifier.7.bias"]) if "classifier.7.bias" in state else 1000
+    with torch.device("meta"):
+        usual = ZFNet(maps=MAPS[name]).state_dict()
+    state = {} if weights == "none" else read_state(weights, like=usual)
+    classes = count_classes(state, usual, "classifier.7.weight") or len(usual["classifier.7.weight"])
     with seeded():
         model = ZFNet(classes, maps=MAPS[name]).eval()
     if state:

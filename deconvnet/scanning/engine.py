@@ -68,6 +68,7 @@ class ShardResult:
         total: (C,) sum of the channel's maxima, in 2^-24.
         readable: how many of its pictures could be read.
         files: a row for each of its pictures.
+        notes: what was left out of its pictures, a line for each.
     """
 
     shard: int
@@ -76,6 +77,7 @@ class ShardResult:
     total: npt.NDArray[np.int64]
     readable: int = 0
     files: list[PictureRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def empty(cls, shard: int, channels: int, top: int) -> ShardResult:

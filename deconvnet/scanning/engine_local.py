@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..images import stop_readers
 from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
 from .maxima import MaximaReducer
 from .pictures import LoadedPicture, check_size, collate
@@ -59,6 +60,9 @@ class LocalEngine:
             try:
                 for shard in shards:
                     yield run_shard(job, shard, pictures, floor(), on_progress)
+            except BaseException:  # such as Ctrl-C: nobody waits for what is being decoded
+                stop_readers()
+                raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -86,6 +90,7 @@ def run_shard(
         batch = [check_size(picture, reducer.size) for picture in islice(pictures, wanted)]
         numbers = range(shard.first + start, shard.first + start + len(batch))
         result.files += [(number, item.size, item.sha256, item.problem) for number, item in zip(numbers, batch, strict=True)]
+        result.notes += [item.note for item in batch if item.note]
         readable = {number: item.pixels for number, item in zip(numbers, batch, strict=True) if item.pixels is not None}
         if readable:
             images = collate(list(readable.values()), job.preprocess)

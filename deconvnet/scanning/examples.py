@@ -181,7 +181,7 @@ def read_pictures(
 
     def load(number: int) -> tuple[int, LoadedPicture]:
         path, sha256 = files[number]
-        return number, check_same(source.load(indices.get(path, number), path, net.preprocess), sha256)
+        return number, check_same(source.load(indices.get(path, number), path, net.picture_reader), sha256)
 
     batch: list[int] = []
     pixels: list[Pixels] = []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,10 @@ import torch
 from torch import Tensor
 
 from ..errors import PictureError
-from ..images import Picture, Preprocess, open_picture
+from ..images import MAX_BYTES, OnNote, OwnPreprocess, Picture, Preprocess
 from ..models import Preprocessing
 
-#: A larger file is not read: no picture that is small enough to be decoded needs more.
-MAX_BYTES = 2**30
+_ESCAPED = re.compile(r"\\(x(?:5c|[89a-f][0-9a-f]))")
 
 Size: TypeAlias = tuple[int, int, int]  # (C, H, W)
 Pixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"  # (H, W, C) still to be normalised, or (C, H, W) as the model expects it
@@ -33,6 +33,7 @@ class LoadedPicture:
     size: int | None = None  # bytes of the file
     sha256: str | None = None
     problem: str | None = None
+    note: str | None = None  # what was left out of it
 
 
 @runtime_checkable
@@ -63,22 +64,32 @@ class Pictures(Protocol):
 def load_file(read: Callable[[], bytes], name: str, preprocess: Preprocessing | None) -> LoadedPicture:
     """Read a file and prepare its picture; errors are returned, not raised."""
     size, digest = None, None
+    notes: list[str] = []
     try:
         data = read()
         size, digest = len(data), hashlib.sha256(data).hexdigest()
         if not data:
             raise empty_file(name)
-        return LoadedPicture(prepare(open_picture(name, data=io.BytesIO(data)), preprocess), size, digest)
+        pixels = prepare(name, preprocess, data=io.BytesIO(data), on_note=notes.append)
+        return LoadedPicture(pixels, size, digest, note=" ".join(notes) or None)
     except Exception as error:  # a user's own preprocessing may raise anything
         return LoadedPicture(None, size, digest, error_text(error))
 
 
-def prepare(picture: Picture | Tensor, preprocess: Preprocessing | None) -> Pixels:
+def prepare(
+    picture: Picture | Tensor,
+    preprocess: Preprocessing | None,
+    *,
+    data: IO[bytes] | None = None,
+    on_note: OnNote | None = None,
+) -> Pixels:
     """Return a picture's pixels, to be stacked by `collate`.
 
     Args:
         picture: a path, a PIL picture, or an image (C, H, W) as the model expects it.
         preprocess: turns a picture into such an image; None where all pictures are images already.
+        data: the bytes of the file, if they were read already.
+        on_note: is told of what was left out of the picture; None: that is a warning.
 
     Returns:
         (H, W, C) uint8 where `preprocess` is a `Preprocess`, which `collate` normalises; else the image (C, H, W).
@@ -94,9 +105,10 @@ def prepare(picture: Picture | Tensor, preprocess: Preprocessing | None) -> Pixe
             " Pass preprocess= to DeconvNet, or give tensors."
         )
     if isinstance(preprocess, Preprocess):
-        pixels: npt.NDArray[np.uint8] = np.asarray(preprocess.crop_picture(picture))
+        pixels: npt.NDArray[np.uint8] = np.asarray(preprocess.crop_picture(picture, data=data, on_note=on_note))
         return pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return _check_image(preprocess(open_picture(picture)))
+    reader = preprocess if isinstance(preprocess, OwnPreprocess) else OwnPreprocess(preprocess, channels=3)
+    return _check_image(reader(picture, data=data, on_note=on_note))
 
 
 def size_of(pixels: Pixels) -> Size:
@@ -125,8 +137,16 @@ def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None) -> Ten
 
 
 def printable_name(name: str) -> str:
-    """Return a name that can be stored and printed: bytes that are not UTF-8 are escaped, as in "gr\\xfcn.png"."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a name that can be stored and printed: bytes that are not UTF-8 are escaped, as in "gr\\xfcn.png".
+
+    The backslash of a name that reads so itself is escaped too: no two files get one name.
+    """
+    return os.fsencode(_ESCAPED.sub(r"\\x5c\1", name)).decode("utf-8", "backslashreplace")
+
+
+def file_name(printable: str) -> str:
+    """Return the name that `printable_name` was given."""
+    return re.sub(r"\\x(5c|[89a-f][0-9a-f])", lambda match: os.fsdecode(bytes.fromhex(match[1])), printable)
 
 
 def error_text(error: Exception) -> str:

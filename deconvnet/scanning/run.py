@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -31,6 +30,8 @@ from .source import DatasetItems, LocalFiles, PictureSource, open_source
 from .store import Store
 
 SHARD = 512  # pictures per transaction: at most these are lost when a scan is killed
+
+SHOWN_NOTES = 5  # of pictures of which only a part was taken; a folder of animations has one for each
 
 
 def scan(
@@ -109,20 +110,21 @@ def scan(
         source = _name_as_before(store, source)
         unlisted = _remember(source, settings["weights_from"])
         numbers = store.extend(source.names, shard)
-        notes = [*_gone_or_changed(store, source), *unlisted]
+        notes, left_out = [*_gone_or_changed(store, source), *unlisted], list[str]()
         best = BestEntries(store, recording, chosen, top)
         shards = list(_waiting_shards(store, source, numbers))
         for layer in chosen if shards else ():
             find_windows(recording, layer, np.zeros(1, np.int64))  # raises now, before the work, where windows are not known
         done = len(source.names) - sum(len(item.names) for item in shards)
-        job = Job(reducer, source, net.preprocess, batch or runner.batch_size(reducer), top)
+        job = Job(reducer, source, net.picture_reader, batch or runner.batch_size(reducer), top)
         with (
             tqdm(total=len(source.names), initial=done, unit="picture", disable=is_hidden(progress)) as bar,
             closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=bar.update)) as results,
         ):
             for result in results:
                 best.commit(result)
-    return Scan.open(path, net=net, pictures=source, notes=notes)
+                left_out += result.notes
+    return Scan.open(path, net=net, pictures=source, notes=notes + _first_of(left_out))
 
 
 def _make_engine(
@@ -146,7 +148,7 @@ def _image_size(net: DeconvNet, pictures: Pictures) -> Size:
     """Return (C, H, W) of the images: by the preprocessing, or else of the first that can be read."""
     if not isinstance(pictures, DatasetItems) and isinstance(net.preprocess, Preprocess):
         return (net.preprocess.channels, *net.preprocess.crop_size)
-    loaded = (pictures.load(index, name, net.preprocess) for index, name in enumerate(pictures.names))
+    loaded = (pictures.load(index, name, net.picture_reader) for index, name in enumerate(pictures.names))
     return next((size_of(picture.pixels) for picture in loaded if picture.pixels is not None), net.loaded.input_size)
 
 
@@ -203,7 +205,7 @@ def scan_settings(
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),
-        preprocess=dataclasses.asdict(preprocess) if isinstance(preprocess, Preprocess) else None,
+        preprocess=preprocess.settings() if isinstance(preprocess, Preprocess) else None,
         weights_from=os.path.abspath(weights_from) if os.path.isfile(weights_from) else weights_from,
         size=list(size),
         layers=[layer.name for layer in layers],
@@ -239,6 +241,12 @@ def _gone_or_changed(store: Store, pictures: Pictures) -> list[str]:
         if now and now != size:
             notes.append(f"{name} was skipped and has changed. To scan it, use a new file.")
     return notes
+
+
+def _first_of(notes: list[str]) -> list[str]:
+    """Return the first notes on what was left out of pictures, and how many more there are."""
+    more = len(notes) - SHOWN_NOTES
+    return [*notes[:SHOWN_NOTES], f"... and {more:,} more pictures of which only a part was taken."] if more > 0 else notes
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from .pictures import (
     Pictures,
     empty_file,
     error_text,
+    file_name,
     large_file,
     load_file,
     outside_text,
@@ -51,12 +51,13 @@ class LocalFiles:
 
     def path(self, name: str) -> str:
         """Return where a picture is."""
-        path = os.path.join(self.root, name)
-        return path if os.path.exists(path) else os.path.join(self.root, _unescape(name))
+        path, plain = os.path.join(self.root, file_name(name)), os.path.join(self.root, name)
+        # scans of former versions did not escape the backslash of a name that reads as an escaped one
+        return plain if os.path.exists(plain) and not os.path.exists(path) else path
 
     def may_read(self, name: str) -> bool:
         """Return whether a picture is below the folder, or in one that this user has scanned."""
-        return bool(self.root and is_inside(name)) or all(map(is_remembered, folders_of(self.root, [name])))
+        return bool(self.root and is_inside(file_name(name))) or all(map(is_remembered, folders_of(self.root, [name])))
 
     def named_from(self, root: str) -> LocalFiles:
         """Return the same files, named by their path from another folder."""
@@ -112,7 +113,9 @@ class DatasetItems:
                 raise PictureError("the dataset no longer has this item. Give the one that the scan began with.")
             item = self.dataset[index]
             item = item[0] if isinstance(item, (tuple, list)) else item
-            return replace(self._file(name), pixels=prepare(item, preprocess))
+            notes: list[str] = []
+            pixels = prepare(item, preprocess, on_note=notes.append)
+            return replace(self._file(name), pixels=pixels, note=" ".join(notes) or None)
         except Exception as error:  # a Dataset may raise anything for a bad item
             return LoadedPicture(None, problem=error_text(error))
 
@@ -188,11 +191,6 @@ def name_files(paths: Iterable[Path], root: Path) -> LocalFiles:
     whole = (os.path.abspath(path) for path in paths)
     names = (os.path.relpath(name, folder) if name.startswith(folder + os.sep) else name for name in whole)
     return LocalFiles(folder, tuple(dict.fromkeys(printable_name(name.replace(os.sep, "/")) for name in names)))
-
-
-def _unescape(name: str) -> str:
-    """Return the name that `printable_name` was given."""
-    return re.sub(r"\\x([89a-f][0-9a-f])", lambda match: os.fsdecode(bytes.fromhex(match[1])), name)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -63,7 +63,7 @@ def load_nets(net: DeconvNet, files: Sequence[Path]) -> Iterator[DeconvNet]:
     """Yield a copy of the net with each file's weights: a recording never sees weights that change."""
     for file in files:
         model = copy.deepcopy(net.model)
-        load_checked(model, read_state(file), file, net.name)
+        load_checked(model, read_state(file, like=model), file, net.name)
         loaded = dataclasses.replace(net.loaded, model=model, weights=hash_file(file))
         yield DeconvNet(loaded, net.preprocess, rules=net.rules, overlap=net.overlap, lrn=net.lrn)
 

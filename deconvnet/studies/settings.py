@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from ..images import Preprocess
@@ -18,7 +17,7 @@ def study_settings(net: DeconvNet, study: str, **details: Any) -> dict[str, Any]
         study: the study's name, as its command is called.
         details: what the study was asked for, by name.
     """
-    preprocess = dataclasses.asdict(net.preprocess) if isinstance(net.preprocess, Preprocess) else None
+    preprocess = net.preprocess.settings() if isinstance(net.preprocess, Preprocess) else None
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),
