@@ -107,7 +107,15 @@ class OptionError(DeconvnetError):
 
 
 class ModelError(DeconvnetError):
-    """The model's own code failed: its cause is what that raised."""
+    """The model's own code failed. Its cause is what was raised, and it is of that type too."""
+
+    def __str__(self) -> str:
+        """Return the message as it is: the type that it shares might quote it."""
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[type[ModelError], tuple[str]]:
+        """Pickle as a plain `ModelError`: the shared type exists in this process only."""
+        return ModelError, (str(self),)
 
 
 class PictureWarning(DeconvnetWarning):

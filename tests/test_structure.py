@@ -25,6 +25,8 @@ ORDER = [
     "memory",
     "optional",
     "json_text",
+    "file_kinds",
+    "user_code",
     "provenance",
     "images",
     "crops",
