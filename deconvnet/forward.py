@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from .model_state import eval_pass, is_torch_module, random_state, run_uncompiled
-from .render.text import size_text
 from .rules import Table
 from .rules.call import Call, named_tensors
 from .tape import Tape, Tracer, UnrecordedOps, untraced
@@ -278,20 +277,19 @@ def _trace_once(
         stack.callback(_part, tracer)
         stack.enter_context(_hooked(named, namer))
         before = random_state(images.device)
-        with tracer.tracing(images), suppress(_Stop), _failing_in_a_line(model, images):
-            namer.result.output = model(images, *inputs.args, **inputs.kwargs)
+        with tracer.tracing(images), suppress(_Stop):
+            namer.result.output = _called(model, images, *inputs.args, **inputs.kwargs)
         if store:
             namer.result.activations.update(store.intact())
         namer.result.written, namer.result.draws = state.written, random_state(images.device) != before
     return namer.result, tracer.met_unknown
 
 
-def _failing_in_a_line(model: nn.Module, images: Tensor) -> AbstractContextManager[None]:
-    return failing_in_a_line(
-        f"the forward pass of {type(model).__name__}",
-        f"It was called with images of {size_text(images.shape)}; a net that takes another input needs a module that wraps it"
-        " and takes images.",
-    )
+def _called(model: nn.Module, images: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Call a model; what it raises is said in a line that names the user's file."""
+    hint = "It was called with a batch of images; a net that takes another input needs a module that wraps it and takes images."
+    with failing_in_a_line(f"the forward pass of {type(model).__name__}", hint):
+        return model(images, *args, **kwargs)
 
 
 def _part(tracer: Tracer) -> None:
@@ -380,8 +378,7 @@ class ForwardEngine:
             return trace(self.model, ModelInputs(images), NO_RULES, self.layers, stop=self.stop, on_layer=on_layer).output
         state = eval_pass(list(self.model.modules()), self.written)
         with torch.inference_mode(), run_uncompiled(), state, self._hooked(on_layer), suppress(_Stop):
-            with _failing_in_a_line(self.model, images):
-                return self.model(images)
+            return _called(self.model, images)
         return None
 
     @contextmanager

@@ -131,7 +131,7 @@ class DeconvNet:
 
     def record_zeros(self, input_size: tuple[int, int, int] | None = None) -> Recording:
         """Record one image of zeros, (C, H, W), by default of the size that the model was made for: sizes need no picture."""
-        return self.record(torch.zeros((1, *(input_size or self.loaded.input_size))))
+        return self.record(torch.zeros((1, *(input_size or self.loaded.ask_size()))))
 
     def layer_name(self, layer: str | nn.Module) -> str:
         """Return a layer's name, given that or the module itself.

@@ -12,7 +12,11 @@ from pathlib import Path
 from .errors import DeconvnetError, ModelError
 
 #: Code of others that the user's code goes through: a failure is the user's line that led there.
-_LIBRARIES = (str(Path(__file__).parent), *(os.path.join(path, "") for path in sys.path if "-packages" in path), sys.base_prefix)
+_LIBRARIES = (
+    str(Path(__file__).parent),
+    *(os.path.join(path, "") for path in sys.path if "-packages" in path),
+    os.path.dirname(os.__file__),  # Python's own modules
+)
 
 
 @contextmanager

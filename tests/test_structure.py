@@ -26,6 +26,7 @@ ORDER = [
     "optional",
     "json_text",
     "file_kinds",
+    "visible",
     "user_code",
     "provenance",
     "images",

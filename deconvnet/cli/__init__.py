@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
+import traceback
 import warnings
 from typing import TextIO
 
 import click
 
-from ..errors import DeconvnetError, DeconvnetWarning, did_you_mean
+from ..errors import DeconvnetError, DeconvnetWarning, ModelError, did_you_mean
 from ..version import __version__
+from .printing import say, with_results_apart
 
 #: What people do -> command, which is also the name of its file in this folder -> one line of help.
 GROUPS = {
@@ -47,6 +50,8 @@ GROUPS = {
     },
 }
 
+_traceback = {"wanted": False}
+
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 
 
@@ -61,7 +66,7 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
-        return command
+        return _completed(command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
@@ -72,6 +77,23 @@ class _Commands(click.Group):
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
+
+
+def _completed(command: click.Command) -> click.Command:
+    """Give a command --traceback, and keep its stdout for results; once."""
+    if command.callback is not None and not hasattr(command.callback, "has_results_apart"):
+        command.callback = with_results_apart(command.callback)
+        command.params.append(
+            click.Option(
+                ["--traceback"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=lambda context, _, value: _traceback.update(wanted=value),
+                help="Where the command fails, print Python's traceback, too.",
+            )
+        )
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -103,9 +125,16 @@ def _show_warning(
 ) -> None:
     """Print our own warnings as plain lines, and all others as Python does."""
     if issubclass(category, DeconvnetWarning):
-        click.echo(f"note: {message}", err=True)
+        say(f"note: {message}")
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+
+
+def _show(error: click.ClickException) -> None:
+    """Print wrong usage as click does; what the user typed is in its text."""
+    shown = io.StringIO()
+    error.show(shown)
+    say(shown.getvalue().rstrip("\n"))
 
 
 def main() -> None:
@@ -123,13 +152,16 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:  # wrong usage: exit code 2
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except DeconvnetError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        if _traceback["wanted"]:
+            traceback.print_exc()
+        hint = " --traceback shows more." if isinstance(error, ModelError) and not _traceback["wanted"] else ""
+        say(f"{type(error).__name__}: {error}{hint}")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped.", err=True)
+        say("stopped.")
         sys.exit(130)
     except BrokenPipeError:  # `deconvnet layers | head`
         sys.stderr.close()
@@ -137,6 +169,6 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        click.echo(f"cannot go on: {error.strerror} ({error.filename or 'standard output'}).", err=True)
+        say(f"cannot go on: {error.strerror} ({error.filename or 'standard output'}).")
         _discard_output()
         sys.exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..choices import RuleName, Tone
-from .options import say
+from .printing import echo, say
 from .scan_options import open_scan, with_origin, with_projection
 
 
@@ -42,5 +42,5 @@ def atlas(
         summary = write_atlas(opened, out, layers=layers or None, rule=rule, tone=tone, tile=tile, memory=memory, progress=True)
     for line in summary.changed:
         say(line)
-    click.echo(str(summary.index))
+    echo(str(summary.index))
     say(str(summary))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .option_types import FillType
-from .options import load_net, say, with_model
+from .options import load_net, with_model
+from .printing import echo, say
 from .study import check_results, figure_name, finish, with_results
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def correspond(
     pictures: PictureInputs
     pictures, part_boxes = read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
     result = run(net, pictures, part_boxes, layers=layers or None, fill=fill, trials=trials, seed=seed)
-    (say if json_to == "-" else click.echo)(result.table())
+    (say if json_to == "-" else echo)(result.table())
     finish(result, result.plot(), out, json_to, npz_to, default=figure_name("correspond", model["model"]))
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..choices import LRN, TONES, Overlap, RuleName, Tone
+from .inputs import INPUTS
 from .option_types import RuleType
-from .options import load_net, say, with_model, with_net_options
+from .options import RANGE, from_context, load_net, with_model, with_net_options
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from ..explorer.serve import Job
@@ -37,7 +39,7 @@ def explore(
     device: str,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
-    size: int | None,
+    size: int | tuple[int, int] | None,
     layer: str | None,
     rule: RuleName,
     tone: Tone,
@@ -68,14 +70,15 @@ def explore(
         "model": model,
         "weights": weights,
         "device": device,
-        "preprocess": {"mean": mean, "std": std, "size": size},
+        "preprocess": {"mean": mean, "std": std, "size": size, "value_range": from_context(RANGE)},
+        "inputs": from_context(INPUTS) or {},
         "options": {"overlap": overlap, "lrn": lrn},
         "choices": {"layer": layer, "rule": rule, "tone": tone},
     }
     _check(job)
     say("The explorer is at the address below, for this machine only. Ctrl-C ends it.")
     try:
-        serve(job, port=port, browser=browser, on_address=click.echo)
+        serve(job, port=port, browser=browser, on_address=echo)
     except KeyboardInterrupt:
         say("ended.")
 
@@ -85,5 +88,6 @@ def _check(job: Job) -> None:
     from ..explorer.state import Explorer
     from ..inputs import default_picture
 
-    net = load_net(model=job["model"], weights=job["weights"], device=job["device"], **job["preprocess"], **job["options"])
+    preprocess = {name: job["preprocess"][name] for name in ("mean", "std", "size")}  # load_net knows of --range
+    net = load_net(model=job["model"], weights=job["weights"], device=job["device"], **preprocess, **job["options"])
     Explorer(net, job["picture"] or default_picture(), **job["choices"])

@@ -8,6 +8,7 @@ import click
 
 from ..choices import Tone
 from .options import load_net, with_channels, with_model, with_tone
+from .printing import echo
 from .study import check_results, figure_name, find_inputs, finish, with_results
 
 
@@ -67,5 +68,5 @@ def faithful(
         seed=seed,
     )
     if json_to != "-":
-        click.echo(result.table())
+        echo(result.table())
     finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("faithful", model["model"]))

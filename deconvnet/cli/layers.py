@@ -8,27 +8,34 @@ from typing import Any
 
 import click
 
+from .option_types import SizeType
+from .options import load_with_inputs, with_inputs
+from .printing import echo
+
 
 @click.command()
 @click.argument("model", default="tiny")
-@click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the input. [default: the model's own]")
+@click.option(
+    "--size", type=SizeType(), metavar=SizeType.name, help="Side of the input, or height and width. [default: the model's own]"
+)
+@with_inputs
 @click.option("--mirror", metavar="LAYER", help="Print the way down from LAYER instead: its calls from the pixels up.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
-def layers(model: str, size: int | None, mirror: str | None, as_json: bool) -> None:
+def layers(model: str, size: int | tuple[int, int] | None, mirror: str | None, as_json: bool) -> None:
     """List the layers of MODEL (default: tiny) with output size, receptive field, stride and rule status.
 
     Field and stride are in pixels. The status is exact (the true adjoint), paper (rectified as in Zeiler & Fergus),
     generalised (an activation other than ReLU, rectified too) or held (a gate or a norm that is taken as a constant); "no rule"
     cannot be projected through. A container has the loosest status of the calls inside it.
     """
-    from ..models import load_model
     from ..net import DeconvNet
 
-    loaded = load_model(model, weights="none", device="cpu")  # sizes do not depend on weights: nothing is downloaded
-    channels = loaded.input_size[0]
-    net, shape = DeconvNet(loaded), (channels, size, size) if size else loaded.input_size
+    # sizes do not depend on weights: nothing is downloaded
+    loaded = load_with_inputs(model, weights="none", device="cpu")
+    sides = (size, size) if isinstance(size, int) else size
+    net, shape = DeconvNet(loaded), (loaded.input_size[0], *sides) if sides else loaded.ask_size()
     table: Any = net.mirror(net.record_zeros(shape), mirror) if mirror else net.layers(shape)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in (table.steps if mirror else table)], indent=2))
+        echo(json.dumps([dataclasses.asdict(row) for row in (table.steps if mirror else table)], indent=2))
     else:
-        click.echo(str(table))
+        echo(str(table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TypeAlias, get_args
 
@@ -54,6 +55,40 @@ class NumbersType(click.ParamType):
             return tuple(map(float, value.split(",")))
         except ValueError:
             self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406.", param, ctx)
+
+
+class SizeType(click.ParamType):
+    """Takes the side of a square, or height and width."""
+
+    name = "PIXELS|HEIGHTxWIDTH"
+
+    def convert(self, value: str | int | tuple[int, int], param: Option, ctx: Context) -> int | tuple[int, int]:
+        """Return the side, or (height, width)."""
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:x\s*(\d{1,6})\s*)?", value)
+        sides = [int(side) for side in match.groups() if side] if match else [0]
+        if min(sides) < 1:
+            self.fail(f"{value!r} is not a number of pixels, 1 or more, or a height and a width such as 256x128.", param, ctx)
+        return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+class RangeType(click.ParamType):
+    """Takes two numbers, black and white."""
+
+    name = "BLACK,WHITE"
+
+    def convert(self, value: str | tuple[float, float], param: Option, ctx: Context) -> tuple[float, float]:
+        """Return (black, white)."""
+        if not isinstance(value, str):
+            return value
+        try:
+            black, white = map(float, value.split(","))
+        except ValueError:
+            black = white = 0.0
+        if not -math.inf < black < white < math.inf:  # refuses NaN too
+            self.fail(f"{value!r} is not black and white, the smaller number first, such as 0,4095.", param, ctx)
+        return black, white
 
 
 class FactorsType(click.ParamType):

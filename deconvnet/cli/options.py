@@ -12,7 +12,9 @@ from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
 from ..errors import OptionError
 from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
-from .option_types import JsonFile, NumbersType, RuleType
+from .inputs import INPUTS, InputType
+from .option_types import JsonFile, NumbersType, RangeType, RuleType, SizeType
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from ..models import LoadedModel
@@ -22,8 +24,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL_HELP = (
     "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
-    "or file:PATH.py:FUNCTION, which runs that Python file."
+    "or module:PACKAGE.MODULE:FUNCTION or file:PATH.py:FUNCTION, which run that Python code."
 )
+
+RANGE = "deconvnet.range"  # in the click context's `meta`
 
 
 def with_device(function: Command) -> Command:
@@ -44,16 +48,23 @@ def with_weights(function: Command) -> Command:
         default="DEFAULT",
         show_default=True,
         metavar="DEFAULT|none|FILE",
-        help="The model's own weights, random ones, or a .safetensors or state-dict file.",
+        help="The model's own weights, random ones, or a .safetensors or state-dict file, or a folder with one.",
     )(with_device(function))
 
 
 def with_preprocess(function: Command) -> Command:
-    """Add --mean, --std and --size, which replace the model's preprocessing; `apply_preprocess` takes them."""
+    """Add --mean, --std, --size and --range, which replace the model's preprocessing; `apply_preprocess` takes them."""
+    function = click.option(
+        "--range",
+        type=RangeType(),
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({RANGE: value}),
+        help="Black and white of pictures with more than 8 bits, such as 0,4095. [default: by each picture's values]",
+    )(function)
     function = click.option(
         "--size",
-        type=click.IntRange(min=1),
-        metavar="PIXELS",
+        type=SizeType(),
+        metavar=SizeType.name,
         help="Resize the short side to this and crop the centre. [default: the model's own, else 224 of 256]",
     )(function)
     function = click.option(
@@ -68,9 +79,22 @@ def with_preprocess(function: Command) -> Command:
     )(function)
 
 
+def with_inputs(function: Command) -> Command:
+    """Add --input, which `load_with_inputs` reads."""
+    return click.option(
+        "--input",
+        multiple=True,
+        type=InputType(),
+        metavar=InputType.name,
+        expose_value=False,
+        callback=lambda context, _, values: context.meta.update({INPUTS: dict(values)}),
+        help="What forward() takes besides the picture, by its parameter's name: an array for one picture; may be repeated.",
+    )(function)
+
+
 def with_model(function: Command) -> Command:
-    """Add --model, --weights, --device, --mean, --std and --size; `load_net` takes them."""
-    function = with_weights(with_preprocess(function))
+    """Add --model, --weights, --device, --input, --mean, --std, --size and --range; `load_net` takes them."""
+    function = with_inputs(with_weights(with_preprocess(function)))
     return click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)(function)
 
 
@@ -187,29 +211,51 @@ def load_net(
     device: str = "auto",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     **options: Any,
 ) -> DeconvNet:
     """Return the net that the options of `with_model` name; further options are those of `DeconvNet`."""
-    from ..models import load_model
     from ..net import DeconvNet
 
-    loaded = load_model(model, weights=weights, device=device)
+    loaded = load_with_inputs(model, weights=weights, device=device)
     return DeconvNet(apply_preprocess(loaded, mean, std, size), **options)
 
 
+def load_with_inputs(model: str, **options: Any) -> LoadedModel:
+    """Load a model, whose forward gets what --input names; options are those of `load_model`."""
+    from ..models import load_model
+    from ..models.further_inputs import read_inputs
+
+    loaded = load_model(model, **options)
+    inputs = from_context(INPUTS)
+    return loaded.with_inputs(**read_inputs(inputs)) if inputs else loaded
+
+
+def from_context(key: str) -> Any:
+    """Return what an option left in the context of the command that runs, None outside of commands."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(key) if context else None
+
+
 def apply_preprocess(
-    loaded: LoadedModel, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, size: int | None
+    loaded: LoadedModel,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: int | tuple[int, int] | None,
 ) -> LoadedModel:
     """Give a model the preprocessing of `with_preprocess`, and say what is assumed where nobody gives it."""
-    changed = loaded.with_preprocess(mean=mean, std=std, size=size)
+    changed = loaded.with_preprocess(mean=mean, std=std, size=size, value_range=from_context(RANGE))
     if loaded.preprocess is None and None in (mean, std, size):
         assumed: Any = changed.preprocess
         say(
-            f"{changed.name} has no preprocessing. Assumed: short side {assumed.resize}, centre {assumed.crop}, "
+            f"{changed.name} has no preprocessing. Assumed: short side {assumed.resize}, centre {_size_text(assumed.crop)}, "
             f"mean {_text(assumed.mean)}, std {_text(assumed.std)}. To change it: --size, --mean, --std."
         )
     return changed
+
+
+def _size_text(size: int | tuple[int, int]) -> str:
+    return str(size) if isinstance(size, int) else "x".join(map(str, size))
 
 
 def _text(numbers: tuple[float, ...]) -> str:
@@ -224,21 +270,16 @@ def file_part(model: str) -> str:
     return re.sub(r".*[/\\]", "", model).replace(":", "-")
 
 
-def say(text: str) -> None:
-    """Print progress and remarks to stderr: stdout is for results."""
-    click.echo(text, err=True)
-
-
 def write_json(value: object, to: str) -> None:
     """Write JSON to stdout (-) or, whole or not at all, to a file, whose name is then printed."""
     text, missing = json_text(value, indent=2), count_non_finite(value)
     if missing:
         say(f"{missing} numbers are NaN or infinite: they are null in the JSON.")
     if to == "-":
-        click.echo(text)
+        echo(text)
         return
     from ..render.save import write_atomic
 
     with write_atomic(to) as handle:
         handle.write(text.encode() + b"\n")
-    click.echo(to)
+    echo(to)

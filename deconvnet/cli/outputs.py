@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from .options import Command, say
+from .options import Command
+from .printing import say
 
 FORCE = "deconvnet.force"  # in the click context's `meta`
 

@@ -10,7 +10,8 @@ import click
 
 from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleName, Tone
 from ..errors import OptionError, UnitError
-from .options import page_scale, say, with_channels, with_crop, with_print
+from .options import page_scale, with_channels, with_crop, with_print
+from .printing import echo, say
 from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def plate(
             chosen, rule=rule, tone=tone, crop=crop, layout=layout, inside=inside, memory=memory, progress=True
         )
         for file in drawn.save(out, per_page=page, tile=tile, scale=scale):
-            click.echo(file)
+            echo(file)
         for line in drawn.changed:
             say(line)
 

@@ -16,7 +16,6 @@ from .options import (
     file_part,
     load_net,
     page_scale,
-    say,
     with_channels,
     with_crop,
     with_json,
@@ -29,6 +28,7 @@ from .options import (
     write_json,
 )
 from .outputs import unused_name, with_force
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from ..images import Picture
@@ -181,7 +181,7 @@ def _save(projections: Sequence[Projection], paths: Sequence[Path], look: dict[s
 
     for path in paths:
         for written in save_sheet(projections, path, **look):
-            (say if quiet else click.echo)(str(written))
+            (say if quiet else echo)(str(written))
 
 
 def _with_progress(files: Sequence[Picture]) -> Iterable[Picture]:

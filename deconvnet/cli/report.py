@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import say, with_json, write_json
+from .options import with_json, write_json
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from ..scanning.report import LayerReport
@@ -50,7 +51,7 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
             say(table.summary())
         if out:
             save_figure(plot(table, reports), out, settings=table.settings)
-            (say if json_to == "-" else click.echo)(out)
+            (say if json_to == "-" else echo)(out)
 
 
 def _print(reports: Sequence[LayerReport]) -> None:
@@ -58,11 +59,11 @@ def _print(reports: Sequence[LayerReport]) -> None:
     from ..render.table import table_text
     from ..scanning.report import HEADING
 
-    click.echo(table_text([HEADING, *(report.row() for report in reports)]))
+    echo(table_text([HEADING, *(report.row() for report in reports)]))
     for report in reports:
         for what, channels in (("dead", report.dead), ("rare", report.rare)):
             if channels:
-                click.echo(f"{report.layer} {what}: {_ranges(channels)}")
+                echo(f"{report.layer} {what}: {_ranges(channels)}")
 
 
 def _ranges(numbers: list[int]) -> str:

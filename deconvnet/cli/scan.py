@@ -14,7 +14,8 @@ import click
 
 from ..choices import ENGINES, EngineName
 from ..errors import DeconvnetError
-from .options import load_net, say, with_model
+from .options import load_net, with_model
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from ..scanning import Scan
@@ -70,7 +71,7 @@ def scan(
     device: str,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
-    size: int | None,
+    size: int | tuple[int, int] | None,
     layers: tuple[str, ...],
     top: int,
     inside: bool,
@@ -119,7 +120,7 @@ def scan(
     with result:
         say(result.summary())
         if result.progress()[0]:
-            click.echo(out)
+            echo(out)
             say(_what_next(result))
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Command, with_memory, with_rule, with_tone
+from .inputs import INPUTS
+from .options import Command, from_context, with_inputs, with_memory, with_rule, with_tone
 
 if TYPE_CHECKING:
     from ..scanning import Scan
@@ -19,8 +20,8 @@ def with_projection(function: Command) -> Command:
 
 
 def with_origin(function: Command) -> Command:
-    """Add --root, --model and --weights, which `open_scan` takes, and --memory."""
-    function = with_memory(function)
+    """Add --root, --model and --weights, which `open_scan` takes, --input and --memory."""
+    function = with_inputs(with_memory(function))
     for option in (
         click.option(
             "--weights",
@@ -60,6 +61,10 @@ def open_scan(path: str, *, root: str | None, model: str | None, weights: str | 
     if model or weights:
         scan.origin.load_net(model, weights)
     scan.origin.check()
+    if inputs := from_context(INPUTS):
+        from ..models.further_inputs import read_inputs
+
+        scan.net.loaded.with_inputs(**read_inputs(inputs))
     return scan
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from .options import say, with_device, with_json, write_json
+from .options import with_device, with_json, write_json
+from .printing import echo, say
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,10 +68,10 @@ def segment(
         unpoolings=unpoolings, seeds=range(seeds), steps=steps, drawings=drawings, size=size, device=pick_device(device)
     )
     if json_to != "-":
-        click.echo(_table(result))
+        echo(_table(result))
     for path in filter(None, (out, npz_to)):
         result.save(path)
-        (say if json_to == "-" else click.echo)(path)
+        (say if json_to == "-" else echo)(path)
     if json_to:
         write_json(result.to_json(), json_to)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import file_part, say, with_json, write_json
+from .options import file_part, with_json, write_json
 from .outputs import unused_name, with_force
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,11 +70,11 @@ def finish(result: Result, figure: Figure, out: str | None, json_to: str | None,
     from ..results import save_figure
 
     out = out or unused_name(default, result.settings)
-    echo = say if json_to == "-" else click.echo
+    tell = say if json_to == "-" else echo
     save_figure(figure, out, settings=result.settings)
-    echo(out)
+    tell(out)
     if npz_to:
         result.save(npz_to)
-        echo(npz_to)
+        tell(npz_to)
     if json_to:
         write_json(result.to_json(), json_to)

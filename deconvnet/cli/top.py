@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,7 +10,9 @@ import click
 
 from ..errors import OptionError
 from ..units import parse_channels
+from ..visible import visible
 from .options import with_json, write_json
+from .printing import echo, results
 
 if TYPE_CHECKING:
     from ..scanning import Hit
@@ -46,7 +47,7 @@ def top(scan: str, layer: str, channels: str, json_to: str | None, as_csv: bool)
     elif as_csv:
         _write_csv(hits)
     else:
-        click.echo("\n\n".join(_text(layer, channel, rows) for channel, rows in hits))
+        echo("\n\n".join(_text(layer, channel, rows) for channel, rows in hits))
 
 
 def _json_rows(hits: ChannelHits) -> list[dict[str, object]]:
@@ -57,7 +58,7 @@ def _json_rows(hits: ChannelHits) -> list[dict[str, object]]:
 
 
 def _write_csv(hits: ChannelHits) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(results(), lineterminator="\n")
     has_channel = len(hits) > 1
     writer.writerow(("channel", *CSV_COLUMNS) if has_channel else CSV_COLUMNS)
     for channel, rows in hits:
@@ -67,8 +68,11 @@ def _write_csv(hits: ChannelHits) -> None:
 
 
 def _cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: an apostrophe stands before what could begin one."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """Return text that no spreadsheet takes for a formula, and no terminal for an order.
+
+    An apostrophe stands before what could begin a formula.
+    """
+    return visible(f"'{text}" if text.startswith(FORMULA) else text)
 
 
 def _text(layer: str, channel: int, hits: Sequence[Hit]) -> str:

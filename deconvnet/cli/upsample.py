@@ -9,8 +9,9 @@ import click
 
 from ..choices import POOLS, Pool
 from .option_types import FactorsType
-from .options import MODEL_HELP, file_part, load_net, say, with_json, with_preprocess, with_weights, write_json
+from .options import MODEL_HELP, file_part, load_net, with_json, with_preprocess, with_weights, write_json
 from .outputs import unused_name, with_force
+from .printing import echo, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,8 +89,8 @@ def upsample(
     if json_to:
         write_json([{**source, **row} for row in comparison.rows()], json_to)
     if json_to != "-":
-        click.echo(_table(comparison.rows()))
-    (say if json_to == "-" else click.echo)(target)
+        echo(_table(comparison.rows()))
+    (say if json_to == "-" else echo)(target)
 
 
 def _picture(picture: str | None, size: int | None) -> tuple[Tensor, dict[str, Any]]:
@@ -147,7 +148,7 @@ def _list_methods() -> None:
     from ..upsampling.comparison import COMPARABLE_METHODS, DEFAULT_METHODS
 
     for method in COMPARABLE_METHODS:
-        click.echo(f"{method}{'' if method in DEFAULT_METHODS else '  (not shown unless named)'}")
+        echo(f"{method}{'' if method in DEFAULT_METHODS else '  (not shown unless named)'}")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -55,6 +55,7 @@ class Job(TypedDict):
         picture: a path; None: a drawing.
         model, weights, device: those of `load_model`.
         preprocess: the arguments of `LoadedModel.with_preprocess`.
+        inputs: the files of what forward takes besides the picture, by name.
         options: the options of `DeconvNet`.
         choices: the options of `explore`.
     """
@@ -65,6 +66,7 @@ class Job(TypedDict):
     weights: str
     device: str
     preprocess: dict[str, Any]
+    inputs: dict[str, str]
     options: dict[str, Any]
     choices: dict[str, Any]
 
@@ -262,7 +264,10 @@ def explore_job() -> object:
 def load_net(job: Job) -> DeconvNet:
     """Return the net that a job names."""
     from ..models import load_model
+    from ..models.further_inputs import read_inputs
     from ..net import DeconvNet
 
     loaded = load_model(job["model"], weights=job["weights"], device=job["device"])
+    if job["inputs"]:
+        loaded.with_inputs(**read_inputs(job["inputs"]))
     return DeconvNet(loaded.with_preprocess(**job["preprocess"]), **job["options"])

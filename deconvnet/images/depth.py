@@ -1,7 +1,8 @@
 """Deep pictures, of more than 8 bits: scaled to 0..255 by the values that they use.
 
-X-rays, CT, microscopes, depth cameras and satellites use 10, 12 or 14 bits of the 16 that their files have. Taken as 16 bits, such
-a picture is all but black. The range is therefore the smallest of those bit depths that holds all values, or what the user says.
+X-rays, CT, microscopes, depth cameras and satellites use 10, 12 or 14 bits of the 16 that their files have. Taken as 16 bits,
+such a picture is all but black. The range is therefore the smallest of those bit depths that holds all values, or what the
+user says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a picture may cost before it is shown: pixels, passes over them, seconds, and memory together with all that are decoded.
 
-A small file can ask for a lot: every pass of a progressive JPEG goes over all its pixels again, and 100 KB of zeros are a picture
-of 89 megapixels. The first bounds, on pixels and passes, depend on the file alone, so the same files are refused everywhere. The
-bound on seconds is for what they cannot tell.
+A small file can ask for a lot: every pass of a progressive JPEG goes over all its pixels again, and 100 KB of zeros are a
+picture of 89 megapixels. The first bounds, on pixels and passes, depend on the file alone, so the same files are refused
+everywhere. The bound on seconds is for what they cannot tell.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ DECODING_BYTES = 2**31
 
 _BYTES_PER_PIXEL = 8  # as Pillow holds it, twice: before and after it is converted
 _START_OF_SCAN = b"\xff\xda"
-_MARK = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # in coded data 0xff is followed by 0, or by a restart, which has no length
+_MARK = re.compile(
+    rb"\xff[^\x00\x01\xd0-\xd8\xff]"
+)  # in coded data 0xff is followed by 0, or by a restart, which has no length
 
 
 class TooSlowError(Exception):
@@ -84,7 +86,7 @@ def check_passes(picture: Image.Image, handle: IO[bytes], name: str) -> None:
 
 
 def _count_passes(data: bytes) -> int:
-    """Count the passes of a JPEG, segment by segment up to its end: thumbnails, and what stands behind the end, do not count."""
+    """Count the passes of a JPEG, segment by segment up to its end: thumbnails, and what is behind the end, do not count."""
     passes, position = 0, 2
     while mark := _MARK.search(data, position):
         code, position = data[mark.start() + 1], mark.end()
@@ -107,7 +109,9 @@ def large_error(name: str) -> PictureError:
 
 def slow_error(name: str) -> PictureError:
     """Return the error of a picture that takes more than `MAX_SECONDS`."""
-    return PictureError(f"cannot open {name}: decoding it takes more than {MAX_SECONDS:g} seconds. Save it anew, as PNG or JPEG.")
+    return PictureError(
+        f"cannot open {name}: decoding it takes more than {MAX_SECONDS:g} seconds. Save it anew, as PNG or JPEG."
+    )
 
 
 class _Budget:

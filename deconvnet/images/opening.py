@@ -14,7 +14,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -59,10 +58,10 @@ def open_picture(
 ) -> Image.Image:
     """Open a picture as upright 8-bit RGB, decoded in full, with its file closed.
 
-    EXIF rotation is applied, transparency is laid over mid-grey (128), and of several pages the first is taken. Deep pictures are
-    scaled, not clipped: from the smallest of the ranges 0..1 (floats only) and 0..2^n - 1 (n = 8, 10, 12, 14, 16) that holds
-    all their values, otherwise from their minimum..maximum. A constant outside those ranges becomes mid-grey; in floats a NaN
-    is read as 0. A fourth band of a TIFF that is tagged as transparency, but is not by its values, is left out.
+    EXIF rotation is applied, transparency is laid over mid-grey (128), and of several pages the first is taken. Deep pictures
+    are scaled, not clipped: from the smallest of the ranges 0..1 (floats only) and 0..2^n - 1 (n = 8, 10, 12, 14, 16) that
+    holds all their values, otherwise from their minimum..maximum. A constant outside those ranges becomes mid-grey; in floats
+    a NaN is read as 0. A fourth band of a TIFF that is tagged as transparency, but is not by its values, is left out.
 
     Args:
         picture: a path, or a PIL picture, which is converted in the same way.

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import PictureError
+from ..user_code import failing_in_a_line
 from .depth import deep_colours
 from .limits import decoding
 from .opening import OnNote, Picture, decode_file, open_file, open_picture, read_header
@@ -50,7 +51,7 @@ class OwnPreprocess:
         """
         if isinstance(picture, Image.Image):
             is_plain = self._becomes_rgb(picture) or picture.mode == "RGB"
-            return self.function(open_picture(picture, on_note=on_note) if is_plain else picture)
+            return self._call(open_picture(picture, on_note=on_note) if is_plain else picture)
         with open_file(picture, data) as (handle, name):
             try:
                 lazy = read_header(handle, name)
@@ -58,19 +59,28 @@ class OwnPreprocess:
                 # bytes that were read by a relative name are no file of this machine
                 is_here = os.path.isfile(picture) and (data is None or os.path.isabs(picture))
                 if isinstance(error.__cause__, UnidentifiedImageError) and is_here:
-                    return self.function(os.fspath(picture))
+                    return self._call(os.fspath(picture))
                 raise
             with lazy:
                 if not self._becomes_rgb(lazy):
                     with decoding(lazy):
                         decoded = _first_page(lazy, handle, name)
-                    return self.function(decoded)
+                    return self._call(decoded)
             handle.seek(0)
-            return self.function(open_picture(picture, data=handle, on_note=on_note))
+            return self._call(open_picture(picture, data=handle, on_note=on_note))
+
+    def _call(self, picture: Image.Image | str) -> Tensor:
+        with failing_in_a_line("the preprocessing", _form(picture)):
+            return self.function(picture)
 
     def _becomes_rgb(self, picture: Image.Image) -> bool:
         is_shallow = picture.mode in _SHALLOW or (picture.mode == "RGB" and deep_colours(picture))
         return self.channels == 3 and is_shallow
+
+
+def _form(picture: Image.Image | str) -> str:
+    form = f"the path {picture!r}" if isinstance(picture, str) else f"a PIL picture of mode {picture.mode}"
+    return f"It was given {form}."
 
 
 def _first_page(lazy: Image.Image, handle: IO[bytes], name: str) -> Image.Image:

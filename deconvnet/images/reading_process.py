@@ -1,8 +1,8 @@
 """A process that decodes pictures, to be stopped where nothing else can: what runs in it, and what starts it.
 
-Some decoders run in one call that cannot be interrupted, and their files can ask for hours (`formats.UNBOUNDED_FORMATS`). Such a
-picture is decoded in a child process with bounded seconds and memory; if that dies, the picture is named, and the next one gets a
-new process. Pixels go through a pipe as plain bytes: what comes from the child is never unpickled.
+Some decoders run in one call that cannot be interrupted, and their files can ask for hours (`formats.UNBOUNDED_FORMATS`). Such
+a picture is decoded in a child process with bounded seconds and memory; if that dies, the picture is named, and the next one
+gets a new process. Pixels go through a pipe as plain bytes: what comes from the child is never unpickled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .limits import MAX_PIXELS, MAX_SECONDS, TooSlowError
 #: What a child may take beside Python and the file, in bytes: several times what the most pixels need.
 MEMORY_BYTES = 4 * 2**30
 
-#: A child that waits is not slow by its processor's time; after this many times `MAX_SECONDS` by the clock it is stopped anyway.
+#: A child that waits uses no time of a processor; after this many times `MAX_SECONDS` by the clock it is stopped anyway.
 PATIENCE = 5
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from deconvnet.images.reading_process import serve; serve()"

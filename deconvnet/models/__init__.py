@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from typing import TypeAlias
 
 from ..errors import UnknownModelError, WeightsError, did_you_mean
 from .model import LoadedModel, Preprocessing
 
-__all__ = ["SOURCES", "LoadedModel", "Preprocessing", "load_model"]
+__all__ = ["RUN_CODE", "SOURCES", "LoadedModel", "Preprocessing", "load_model"]
 
 #: "DEFAULT", None (random), or the path of a file; "none" is how a command writes None.
 Weights: TypeAlias = "str | os.PathLike[str] | None"
@@ -24,11 +25,18 @@ SOURCES = {
     "torchvision": "from_torchvision",
     "timm": "from_timm",
     "pytorchcv": "from_pytorchcv",
+    "module": "from_import",
     "file": "from_file",
 }
 
+#: The sources that run code of the user's: a model's name that a stranger's file holds must not be loaded by them unasked.
+RUN_CODE = ("module", "file")
+
 #: How the names of each source are written.
-FORMS = "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, file:PATH.py:FUNCTION"
+FORMS = (
+    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION,"
+    " file:PATH.py:FUNCTION"
+)
 
 
 def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str = "auto") -> LoadedModel:
@@ -41,10 +49,11 @@ def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str 
             - "torchvision:NAME", "timm:NAME", "pytorchcv:NAME": a net of that package;
             - "zfnet", "zfnet:wide": the net of Zeiler & Fergus 2014, whose weights must be given;
             - "file:PATH.py:FUNCTION": that Python file is run and the function called. It returns a net, a net and its
-              preprocessing, or a `LoadedModel`.
+              preprocessing, or a `LoadedModel`. Its package and the working folder can be imported;
+            - "module:PACKAGE.MODULE:FUNCTION": the same for a module, in the working folder or installed.
         weights: "DEFAULT" for the published weights (of a function in a file: those that it returns), None or "none" for random
-            weights, the same each time, or the path of a .safetensors or state-dict file. Pickles are only ever read with
-            `weights_only=True`.
+            weights, the same each time, or the path of a .safetensors or state-dict file, of an index of shards, or of a
+            folder with a net's weights. Nothing in a pickle is run.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU if there is one.
 
     Raises:
@@ -72,4 +81,6 @@ def _hint_at_source(name: str) -> str:
     """Guess the source that a name was given without: a function in a file, or a net of torchvision."""
     if ".py:" in name:
         return f" Did you mean 'file:{name}'?"
+    if re.fullmatch(r"[\w.]+\.\w+:\w+", name):
+        return f" Did you mean 'module:{name}'?"
     return f" Did you mean 'torchvision:{name}'?" if name.isidentifier() else ""

@@ -1,26 +1,21 @@
 """The source "file": a function in a Python file of the user's, "file:PATH.py:FUNCTION". It runs that file.
 
-The function is called without arguments. It returns a module, a pair of a module and its preprocessing (a picture to (C, H, W),
-such as a `deconvnet.Preprocess`), or a `LoadedModel`. While the file and the function run, modules beside the file can be
-imported, random numbers are seeded, and printed text goes to stderr.
+While the file and the function run, modules in the working folder, beside the file, and in the package that the file belongs to
+can be imported, relative imports included.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import importlib
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from torch import nn
-
-from ..errors import UnknownModelError, did_you_mean
-from .model import LoadedModel, Preprocessing
-from .seeding import seeded
-from .weights import first_line, hash_file, load_checked, read_state
+from ..errors import UnknownModelError
+from .model import LoadedModel
+from .user_function import load_from
+from .weights import hash_file
 
 
 def load(name: str, weights: str) -> LoadedModel:
@@ -32,17 +27,10 @@ def load(name: str, weights: str) -> LoadedModel:
     """
     file, function = _split_name(name)
     path, digest = Path(file).expanduser(), code_digest(name)
-    with seeded(), _importable(path.parent), contextlib.redirect_stdout(sys.stderr):
-        make_model = _find_function(_run_file(path, file), function, file)
-        with _one_line_errors(f"{function}() in {file!r} failed", path):
-            returned = make_model()
-        loaded = dataclasses.replace(_as_loaded_model(returned, function, file), name=f"file:{name}", code_sha256=digest)
-        loaded.model.eval()
-        if weights == "none":
-            loaded.weights = "random" if _randomise(loaded.model) else ""
-    if weights not in ("DEFAULT", "none"):
-        load_checked(loaded.model, read_state(weights, like=loaded.model), weights, loaded.name)
-        loaded.weights = hash_file(weights)
+    root, package = _package_of(path.absolute())
+    folders = [str(path.parent), str(root), "."]
+    loaded = load_from(partial(_run_file, path, package), function, f"file:{name}", weights, where=file, folders=folders)
+    loaded.code_sha256 = digest
     return loaded
 
 
@@ -62,84 +50,42 @@ def _split_name(name: str) -> tuple[str, str]:
     return file, function
 
 
-@contextlib.contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let modules in a folder be imported, as Python does for the folder of a script."""
-    before = list(sys.path)
-    sys.path.insert(0, str(folder.absolute()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
+def _package_of(path: Path) -> tuple[Path, str]:
+    """Return the folder that a file's package lies in, and the package's name with dots.
+
+    Folders with an __init__.py are packages. Of a file without one, each folder between the working folder and the file is
+    taken for a package, as Python does.
+    """
+    folder = path.parent
+    names: list[str] = []
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    if names:
+        return folder, ".".join(names)
+    below = path.parent.relative_to(Path.cwd()).parts if path.parent.is_relative_to(Path.cwd()) else ()
+    if below and all(name.isidentifier() for name in below):
+        return Path.cwd(), ".".join(below)
+    return path.parent, ""
 
 
-def _run_file(path: Path, file: str) -> ModuleType:
-    """Execute a file as a module; no bytecode is written beside it."""
+def _run_file(path: Path, package: str) -> ModuleType:
+    """Execute a file as a module of its package; no bytecode is written beside it."""
     module = ModuleType(f"deconvnet_file_{path.stem}")
     module.__file__ = str(path)
+    module.__package__ = package or _package_of_neighbours(path.parent)
     sys.modules[module.__name__] = module  # dataclasses look their module up
-    with _one_line_errors(f"{file!r} could not be run", path):
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    if package and (path.parent / "__init__.py").is_file():
+        importlib.import_module(package)
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
 
 
-@contextlib.contextmanager
-def _one_line_errors(prefix: str, path: Path) -> Iterator[None]:
-    """Turn whatever the user's code raises into one line that names its position; the traceback stays as the cause."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        text = first_line(error)
-        if isinstance(error, SyntaxError):
-            lines, text = [error.lineno] if error.filename == str(path) else lines, error.msg
-        position = f"line {lines[-1]}: " if lines else ""
-        kind = type(error).__name__
-        raise UnknownModelError(f"{prefix} ({position}{kind if text == kind else f'{kind}: {text}'}).") from error
-
-
-def _find_function(module: ModuleType, function: str, file: str) -> Callable[[], object]:
-    value = getattr(module, function, None)
-    if callable(value) and not isinstance(value, nn.Module):
-        make_model: Callable[[], object] = value
-        return make_model
-    if value is not None:
-        kind = type(value).__name__
-        raise UnknownModelError(
-            f"{function!r} in {file!r} is of type {kind}, not a function. Write a function that returns a net."
-        )
-    functions = [name for name, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
-    hint = did_you_mean(function, functions) or f" It has {', '.join(functions) or 'no function at all'}."
-    raise UnknownModelError(f"{file!r} has no function {function!r}.{hint}")
-
-
-def _as_loaded_model(returned: object, function: str, file: str) -> LoadedModel:
-    """Wrap what the user's function returned."""
-    if isinstance(returned, LoadedModel):
-        return returned
-    where = f"{function}() in {file!r}"
-    if isinstance(returned, nn.Module):
-        return _wrap(returned, None, where)
-    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], nn.Module) and callable(returned[1]):
-        return _wrap(*returned, where=where)
-    types = f" of {', '.join(type(item).__name__ for item in returned)}" if isinstance(returned, tuple) else ""
-    raise UnknownModelError(
-        f"{where} returned an object of type {type(returned).__name__}{types}. Return a net, or a net and its preprocessing."
-    )
-
-
-def _wrap(model: nn.Module, preprocess: Preprocessing | None, where: str) -> LoadedModel:
-    try:
-        return LoadedModel.from_module(model, preprocess)
-    except UnknownModelError as error:  # a scripted net
-        raise UnknownModelError(f"{where}: {error}") from error
-
-
-def _randomise(model: nn.Module) -> bool:
-    """Draw new weights in each module that can; return whether those were all of the model's weights."""
-    randomised: set[int] = set()
-    for module in model.modules():
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
-            randomised |= {id(parameter) for parameter in module.parameters(recurse=False)}
-    return all(id(parameter) in randomised for parameter in model.parameters())
+def _package_of_neighbours(folder: Path) -> str:
+    """Make a package of a folder that is none, so that the file can import what is beside it by `from .blocks import Block`."""
+    package = ModuleType("deconvnet_file_neighbours")
+    package.__path__ = [str(folder.absolute())]
+    for name in [name for name in sys.modules if name.startswith(f"{package.__name__}.")]:
+        del sys.modules[name]  # of another folder
+    sys.modules[package.__name__] = package
+    return package.__name__

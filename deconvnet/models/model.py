@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,18 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..choices import DEVICES
 from ..errors import OptionError, UnknownModelError, check_option
 from ..fingerprint import Fingerprint, fingerprint
-from ..images import Preprocess
+from ..images import Preprocess, ValueRange
 from ..provenance import weights_text
 from ..render.text import size_text
 from ..rules.call import tensors_in
+from .further_inputs import FurtherInputs
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
 Preprocessing = Callable[[Any], Tensor]
+
+_PLAIN_SIZE = (256, 256)  # of the picture that asks a preprocessing for its size
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -39,6 +45,7 @@ class LoadedModel:
         input_size: (C, H, W) of the images that the model was made for.
         weights_from: what `load_model` was given: "DEFAULT", "none", or the absolute path of a file.
         code_sha256: the SHA-256 of the Python file that was run for it; empty where none was.
+        size_is_guess: whether nobody said `input_size`; `ask_size` then asks a preprocessing of the user's own for it.
     """
 
     model: nn.Module
@@ -49,6 +56,7 @@ class LoadedModel:
     input_size: tuple[int, int, int] = (3, 224, 224)
     weights_from: str = ""
     code_sha256: str = ""
+    size_is_guess: bool = False
     _hashed: dict[Fingerprint, str] = field(init=False, default_factory=dict)
 
     @classmethod
@@ -68,7 +76,9 @@ class LoadedModel:
         else:
             first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
             size = (first.in_channels if first else 3, 224, 224)
-        return cls(model, preprocess, type(model).__name__, input_size=size)
+        return cls(
+            model, preprocess, type(model).__name__, input_size=size, size_is_guess=not isinstance(preprocess, Preprocess)
+        )
 
     def __repr__(self) -> str:
         weights = f", {weights_text(self.weights)}" if self.weights else ""
@@ -93,8 +103,42 @@ class LoadedModel:
         self.model.to(pick_device(device))
         return self
 
+    def ask_size(self) -> tuple[int, int, int]:
+        """Return `input_size`; where it was guessed, that of what the user's own preprocessing makes of a plain picture."""
+        if self.size_is_guess and self.preprocess is not None:
+            self.size_is_guess = False
+            with contextlib.suppress(Exception):  # it wants another kind of picture
+                picture = Image.new("L" if self.input_size[0] == 1 else "RGB", _PLAIN_SIZE, "grey")
+                channels, height, width = self.preprocess(picture).shape
+                self.input_size = (int(channels), int(height), int(width))
+        return self.input_size
+
+    def with_inputs(self, **inputs: Tensor) -> LoadedModel:
+        """Let the model's forward be called with further inputs, the same for every picture, and return this object.
+
+        Args:
+            inputs: by the names of forward's parameters: what belongs to one picture. A batch of one, (1, ...) with two axes or
+                more, and a value without a batch axis are repeated for each picture.
+
+        Raises:
+            OptionError: forward has no such parameter.
+        """
+        forward = self.model.forward
+        signature = inspect.signature(forward)
+        try:
+            signature.bind_partial(None, **inputs)
+        except TypeError as error:
+            raise OptionError(f"forward of {self.name} takes {signature}: {error}. Name its own parameters.") from error
+        self.model.forward = FurtherInputs(forward, inputs)
+        return self
+
     def with_preprocess(
-        self, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, size: int | None = None
+        self,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | tuple[int, int] | None = None,
+        value_range: ValueRange | None = None,
     ) -> LoadedModel:
         """Return the same model with another preprocessing.
 
@@ -104,7 +148,9 @@ class LoadedModel:
         Args:
             mean: the mean of each channel of the net, of pixels on the scale 0..1.
             std: the standard deviation of each channel, on the same scale, above 0.
-            size: pixels. The short side of a picture is resized to it, and the centre cropped to `size` x `size`.
+            size: pixels. The short side of a picture is resized to it, and the centre cropped to `size` x `size`; of (height,
+                width), the short side is resized to the larger.
+            value_range: (black, white) of pictures with more than 8 bits.
 
         Raises:
             OptionError: the numbers do not fit the net, or the model's preprocessing is a function of its own, which can
@@ -115,20 +161,25 @@ class LoadedModel:
         """
         if self.preprocess is not None and not isinstance(self.preprocess, Preprocess):
             missing = [value is None for value in (mean, std, size)]
-            if all(missing):
+            if all(missing) and value_range is None:
                 return self
             if any(missing):
                 raise OptionError(f"{self.name} has a preprocessing of its own kind. To replace it, give mean, std and size.")
         base = self.preprocess if isinstance(self.preprocess, Preprocess) else default_preprocess(self.input_size[0])
         means = base.mean if mean is None else self._per_channel("mean", mean, base.channels)
         stds = base.std if std is None else self._per_channel("std", std, base.channels)
-        if size is not None and size < 1:
-            raise OptionError(f"size cannot be {size}: it is pixels, 1 or more.")
+        values = base.value_range if value_range is None else value_range
         if size is None:
-            changed = replace(base, mean=means, std=stds)
+            changed = replace(base, mean=means, std=stds, value_range=values)
         else:  # what a subclass did besides is replaced too
-            changed = Preprocess(size, size, means, stds, base.interpolation)
-        return replace(self, preprocess=changed, input_size=(changed.channels, *changed.crop_size))
+            sides = (size, size) if isinstance(size, int) else size
+            if min(sides) < 1:
+                raise OptionError(
+                    f"size cannot be {size_text(sides) if sides[0] != sides[1] else size}: it is pixels, 1 or more."
+                )
+            changed = Preprocess(max(sides), size, means, stds, base.interpolation, values)
+        size_of = (changed.channels, *changed.crop_size)
+        return replace(self, preprocess=changed, input_size=size_of, size_is_guess=False)
 
     def _per_channel(self, name: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
         """Check the numbers of a mean or a std."""
@@ -217,7 +268,17 @@ def unwrap_module(model: nn.Module) -> nn.Module:
         return unwrap_module(model._orig_mod)  # type: ignore[arg-type]
     if isinstance(model, torch.jit.ScriptModule):
         raise UnknownModelError("the model is scripted: its calls cannot be seen. Give the Python model that was scripted.")
+    if _is_exported(model):
+        raise UnknownModelError(
+            "the model is an exported program (torch.export), which has no layers. Give the Python model that was exported."
+        )
     return model
+
+
+def _is_exported(model: nn.Module) -> bool:
+    """Say whether a module is a graph of torch's inner operations; one of functions and modules has layers."""
+    nodes = model.graph.nodes if isinstance(model, torch.fx.GraphModule) else ()
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in nodes)
 
 
 def pick_device(device: str) -> torch.device:

@@ -1,7 +1,8 @@
 """Pickles of torch read without running anything that is in them.
 
-`torch.load(weights_only=True)` refuses whatever is not a tensor, so also the settings, paths and logs that training scripts store
-beside their weights. Each of those is read as an empty mapping that keeps what it was given: none of its code is imported.
+`torch.load(weights_only=True)` refuses whatever is not a tensor, so also the settings, paths and logs that training scripts
+store beside their weights. Each of those is read as an empty mapping that keeps what it was given: none of its code is
+imported.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _module_tensors(stored: object, prefix: str = "", depth: int = 0) -> Iterato
 
 
 def _fits(found: Mapping[Keys, StateDict], expected: set[str]) -> dict[Place, int]:
-    """Return how many of the net's names each state dict has, as it is and without a prefix; by half of them, it is a prefix."""
+    """Return how many of the net's names each state dict has, as it is and without each prefix that leaves half of them."""
     fits = {(keys, ""): len(expected & state.keys()) for keys, state in found.items()}
     for keys, state in found.items():
         counts = _prefixes(state, expected)
@@ -121,7 +121,9 @@ def _choose(places: list[Place], path: str | os.PathLike[str]) -> Place:
     unchanged = [place for place in plain if not place[1]] or plain
     if len(unchanged) > 1:
         first, second = (repr(_place_text(place)) for place in unchanged[:2])
-        raise WeightsError(f"{os.fspath(path)!r} fits the net by {first} and by {second}. Save the one that you mean by itself.")
+        raise WeightsError(
+            f"{os.fspath(path)!r} fits the net by {first} and by {second}. Save the one that you mean by itself."
+        )
     others = [_place_text(place) for place in places if place not in plain]
     if others:
         taken = _place_text(unchanged[0]) or "the plain ones"
@@ -148,7 +150,8 @@ def _say_what_is_left_out(state: StateDict, prefix: str, path: str | os.PathLike
 
 def _own_prefix(expected: set[str]) -> str:
     """Return the prefix that all names of the net share, up to a dot: that of a net inside a wrapper of the user's."""
-    common = os.path.commonprefix(sorted(expected))
+    first, last = min(expected), max(expected)  # what these share, all names between them share
+    common = first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
     return common[: common.rfind(".") + 1]
 
 

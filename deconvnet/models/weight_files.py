@@ -1,4 +1,4 @@
-"""Which files hold a net's weights: one, the shards that an index lists, or those of a folder; and what a file is that holds none."""
+"""Which files hold a net's weights - one, the shards of an index, those of a folder - and what a file is that holds none."""
 
 from __future__ import annotations
 

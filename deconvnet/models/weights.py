@@ -111,7 +111,7 @@ def _misfit(key: str, given: Tensor, expected: Tensor) -> str | None:
         return f"{key} is {_shape_text(given)}, the net's {_shape_text(expected)}"
     if given.layout is not torch.strided or given.is_meta or given.is_quantized != expected.is_quantized:
         return f"{key} is no plain tensor"
-    if _kind(given) != _kind(expected) and not expected.numel() == 0:
+    if _kind(given) != _kind(expected) and expected.numel() != 0:
         return f"{key} is {_type_text(given)}, the net's {_type_text(expected)}"
     return None
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import PictureError
-from ..images import SUFFIXES
+from ..images import MAX_BYTES, SUFFIXES
 from ..models import Preprocessing
 from ..optional import require
-from .pictures import MAX_BYTES, LoadedPicture, large_file, load_file, outside_text
+from .pictures import LoadedPicture, large_file, load_file, outside_text
 from .places import is_inside
 
 if TYPE_CHECKING:

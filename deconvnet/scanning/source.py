@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import PictureError
-from ..images import find_pictures, open_picture
+from ..images import MAX_BYTES, find_pictures, open_picture
 from ..models import Preprocessing
 from .pictures import (
-    MAX_BYTES,
     LoadedPicture,
     Pictures,
     empty_file,

@@ -1,0 +1,51 @@
+"""What a net's forward takes besides the pictures, the same for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+
+
+@dataclass(eq=False)
+class FurtherInputs:
+    """A forward that is also given further inputs, repeated for each image of the batch."""
+
+    forward: Callable[..., Any]
+    inputs: dict[str, Tensor]
+
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Call forward with images, the further inputs, and what else it is called with."""
+        inputs = {name: _for_each(value, images) for name, value in self.inputs.items()}
+        return self.forward(images, *args, **{**inputs, **kwargs})
+
+
+def _for_each(value: Tensor, images: Tensor) -> Tensor:
+    """Return one picture's value for each image of a batch, where the images are; floats in their type."""
+    value = value.to(images.device, images.dtype if value.is_floating_point() else value.dtype)
+    has_batch_axis = value.dim() > 1 and len(value) == 1
+    return (value if has_batch_axis else value[None]).expand(len(images), *value.shape[has_batch_axis:])
+
+
+def read_inputs(files: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read the arrays of --input; pickles in them are never run.
+
+    Raises:
+        OptionError: a file cannot be read, or does not hold numbers.
+    """
+    inputs = {}
+    for name, file in files.items():
+        try:
+            inputs[name] = torch.from_numpy(np.load(file, allow_pickle=False))
+        except Exception as error:  # numpy raises anything for a damaged file, and torch for what are no numbers
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise OptionError(
+                f"--input {name}: {file!r} is not an array of numbers ({reason}). Save it by numpy.save."
+            ) from error
+    return inputs
