@@ -62,8 +62,8 @@ def _kind_of_text(head: bytes) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Say whether bytes are text in UTF-8, the last letter of which may be cut."""
-    for cut in range(4):
+    """Say whether bytes are text in UTF-8; where there are more of them, the last letter may be cut."""
+    for cut in range(4 if len(head) > HEAD_BYTES - 8 else 1):
         try:
             text = head[: len(head) - cut].decode("utf-8")
         except UnicodeDecodeError:

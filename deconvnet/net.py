@@ -166,7 +166,7 @@ class DeconvNet:
             recording.show = self._shown
             return recording
         except RuntimeError as error:
-            reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+            reason = (str(error.__cause__ or error).splitlines() or [""])[0].rstrip(".")
             if not _SIZE_WORDS.search(reason):  # the model's own trouble
                 raise
             found, made_for = size_text(tuple(inputs.images.shape[1:])), size_text(self.loaded.input_size)

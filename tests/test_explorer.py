@@ -364,7 +364,7 @@ def bomb() -> bytes:
         (
             "<img onerror=a()>.png",
             b"no picture",
-            "cannot open '<img onerror=a()>.png': it is not a picture that Pillow knows. Convert it to PNG or JPEG.",
+            "cannot open '<img onerror=a()>.png': it is a text, which is not read as a picture. Convert it to PNG or JPEG.",
         ),
     ],
 )

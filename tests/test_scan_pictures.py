@@ -15,7 +15,8 @@ from torch import nn
 
 import deconvnet
 from deconvnet.errors import PictureError
-from deconvnet.images import SUFFIXES, opening
+from deconvnet.images import SUFFIXES, limits
+from deconvnet.images.formats import FORMAT_NAMES
 from deconvnet.scanning.pictures import MAX_BYTES, collate, prepare
 from support.scans import check_top, drawing, drawings, dump, images_of, rows, slow_maxima
 
@@ -206,7 +207,10 @@ def test_a_function_as_preprocessing(tiny, nested, tmp_path):
     drawing(1).resize((7, 7)).save(nested / "c.png")
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     scan = deconvnet.scan(deconvnet.DeconvNet(model, preprocess=prepared), nested, tmp_path / "a.scan", layers=["1"])
-    assert scan.skipped() == [("c.png", "ValueError: too small for me")]
+    [(name, problem)] = scan.skipped()
+    line = prepared.__code__.co_firstlineno + 3
+    assert (name, problem.partition(" in ")[0]) == ("c.png", "the preprocessing failed")
+    assert problem.endswith(f"{Path(__file__).name}, line {line} (ValueError: too small).")
     assert scan.size("1") == (4, 28, 38)
     pixels = torch.stack([prepared(Image.open(nested / name)) for name in NESTED])
     values, places = slow_maxima(model, pixels, ["1"])["1"]
@@ -322,13 +326,13 @@ def bad(folder: Path) -> dict[str, str]:
         (folder / name).write_bytes(content)
     Image.new("RGB", (60_000, 1)).save(folder / "long.png")
     damaged = "cannot open {}: the picture is damaged or cut short. Get a fresh copy."
-    unknown = "cannot open {}: it is not a picture that Pillow knows. Convert it to PNG or JPEG."
+    unknown = f"cannot open {{}}: it is in none of the formats that are read: {FORMAT_NAMES}. Convert it to PNG or JPEG."
     many = "cannot open {}: it has more than 89,478,485 pixels, too many to be safe. Shrink it first."
     return {
         "cut.png": damaged,
         "broken.png": damaged,
         "empty.jpg": "cannot open {}: the file is empty. Get a fresh copy.",
-        "text.jpg": unknown,
+        "text.jpg": "cannot open {}: it is a web page (HTML), which is not read as a picture. Convert it to PNG or JPEG.",
         "bomb.png": many,
         "large.png": many,
         "long.png": "a picture of 1 x 60000 pixels is too long to resize to 96. Crop it first.",
@@ -390,7 +394,7 @@ def test_pictures_too_large_to_be_read(net, tmp_path, monkeypatch):
     paths = drawings(tmp_path, 3)
     with open(tmp_path / "hole.png", "wb") as handle:
         handle.truncate(2**40)  # takes no room on the disk
-    monkeypatch.setattr(opening, "MAX_PIXELS", 96 * 96 - 1)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 96 * 96 - 1)
     drawing(0).resize((50, 50)).save(tmp_path / "small.png")
     monkeypatch.setattr(net.preprocess.__class__, "_resized_size", lambda self, width, height: (96, 96))
     scan = scan_into(net, tmp_path, tmp_path / "a.scan")
@@ -403,18 +407,21 @@ def test_pictures_too_large_to_be_read(net, tmp_path, monkeypatch):
 
 
 def test_names_that_are_not_text(net, tmp_path):
-    """A file name with bytes that are not UTF-8 is written with escapes, scanned, continued and projected like any other."""
+    """A file name with bytes that are not UTF-8 is written with escapes, scanned, continued and projected like any other.
+
+    A file whose name reads as such an escape has another name.
+    """
     folder = os.fsencode(tmp_path / "photos")
     os.mkdir(folder)
     try:
-        for name, seed in ((b"gr\xfcn.png", 1), (b"a\\xfc.png", 2)):
+        for name, seed in ((b"gr\xfcn.png", 1), (b"gr\\xfcn.png", 2), (b"a\\x5c.png", 3)):
             with open(os.path.join(folder, name), "wb") as handle:
                 drawing(seed).save(handle, "PNG")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     for _ in range(2):
         scan = scan_into(net, tmp_path / "photos", tmp_path / "a.scan")
-        assert names_of(scan) == ["a\\xfc.png", "gr\\xfcn.png"]
+        assert names_of(scan) == ["a\\x5cx5c.png", "gr\\x5cxfcn.png", "gr\\xfcn.png"]
         assert (scan.skipped(), scan.notes) == ([], [])
     plate = deconvnet.Scan.open(scan.path, net=net).plate("features.1", [0])
     assert plate.figure()

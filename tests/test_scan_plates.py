@@ -405,8 +405,8 @@ def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels,
     assert sorted(plate.changed) == sorted(
         [
             f"{hits[0].path} is gone or cannot be read: cannot open {gone!r}: there is no such file. Check the path.",
-            f"{hits[4].path} is gone or cannot be read: cannot open {broken!r}: it is not a picture that Pillow knows."
-            " Convert it to PNG or JPEG.",
+            f"{hits[4].path} is gone or cannot be read: cannot open {broken!r}: it is a text, which is not read"
+            " as a picture. Convert it to PNG or JPEG.",
         ]
     )
     shutil.rmtree(tmp_path / "photos")

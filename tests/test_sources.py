@@ -643,7 +643,7 @@ def test_layers_of_a_net_from_a_file(run, write):
 
 
 def test_help_says_that_a_file_is_run():
-    """The help of --model warns that a file is run."""
+    """The help of --model warns that a file and a module are run."""
     command = cli.deconvnet.get_command(None, "project")
     text = next(option.help for option in command.params if isinstance(option, click.Option) and option.name == "model")
-    assert text.endswith("or file:PATH.py:FUNCTION, which runs that Python file.")
+    assert text.endswith("or module:PACKAGE.MODULE:FUNCTION or file:PATH.py:FUNCTION, which run that Python code.")

@@ -268,6 +268,6 @@ def load_net(job: Job) -> DeconvNet:
     from ..net import DeconvNet
 
     loaded = load_model(job["model"], weights=job["weights"], device=job["device"])
-    if job["inputs"]:
-        loaded.with_inputs(**read_inputs(job["inputs"]))
+    if inputs := job.get("inputs"):
+        loaded.with_inputs(**read_inputs(inputs))
     return DeconvNet(loaded.with_preprocess(**job["preprocess"]), **job["options"])

@@ -173,6 +173,8 @@ def _open_regular(path: Path, name: str) -> IO[bytes]:
         if status.st_size > MAX_BYTES:
             raise large_error(name)
         return path.open("rb")
+    except PictureError:
+        raise
     except FileNotFoundError as error:
         raise PictureError(f"cannot open {name}: there is no such file. Check the path.") from error
     except PermissionError as error:

@@ -46,6 +46,16 @@ class Stored(OrderedDict):
         return OrderedDict()
 
 
+class Opaque:
+    """Stands for values of NumPy, whose state is no mapping."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        """Take whatever the value was made of."""
+
+    def __setstate__(self, state: object) -> None:
+        """Take no state."""
+
+
 def read_pickle(path: Path) -> object:
     """Return what a file holds that `torch.save` wrote.
 
@@ -95,7 +105,7 @@ def _stand_ins(path: Path, globals_: Iterable[str]) -> list[Callable[..., Any] |
         root = name.partition(".")[0]
         if (root in sys.stdlib_module_names or root == "__builtin__") and not HARMLESS.fullmatch(name):
             raise _refusal(path, f"it holds more than tensors ({name}), and running what it holds is not safe")
-    return [(Stored, name) for name in sorted(globals_)]
+    return [(Opaque if name.startswith("numpy.") else Stored, name) for name in sorted(globals_)]
 
 
 def _globals_in(path: Path) -> set[str]:

@@ -71,7 +71,8 @@ def _importable(folders: list[str]) -> Iterator[None]:
         sys.path[:] = before
         for name in set(sys.modules) - known:
             module = sys.modules[name]
-            if _is_inside(getattr(module, "__file__", None) or "", folders) and "-packages" not in str(module.__file__):
+            place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+            if _is_inside(place, folders) and "-packages" not in place:
                 _imported[name] = module
 
 
@@ -103,7 +104,11 @@ def _place_text(file: str, line: int | None, prefix: str) -> str:
 
 def _is_inside(file: str, folders: list[str]) -> bool:
     path = os.path.abspath(file)
-    return bool(file) and any(path.startswith(os.path.join(folder, "")) for folder in folders)
+    return (
+        bool(file)
+        and not file.startswith("<")
+        and any(path == folder or path.startswith(os.path.join(folder, "")) for folder in folders)
+    )
 
 
 def _find_function(module: ModuleType, function: str, where: str) -> Callable[[], object]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import PictureError
+from ..errors import ModelError, PictureError
 from ..images import MAX_BYTES, OnNote, OwnPreprocess, Picture, Preprocess
 from ..models import Preprocessing
 
@@ -152,7 +152,7 @@ def file_name(printable: str) -> str:
 def error_text(error: Exception) -> str:
     """Return an error as one line, as it is kept in the scan's file; the type is left out if the text is written for users."""
     text = printable_name(" ".join(str(error).split()))
-    return text if isinstance(error, PictureError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (PictureError, ModelError)) else f"{type(error).__name__}: {text}"
 
 
 def outside_text(name: str, root: str | None) -> str:

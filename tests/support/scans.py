@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deconvnet.drawings import draw
+from deconvnet.errors import PictureWarning
 
 Maxima = tuple[np.ndarray, np.ndarray]  # (N, C) each: of every picture's map the maximum, and the position of the first of them
 
@@ -35,7 +37,9 @@ def drawings(folder: Path, count: int, first: int = 0) -> list[Path]:
 
 
 def images_of(paths: Iterable[Path], preprocess: Any) -> Tensor:
-    return torch.stack([preprocess(path) for path in paths])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PictureWarning)  # of animations
+        return torch.stack([preprocess(path) for path in paths])
 
 
 @torch.no_grad()
