@@ -121,8 +121,8 @@ def test_a_command_that_is_ended_leaves_nothing(tmp_path, name):
     """The half-written file beside the target goes, whichever signal ends the command."""
     script = (
         "import sys, time, deconvnet.cli, deconvnet.render.save as save\n"
-        "def slowly(image, handle, settings):\n"
-        "    handle.write(b'half'); handle.flush(); print('writing', flush=True); time.sleep(60)\n"
+        "def slowly(image, handle, *settings):\n"
+        "    handle.write(b'half'); handle.flush(); print('writing', file=sys.__stdout__, flush=True); time.sleep(60)\n"
         "save._WRITERS['.png'] = slowly\n"
         "sys.argv = ['deconvnet', 'project', '--top', '1', '--out', 'sheet.png']\n"
         "deconvnet.cli.main()\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +27,8 @@ from .further_inputs import FurtherInputs
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
 Preprocessing = Callable[[Any], Tensor]
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # differs from run to run
 
 _PLAIN_SIZE = (256, 256)  # of the picture that asks a preprocessing for its size
 
@@ -268,17 +271,7 @@ def unwrap_module(model: nn.Module) -> nn.Module:
         return unwrap_module(model._orig_mod)  # type: ignore[arg-type]
     if isinstance(model, torch.jit.ScriptModule):
         raise UnknownModelError("the model is scripted: its calls cannot be seen. Give the Python model that was scripted.")
-    if _is_exported(model):
-        raise UnknownModelError(
-            "the model is an exported program (torch.export), which has no layers. Give the Python model that was exported."
-        )
     return model
-
-
-def _is_exported(model: nn.Module) -> bool:
-    """Say whether a module is a graph of torch's inner operations; one of functions and modules has layers."""
-    nodes = model.graph.nodes if isinstance(model, torch.fx.GraphModule) else ()
-    return any(isinstance(node.target, torch._ops.OpOverload) for node in nodes)
 
 
 def pick_device(device: str) -> torch.device:
@@ -301,7 +294,7 @@ def hash_tensors(model: nn.Module) -> str:
     for name, value in state.items():
         tensors = tensors_in(value)
         if not tensors:  # what a module's get_extra_state() returns
-            digest.update(f"{name}{value!r}".encode())
+            digest.update(f"{name}{_ADDRESS.sub('', repr(value))}".encode())
         for tensor in tensors:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             stored = tensor.int_repr() if tensor.is_quantized else tensor

@@ -1,8 +1,8 @@
 """Text: how numbers are written, and words on a figure.
 
 Figures are set in DejaVu Sans, which comes with matplotlib, so that a page looks the same on every machine and like the plots
-of the studies. A letter that it lacks is replaced by its plain form or by "?", never by an empty box. Text is cut to the width
-that it has, with an ellipsis, so it can neither overlap nor run off the page.
+of the studies. A letter that it lacks is replaced by its plain form or its code, never by an empty box. Text is cut to the
+width that it has, with an ellipsis, so it can neither overlap nor run off the page.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
+
+from ..visible import letter_code
 
 TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
 
@@ -99,10 +101,10 @@ def activation_text(activation: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text on one line, in letters that the font has.
+    r"""Return the text on one line, in letters that the font has; of others, their plain form or their code.
 
-    >>> printable("Žižkov – 图.jpg")
-    'Žižkov – ?.jpg'
+    >>> print(printable("Žižkov – 图.jpg"))
+    Žižkov – \u56fe.jpg
     """
     return "".join(map(_printable_letter, unicodedata.normalize("NFC", " ".join(text.split()))))
 
@@ -150,13 +152,13 @@ def _shortened(text: str, length: int, keep_end: bool) -> str:
 
 @lru_cache(maxsize=4096)
 def _printable_letter(letter: str) -> str:
-    """Return the letter, or its plain form where the font lacks it."""
+    """Return the letter; where the font lacks it, its plain form, or its code: names that differ look different."""
     if unicodedata.combining(letter):
         return ""  # Pillow's layout would set it beside its letter, not over it
     if _has_glyph(letter):
         return letter
     plain = unicodedata.normalize("NFKD", letter)
-    return "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part)) or "?"
+    return "".join(part for part in plain if not unicodedata.combining(part) and _has_glyph(part)) or letter_code(letter)
 
 
 def _has_glyph(letter: str) -> bool:
