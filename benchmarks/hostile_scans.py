@@ -88,6 +88,7 @@ def try_damaged(original: Path, here: Path, count: int) -> None:
             print(f"{outcome}: {name}", flush=True)
         fault = run(["report", "a.scan"]).fault
         counts[f"FAULT: {fault}"] += bool(fault)
+    (here / "a.scan").unlink()
     report(f"{count} damaged scans, {time.perf_counter() - begun:.0f} s", counts)
 
 

@@ -112,6 +112,7 @@ class Edit:
         """Write the edited copy of a scan."""
         path.write_bytes(original.read_bytes())
         with closing(sqlite3.connect(path, isolation_level=None)) as base:
+            base.set_progress_handler(lambda: 1, 5_000_000)  # what is endless ends here
             for statement, values in self.statements:
                 with contextlib.suppress(sqlite3.Error):  # what SQLite refuses nobody can send
                     for part in statement.split(";") if not values and "trigger" not in statement else [statement]:
