@@ -10,6 +10,8 @@ import shutil
 import signal
 import sqlite3
 import struct
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -221,6 +223,42 @@ def test_what_lies_beside_a_scan(original, here, account):
     os.mkfifo(here / "b.scan")
     text = f"{str(here / 'b.scan')!r} is a pipe or a device, not a scan. Name a file."
     assert refused(StoreError, deconvnet.Scan.open, here / "b.scan") == text
+
+
+def test_a_journal_that_another_process_has_just_removed(original, here, monkeypatch):
+    """While a scan runs, its journal comes and goes: one that is gone between two looks at it is none."""
+    shutil.copy(original, here / "a.scan")
+    (here / "a.scan-journal").write_bytes(b"")
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: (lstat(path), str(path).endswith("-journal") and os.unlink(path))[0])
+    with deconvnet.Scan.open(here / "a.scan") as scan:
+        assert scan.progress() == (12, 12)
+    assert not (here / "a.scan-journal").exists()
+
+
+@pytest.mark.slow
+def test_a_scan_is_read_while_it_is_written(original, here):
+    """Opened again and again while another process scans into it, a file is never called damaged, and a reader stops no scan."""
+    for number in range(2):
+        shutil.copytree(original.parent / "photos", here / "photos" / str(number))
+    words = ["scan", "photos", "--layer", "features.5", "--shard", "1", "--batch", "1", "--out", "live.scan", "--device", "cpu"]
+    seen = set()
+    with subprocess.Popen([sys.executable, "-m", "deconvnet", *words], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            if Path("live.scan").exists() and shards("live.scan"):
+                with deconvnet.Scan.open("live.scan") as scan:
+                    scan.store.check_all()
+                    seen.add(scan.progress()[0])
+        assert process.returncode == 0, process.stderr.read()
+    assert len(seen) > 3
+
+
+def shards(path: str) -> int:
+    """Return how many shards a file lists, 0 where it has no table yet."""
+    try:
+        return rows(path, "select count(*) from shards")[0][0]
+    except sqlite3.OperationalError:
+        return 0
 
 
 def test_pictures_elsewhere_are_not_read(original, here, account):
@@ -522,7 +560,7 @@ def test_edited_scans(original, here):
     All of them: benchmarks/hostile_scans.py.
     """
     faults, before, opened = [], tree(here), []
-    for change in edits(60):
+    for change in edits(40):
         for name, words in commands_of(original, "a.scan").items():
             change.write(original, here / "a.scan")
             with watch(here / "private", here / "evil.py", here / "keep") as seen:

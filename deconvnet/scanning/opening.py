@@ -14,7 +14,7 @@ import stat
 from ..errors import StoreError
 from .formats import plain_statement, tables_of
 
-LOCK_TIMEOUT = 5.0  # seconds to wait for another process that writes
+LOCK_TIMEOUT = 60.0  # seconds to wait for another process: the report of a large scan reads for a while
 STEPS = 100_000  # of a query, after which Python looks for Ctrl-C; some milliseconds
 
 _MAGIC = b"SQLite format 3\0"
@@ -50,15 +50,17 @@ def _check_regular(path: str) -> None:
 
 
 def _check_journal(path: str) -> None:
-    """Look at what a write that was stopped has left beside the file."""
+    """Look at what a write that was stopped, or is in progress, has left beside the file."""
     journal = f"{path}-journal"
-    if not os.path.lexists(journal):
+    try:
+        is_plain = stat.S_ISREG(os.lstat(journal).st_mode)
+        if is_plain:
+            with open(journal, "rb") as handle:
+                size = handle.seek(0, os.SEEK_END)
+                handle.seek(max(0, size - len(_SUPER_JOURNAL)))
+                is_plain = handle.read() != _SUPER_JOURNAL or size == len(_SUPER_JOURNAL)  # which also begins a journal
+    except FileNotFoundError:  # there is none, or no longer
         return
-    is_plain = stat.S_ISREG(os.lstat(journal).st_mode)
-    if is_plain:
-        with open(journal, "rb") as handle:
-            handle.seek(-min(len(_SUPER_JOURNAL), os.path.getsize(journal)), os.SEEK_END)
-            is_plain = handle.read() != _SUPER_JOURNAL
     if not is_plain:
         raise StoreError(f"{journal!r} leads to another file, as no scan's journal does. Remove it, or get a fresh copy.")
 
