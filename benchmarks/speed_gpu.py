@@ -19,7 +19,7 @@ import speed_cases as cases
 import torch
 
 import deconvnet
-from deconvnet.rules.pool import SavedMaxPool
+from deconvnet.rules.switches import SavedMaxPool
 
 ROOT = Path(__file__).parents[1]
 

@@ -27,6 +27,10 @@ RuleName: TypeAlias = Literal[
 #: What a pixel receives that is the maximum of several pooling windows: all that comes down, or the last.
 Overlap: TypeAlias = Literal["sum", "last"]
 
+#: What becomes of the signal of a pooling window in which nothing fired, and which so has no maximum: it is dropped, or goes to
+#: the window's first place, as in autograd.
+Silent: TypeAlias = Literal["drop", "first"]
+
 #: What a pool takes of each window.
 Pool: TypeAlias = Literal["max", "mean"]
 
@@ -65,6 +69,7 @@ CROPS: tuple[Crop, ...] = get_args(Crop)
 PLATE_LAYOUTS: tuple[PlateLayout, ...] = get_args(PlateLayout)
 CHANNEL_SORTS: tuple[ChannelSort, ...] = get_args(ChannelSort)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+SILENTS: tuple[Silent, ...] = get_args(Silent)
 POOLS: tuple[Pool, ...] = get_args(Pool)
 UNPOOLINGS: tuple[Unpooling, ...] = get_args(Unpooling)
 LRNS: tuple[LRN, ...] = get_args(LRN)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import rules as rules_
 from .axes import from_maps
-from .choices import LRN, LRNS, OVERLAPS, STARTS, Overlap, Start
+from .choices import LRN, LRNS, OVERLAPS, SILENTS, STARTS, Overlap, Silent, Start
 from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
@@ -46,6 +46,8 @@ class DeconvNet:
         rules: the table of mirror rules.
         overlap: what becomes of maxima that share a pixel: "sum", or "last".
         lrn: how local response normalisation is mirrored: "identity" (the paper's way), or "derivative".
+        silent: what becomes of the signal of a pooling window in which nothing fired, and which so has no maximum: "drop", or
+            "first" sends it to the first of the tied places, as autograd does.
 
     Raises:
         OptionError: an option is none of its values.
@@ -59,15 +61,17 @@ class DeconvNet:
         rules: rules_.Table = rules_.DEFAULT,
         overlap: Overlap = "sum",
         lrn: LRN = "identity",
+        silent: Silent = "drop",
     ) -> None:
         check_option("overlap", overlap, OVERLAPS)
         check_option("lrn", lrn, LRNS)
+        check_option("silent", silent, SILENTS)
         self.loaded = model if isinstance(model, LoadedModel) else LoadedModel.from_module(model, preprocess)
         self.model, self.name = self.loaded.model, self.loaded.name
         self.preprocess = preprocess or self.loaded.preprocess
-        self.rules = rules.with_options(overlap=overlap, lrn=lrn)
-        self.overlap, self.lrn = overlap, lrn
-        self._tables: dict[str, rules_.Table] = {}
+        self.rules = rules.with_options(overlap=overlap, lrn=lrn, silent=silent)
+        self.overlap, self.lrn, self.silent = overlap, lrn, silent
+        self._tables: dict[tuple[str, Silent], rules_.Table] = {}
 
     @property
     def device(self) -> torch.device:
@@ -173,7 +177,13 @@ class DeconvNet:
             raise PictureError(f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.") from error
 
     def project_signal(
-        self, recording: Recording, layer: str | nn.Module, signal: Tensor, *, rule: str = "deconvnet"
+        self,
+        recording: Recording,
+        layer: str | nn.Module,
+        signal: Tensor,
+        *,
+        rule: str = "deconvnet",
+        silent: Silent | None = None,
     ) -> Tensor:
         """Carry a signal of a layer's shape down to the pixels: bare linear algebra, nothing chosen for you.
 
@@ -183,6 +193,8 @@ class DeconvNet:
             signal: (N, C', H', W') or the layer's own shape; signal k goes down by the switches of image k. Half precision goes
                 down in float32.
             rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+            silent: what becomes of the signal of pooling windows in which nothing fired: "drop", "first"; None: as the net has
+                it, which is "drop" unless it was made otherwise. By "first" the result is autograd's with a rectified backward.
 
         Returns:
             (N, C, H, W), signed.
@@ -193,7 +205,7 @@ class DeconvNet:
             NoRuleError: the way down meets a call that cannot be mirrored.
             StaleRecordingError: the weights changed after the recording.
         """
-        table, layer = self.table(rule), self.layer_name(layer)
+        table, layer = self.table(rule, silent), self.layer_name(layer)
         with torch.inference_mode(False), torch.no_grad():
             tape, value = recording.tape_for(layer, table), recording.value(layer)
             if signal.shape != tape.shapes[value]:
@@ -216,6 +228,7 @@ class DeconvNet:
         rule: str = "deconvnet",
         image: int | None = None,
         start: Start = "activation",
+        silent: Silent | None = None,
         memory: int | None = None,
         progress: bool = False,
     ) -> Projection:
@@ -234,6 +247,8 @@ class DeconvNet:
             rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
             image: the number of one image; None: all.
             start: what a signal begins as: the unit's "activation", or "one".
+            silent: what becomes of the signal of pooling windows in which nothing fired: "drop", "first"; None: as the net has
+                it, which is "drop" unless it was made otherwise.
             memory: about how many bytes a batch may take; None: a quarter of what is free.
             progress: show a bar where it takes over two seconds.
 
@@ -248,7 +263,7 @@ class DeconvNet:
         check_option("start", start, STARTS)
         if image is not None and not 0 <= image < len(recording):
             raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")
-        table, images = self.table(rule), range(len(recording)) if image is None else [image]
+        table, images = self.table(rule, silent), range(len(recording)) if image is None else [image]
         with torch.inference_mode(False), torch.no_grad():
             layer = default_layer(recording) if layer is None else self.layer_name(layer)
             maps = recording.stored_maps(layer)
@@ -263,7 +278,7 @@ class DeconvNet:
                 units=chosen,
                 windows=windows,
                 frame=_frame(recording),
-                settings=self._settings(recording, layer, chosen, at=at, rule=rule, start=start),
+                settings=self._settings(recording, layer, chosen, at=at, rule=rule, start=start, silent=silent),
                 shown={
                     number: self._shown(recording, number) for number in sorted({unit.image for unit in chosen} or {*images})
                 },
@@ -302,11 +317,13 @@ class DeconvNet:
         """
         return list_layers(self.record_zeros(input_size), self.rules)
 
-    def table(self, rule: str) -> rules_.Table:
-        """Return the rules with the three bits of `rule`."""
-        if rule not in self._tables:
-            self._tables[rule] = self.rules.with_options(**rules_.parse_rule(rule))
-        return self._tables[rule]
+    def table(self, rule: str, silent: Silent | None = None) -> rules_.Table:
+        """Return the rules with the three bits of `rule`, and for silent windows this choice; None: the net's own."""
+        silent = self.silent if silent is None else silent
+        if (rule, silent) not in self._tables:
+            check_option("silent", silent, SILENTS)
+            self._tables[rule, silent] = self.rules.with_options(**rules_.parse_rule(rule), silent=silent)
+        return self._tables[rule, silent]
 
     def _shown(self, recording: Recording, number: int) -> ShownImage:
         if (self, number) not in recording.memo:
@@ -326,7 +343,15 @@ class DeconvNet:
         )
 
     def _settings(
-        self, recording: Recording, layer: str, units: Sequence[Unit], *, at: Position, rule: str, start: Start
+        self,
+        recording: Recording,
+        layer: str,
+        units: Sequence[Unit],
+        *,
+        at: Position,
+        rule: str,
+        start: Start,
+        silent: Silent | None,
     ) -> dict[str, Any]:
         if (self, layer) not in recording.memo:
             recording.memo[self, layer] = self.mirror(recording, layer).statuses()
@@ -340,6 +365,7 @@ class DeconvNet:
             bits=rules_.BITS.get(rule, rule),
             overlap=self.overlap,
             lrn=self.lrn,
+            silent=silent or self.silent,
             start=start,
             statuses=recording.memo[self, layer],
         )

@@ -33,6 +33,7 @@ from .receptive_field import NOTHING
 from .rules import Table
 from .rules.base import AnyRule
 from .rules.call import Call, CallContext, Saved, UnsupportedCall, plain_name, tensors_in
+from .rules.rectified import is_rectified
 from .units import Window
 
 CONSTANT = -1  # the number of a tensor that a recorded call made from nothing that descends from the image
@@ -60,6 +61,7 @@ class Tape:
     shapes: list[torch.Size] = field(default_factory=list)  # of each value
     axes: list[Axes] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
+    rectified: set[int] = field(default_factory=set)  # values that are zero where nothing fired, and nowhere below
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     cache: TapeCache = field(default_factory=TapeCache, repr=False)
 
@@ -243,6 +245,10 @@ class Tracer(TorchFunctionMode):
             value = call.inputs[0]
         return None
 
+    def is_rectified(self, tensor: Tensor) -> bool:
+        """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""
+        return self.value(tensor) in self.tape.rectified
+
     def as_used(self, tensor: Tensor) -> Tensor:
         """Return a constant as it is in this pass: an alias, or a copy where the pass wrote to it and it is restored later."""
         is_written = bool(self._written) and tensor.untyped_storage().data_ptr() in self._written
@@ -340,6 +346,8 @@ class Tracer(TorchFunctionMode):
         call = Call(func, plain_name(func), "", inputs, outputs, saved, problem)
         self.tape.calls.append(call)
         self.tape.makers.update(dict.fromkeys(outputs, len(self.tape.calls) - 1))
+        if is_rectified(call, rule, [number in self.tape.rectified for number in inputs]):
+            self.tape.rectified.update(outputs)
         self.on_call(call, made)
 
     def _number(self, tensor: Tensor, axes: Axes) -> int:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from deconvnet import cli
-from deconvnet.choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
+from deconvnet.choices import CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from deconvnet.cli import option_types
 from deconvnet.cli.options import file_part
 from deconvnet.drawings import draw
@@ -104,7 +104,8 @@ def test_options_offer_the_words_that_python_takes():
         for option in cli.deconvnet.get_command(None, "project").params
         if isinstance(option.type, click.Choice)
     }
-    assert offered == {"tone": TONES, "crop": CROPS, "overlap": OVERLAPS, "lrn": LRNS, "device": DEVICES}
+    expected = {"tone": TONES, "crop": CROPS, "overlap": OVERLAPS, "lrn": LRNS, "silent": SILENTS, "device": DEVICES}
+    assert offered == expected
 
 
 @pytest.mark.parametrize(
@@ -204,16 +205,18 @@ def test_layers_prints_a_table(run):
 
 
 def test_many_options_at_once(run, picture):
-    """Layers, channels, unit, rule, overlap, lrn and tone all reach the projection and its settings."""
+    """Layers, channels, unit, rule, overlap, lrn, silent and tone all reach the projection and its settings."""
     options = ["--layer", "features.8", "--layer", "features.4", "--channel", "3,5-6", "--at", "2,3", "--rule", "guided"]
-    options += ["--overlap", "last", "--lrn", "derivative", "--tone", "shared", "--crop", "whole", "--device", "cpu"]
+    options += ["--overlap", "last", "--lrn", "derivative", "--silent", "first", "--tone", "shared", "--crop", "whole"]
+    options += ["--device", "cpu"]
     code, out, err = run(
         "project", picture, *options, "--out", "sheet.png", "--out", "arrays.npz", "--json", "--json=units.json"
     )
     assert (code, out) == (0, "sheet.png\narrays.npz\nunits.json\n")
     settings = read_settings("sheet.png")
     assert [layer["layer"] for layer in settings["layers"]] == ["features.8", "features.4"]
-    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "tone": "shared", "crop": "whole", "at": [2, 3]}
+    expected = {"bits": "TTT", "overlap": "last", "lrn": "derivative", "silent": "first", "tone": "shared", "crop": "whole"}
+    expected["at"] = [2, 3]
     assert expected.items() <= settings.items()
     rows = json.loads(Path("units.json").read_text())
     assert [(row["layer"], row["channel"], row["row"], row["col"]) for row in rows] == [

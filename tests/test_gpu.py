@@ -8,7 +8,8 @@ import torchvision
 
 import deconvnet
 from deconvnet.projection import project_units
-from deconvnet.rules.pool import MaxPool2d, unpool, unpool_by_offsets
+from deconvnet.rules.pool import MaxPool2d
+from deconvnet.rules.switches import unpool, unpool_by_offsets
 from support.nets import randomise_norms
 from support.oracle import relative
 

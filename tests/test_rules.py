@@ -15,7 +15,8 @@ from deconvnet.errors import NoRuleError, OptionError
 from deconvnet.forward import ModelInputs, trace
 from deconvnet.mirror import project_value
 from deconvnet.rules.call import Saved, plain_name
-from deconvnet.rules.pool import MaxPool2d, to_indices, unpool, unpool_by_offsets
+from deconvnet.rules.pool import MaxPool2d
+from deconvnet.rules.switches import to_indices, unpool, unpool_by_offsets
 from deconvnet.units import Window
 from support.oracle import jacobian, relative
 

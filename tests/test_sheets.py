@@ -26,7 +26,8 @@ class Fields:
         self.windows = [Window(-2, -2, 7, 7), Window(13, 23, 7, 7), Window(-2, -2, 24, 34)]
         self.settings = {
             "model": "net", "weights": "sha256:0123456789", "rule": "deconvnet", "bits": "FTT", "overlap": "sum", "lrn": "identity",
-            "statuses": ["exact", "paper"], "version": "0.1.0", "layer": "conv", "channels": [3, 1, 4], "units": [],
+            "silent": "drop", "statuses": ["exact", "paper"], "version": "0.1.0", "layer": "conv", "channels": [3, 1, 4],
+            "units": [],
         }  # fmt: skip
         self.shown = {0: ShownImage("photos/cat.jpg", np.zeros((20, 30, 1), np.uint8), (("cat", 0.75),))}
 

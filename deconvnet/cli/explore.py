@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import LRN, TONES, Overlap, RuleName, Tone
+from ..choices import LRN, TONES, Overlap, RuleName, Silent, Tone
 from .inputs import INPUTS
 from .option_types import RuleType
 from .options import RANGE, from_context, load_net, with_model, with_net_options
@@ -45,6 +45,7 @@ def explore(
     tone: Tone,
     overlap: Overlap,
     lrn: LRN,
+    silent: Silent,
     port: int,
     browser: bool,
 ) -> None:
@@ -72,7 +73,7 @@ def explore(
         "device": device,
         "preprocess": {"mean": mean, "std": std, "size": size, "value_range": from_context(RANGE)},
         "inputs": from_context(INPUTS) or {},
-        "options": {"overlap": overlap, "lrn": lrn},
+        "options": {"overlap": overlap, "lrn": lrn, "silent": silent},
         "choices": {"layer": layer, "rule": rule, "tone": tone},
     }
     _check(job)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, TONES
+from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from ..errors import OptionError
 from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
@@ -110,7 +110,14 @@ def with_rule(function: Command) -> Command:
 
 
 def with_net_options(function: Command) -> Command:
-    """Add --overlap and --lrn, options of `DeconvNet`."""
+    """Add --overlap, --lrn and --silent, options of `DeconvNet`."""
+    function = click.option(
+        "--silent",
+        type=click.Choice(SILENTS),
+        default="drop",
+        show_default=True,
+        help="Where nothing fired in a pooling window, drop its signal, or send it to the window's first place.",
+    )(function)
     function = click.option(
         "--lrn",
         type=click.Choice(LRNS),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRN, Crop, Overlap, RuleName, Tone
+from ..choices import LRN, Crop, Overlap, RuleName, Silent, Tone
 from ..errors import OptionError, PictureError
 from .option_types import PositionType
 from .options import (
@@ -79,6 +79,7 @@ def project(
     rule: RuleName,
     overlap: Overlap,
     lrn: LRN,
+    silent: Silent,
     tone: Tone,
     memory: int | None,
     crop: Crop,
@@ -107,7 +108,7 @@ def project(
     check_scale(page_scale(scale, dpi))
     files: list[Picture] = list(find_pictures(pictures)) if pictures else [default_picture()]
     targets = _targets(files, outs, model["model"])
-    net = load_net(**model, overlap=overlap, lrn=lrn)
+    net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent)
     look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
     options = {"channels": channels, "top": top, "at": at, "rule": rule, "memory": memory, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []

@@ -131,6 +131,9 @@ class ValueLookup(Protocol):
     def as_used(self, tensor: Tensor) -> Tensor:
         """Return a constant as it is in this pass."""
 
+    def is_rectified(self, tensor: Tensor) -> bool:
+        """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""
+
     def call_cache(self) -> dict[Any, Any]:
         """Return the cache of the call that is being made."""
 
@@ -179,6 +182,10 @@ class CallContext:
     def origin(self, tensor: Tensor) -> Call | None:
         """Return the call that computed a tensor, looking through calls that only move values about."""
         return self._lookup.origin(tensor)
+
+    def is_rectified(self, tensor: Tensor) -> bool:
+        """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""
+        return self._lookup.is_rectified(tensor)
 
     def as_used(self, tensor: Tensor) -> Tensor:
         """Return a weight as it is in this pass: it stays so when the model's own is restored or written to."""

@@ -226,6 +226,7 @@ class SavedPad(SavedAdjoint):
 
     margins: tuple[int, ...]
     mode: str
+    fill: float  # of the margins, where the mode is "constant"
     rows_cols: tuple[int | None, int | None]
 
 
@@ -245,6 +246,7 @@ class Pad(VectorJacobian[SavedPad]):
             args=(pad, mode),
             margins=tuple(pad),
             mode=mode,
+            fill=value or 0.0,
             rows_cols=call.axes(input)[1:],
         )
         return call(), saved

@@ -179,7 +179,9 @@ def _random_projections(
     net: DeconvNet, recording: Recording, layer: str, units: Sequence[Unit], paths: Sequence[str], seed: int
 ) -> Floats:
     """Project the same units by a copy of the net in which some modules are random."""
-    changed = DeconvNet(reinitialised(net.model, paths, seed), rules=net.rules, overlap=net.overlap, lrn=net.lrn)
+    changed = DeconvNet(
+        reinitialised(net.model, paths, seed), rules=net.rules, overlap=net.overlap, lrn=net.lrn, silent=net.silent
+    )
     return _projections(changed, changed.record(recording.images, layers=[layer]), layer, units)
 
 

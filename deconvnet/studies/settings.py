@@ -26,4 +26,5 @@ def study_settings(net: DeconvNet, study: str, **details: Any) -> dict[str, Any]
         **details,
         overlap=net.overlap,
         lrn=net.lrn,
+        silent=net.silent,
     )

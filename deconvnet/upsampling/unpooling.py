@@ -17,7 +17,8 @@ from torch import Tensor
 from ..choices import OVERLAPS, Overlap
 from ..errors import OptionError, check_option
 from ..receptive_field import Pair, pair
-from ..rules.pool import MaxPool2d, SavedMaxPool, to_offsets
+from ..rules.pool import MaxPool2d
+from ..rules.switches import SavedMaxPool, to_offsets
 from .base import Sides, block_sides, check_inputs, check_maps
 
 

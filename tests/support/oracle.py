@@ -30,6 +30,7 @@ OTHERS |= {
 GATES = {torch.sigmoid, T.sigmoid, F.sigmoid, F.hardsigmoid, torch.tanh, T.tanh, F.softmax, torch.softmax, T.softmax}
 SHAPES = {T.view, T.reshape, T.unsqueeze, torch.unsqueeze, T.permute, torch.permute, T.transpose, torch.transpose, T.contiguous}
 SHAPES |= {T.squeeze, torch.squeeze, torch.flatten, T.flatten, T.expand, T.expand_as, T.clone}
+POOLS = {F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d, F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices}
 PRODUCTS = {torch.mul, T.mul, T.mul_}
 QUOTIENTS = {torch.div, T.div, T.div_}
 
@@ -68,11 +69,14 @@ class _Identity(torch.autograd.Function):
 
 
 class ReplacedBackward(TorchFunctionMode):
-    """Runs each activation with the backward of a rule - "deconvnet", "guided", "gradient" - and holds gates and norms."""
+    """Runs each activation with the backward of a rule - "deconvnet", "guided", "gradient" - and holds gates and norms.
 
-    def __init__(self, rule: str, lrn: str = "identity") -> None:
+    Max pools keep autograd's backward (`silent="first"`), or pass nothing where their maximum is exactly zero.
+    """
+
+    def __init__(self, rule: str, lrn: str = "identity", silent: str = "drop") -> None:
         super().__init__()
-        self.rule, self.lrn = rule, lrn
+        self.rule, self.lrn, self.silent = rule, lrn, silent
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -99,6 +103,11 @@ class ReplacedBackward(TorchFunctionMode):
             raise AssertionError("this oracle does not know batch statistics")
         if func is F.dropout:
             return args[0]
+        if func in POOLS and self.silent == "drop":
+            result = func(*args, **kwargs)
+            pooled = result[0] if isinstance(result, tuple) else result
+            fired = pooled * (pooled != 0).detach()  # the same values
+            return (fired, *result[1:]) if isinstance(result, tuple) else fired
         if func in PRODUCTS | QUOTIENTS and all(isinstance(x, T) and x.requires_grad for x in args[:2]):
             return self.product(func, *args[:2])
         return func(*args, **kwargs)
@@ -144,7 +153,7 @@ def _argument(args, kwargs, position, name, default=None):
     return kwargs.get(name, args[position] if len(args) > position else default)
 
 
-def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="identity"):
+def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="identity", silent="drop"):
     """Return d<signal, layer>/d images with the rule's backward.
 
     `layer` is a module's path, `signal` its shape; `path_2` is the module's third call.
@@ -164,7 +173,7 @@ def project_by_autograd(model, images, layer, signal, rule="deconvnet", lrn="ide
     try:
         for parameter in required:
             parameter.requires_grad_(False)
-        with ReplacedBackward(rule, lrn), torch.enable_grad(), contextlib.suppress(StopIteration):
+        with ReplacedBackward(rule, lrn, silent), torch.enable_grad(), contextlib.suppress(StopIteration):
             model(images)
     finally:
         handle.remove()
