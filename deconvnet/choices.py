@@ -24,6 +24,11 @@ RuleName: TypeAlias = Literal[
     "deconvnet", "guided", "gradient", "FFF", "FFT", "FTF", "FTT", "TFF", "TFT", "TTF", "TTT"
 ]  # fmt: skip
 
+#: A rule, or "auto": the deconvnet where switches lie between a layer and the pixels, guided where none do.
+RuleChoice: TypeAlias = Literal[
+    "auto", "deconvnet", "guided", "gradient", "FFF", "FFT", "FTF", "FTT", "TFF", "TFT", "TTF", "TTT"
+]  # fmt: skip
+
 #: What a pixel receives that is the maximum of several pooling windows: all that comes down, or the last.
 Overlap: TypeAlias = Literal["sum", "last"]
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import overload
 
 from .axes import map_size
-from .errors import NoRuleError, UnknownLayerError, did_you_mean
+from .errors import UnknownLayerError, did_you_mean
 from .forward import LayerRecord
 from .mirror import calls_below, status
+from .reach import field_and_stride, pools_below
 from .recording import Recording
 from .render.table import table_html, table_text
 from .render.text import size_text
 from .rules import STATUSES, Table
 from .tape import Tape
-from .units import Window
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Layer:
         receptive_field: height and width, in pixels, of the window of a unit in the middle of the map; (0, 0) where no rule
             leads down to the pixels.
         stride: how many pixels the windows of neighbours are apart, down and across.
+        pools: how many max pools lie between it and the pixels, on all paths.
+        reach: how many pixels, down and across, their switches can move a value: (0, 0) where there are none, and by the
+            deconvnet rule a unit's projection is then the same for any picture.
         status: its rule's status; of a container, the loosest of the rules inside; "no rule" where one is missing.
     """
 
@@ -41,6 +44,8 @@ class Layer:
     width: int
     receptive_field: tuple[int, int]
     stride: tuple[int, int]
+    pools: int
+    reach: tuple[int, int]
     status: str
 
 
@@ -84,11 +89,11 @@ class Layers(Sequence[Layer]):
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows, the heading first."""
-        rows: list[tuple[str, ...]] = [("layer", "kind", "output", "field", "stride", "status")]
+        rows: list[tuple[str, ...]] = [("layer", "kind", "output", "field", "stride", "pools", "reach", "status")]
         for layer in self:
             output = size_text((layer.channels, layer.height, layer.width))
-            field, stride = size_text(layer.receptive_field), size_text(layer.stride)
-            rows.append((layer.name, layer.kind, output, field, stride, layer.status))
+            field, stride, reach = map(size_text, (layer.receptive_field, layer.stride, layer.reach))
+            rows.append((layer.name, layer.kind, output, field, stride, str(layer.pools), reach, layer.status))
         return rows
 
     def __str__(self) -> str:
@@ -116,16 +121,6 @@ def _layer(tape: Tape, record: LayerRecord, table: Table) -> Layer:
     statuses = {status(call, table.rule_for(call.func, call.layer)) for call in calls}
     loosest = max(statuses, key=[*STATUSES, "no rule"].index, default="exact")
     field, stride = field_and_stride(tape, record.number)
-    return Layer(record.name, record.kind, shape[axes[0] or 0], height, width, field, stride, loosest)
-
-
-def field_and_stride(tape: Tape, value: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return a middle unit's window size and its distance to the neighbour's; (0, 0) where no rule leads down."""
-    height, width = map_size(tape.shapes[value], tape.axes[value])
-    row, col = height // 2, width // 2
-    try:
-        window = tape.pixel_window(value, Window(row, col, 1, 1))
-        above = tape.pixel_window(value, Window(row - 1, col - 1, 1, 1)) if height > 1 and width > 1 else window
-    except NoRuleError:
-        return (0, 0), (0, 0)
-    return (window.height, window.width), (window.top - above.top, window.left - above.left)
+    pools = pools_below(tape, record.number)
+    channels = shape[axes[0] or 0]
+    return Layer(record.name, record.kind, channels, height, width, field, stride, pools.count, pools.reach, loosest)

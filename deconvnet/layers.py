@@ -15,6 +15,7 @@ from torch import nn
 from .axes import map_size
 from .errors import OptionError, UnknownLayerError, did_you_mean
 from .forward import LayerRecord
+from .reach import field_and_stride
 from .recording import Recording
 from .rules.activation import Activation, ReLU
 from .rules.arithmetic import GATES, Cat, SavedSiLU
@@ -23,18 +24,47 @@ from .rules.call import Call
 from .rules.conv import SavedConv
 from .tape import Tape
 
+#: The layer that is shown first has units whose windows are a smaller share of the frame.
+LARGEST_SHARE_SEEN = 0.4
+
 #: Modules that hold filters.
 FILTER_MODULES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def default_layer(recording: Recording) -> str:
-    """Return the last rectified layer with more than one position, before pooling or the classifier.
+    """Return the layer that is worth seeing first: the last rectified one whose units see less than two fifths of the frame.
 
-    The classifier is the last of the model's own children to be called. Where a block returns the rectified value as it
-    is, the block names it (`layer4`, not `layer4.2.relu_2`), unless it is the whole trunk of the net.
+    Late layers respond to parts, but the windows of the last ones cover most of the frame, so that little of their pictures is
+    about the unit. A block stands for what is in it (`features.10` for the layers of a fire module, `layer2` for its last
+    block), a sequence of blocks for none but the last. Where the units of all rectified layers see more, it is the one whose
+    units see least.
 
     Raises:
         UnknownLayerError: the net has no layer with feature maps.
+    """
+    candidates = _without_insides(recording, _body(recording))
+    shares = {record.number: _share_seen(recording, record.number) for record in candidates}
+    small = [record for record in candidates if shares[record.number] < LARGEST_SHARE_SEEN]
+    least = min(shares.values())
+    return _outermost_last(small or [record for record in candidates if shares[record.number] == least])
+
+
+def last_layer(recording: Recording) -> str:
+    """Return the last rectified layer with more than one position, before pooling or the classifier: the paper's layer 5.
+
+    Where a block returns the rectified value as it is, the block names it (`layer4`, not `layer4.2.relu_2`), unless it is the
+    whole trunk of the net.
+
+    Raises:
+        UnknownLayerError: the net has no layer with feature maps.
+    """
+    return _outermost_last(_body(recording))
+
+
+def _body(recording: Recording) -> list[LayerRecord]:
+    """Return the rectified layers with more than one position, without the classifier: the last of the model's children.
+
+    Where there are none, those of the classifier, or those that nothing rectified.
     """
     records = _image_records(recording)
     tape, rectified = recording.tape, rectified_values(recording.tape)
@@ -46,8 +76,34 @@ def default_layer(recording: Recording) -> str:
     candidates = body or spatial or [record for record in with_maps if _positions(tape, record) > 1]
     if not candidates:
         raise UnknownLayerError(f"{recording.name} has no layer with feature maps. Name one: see deconvnet layers.")
-    candidates = [record for record in candidates if not _is_trunk(record)] or candidates
-    return max(candidates, key=lambda record: (record.number, -record.first, -len(record.name))).name
+    return [record for record in candidates if not _is_trunk(record)] or candidates
+
+
+def _outermost_last(records: Sequence[LayerRecord]) -> str:
+    """Return the name of the last value, as that of the outermost block that returns it."""
+    return max(records, key=lambda record: (record.number, -record.first, -len(record.name))).name
+
+
+def _without_insides(recording: Recording, records: Sequence[LayerRecord]) -> list[LayerRecord]:
+    """Leave out what lies inside a block that hands on what rectifiers let through, pooled or not.
+
+    Neither a sequence of modules nor what makes up half of the net is a block.
+    """
+    modules, tape = dict(recording.model.named_modules()), recording.tape
+    rectified = rectified_values(tape) | tape.rectified
+    whole = [record for record in _image_records(recording) if record.value in rectified and not _is_trunk(record)]
+    whole = [record for record in whole if 2 * (record.last - record.first) < len(tape.calls)]
+    blocks = [f"{record.name}." for record in whole if not isinstance(modules.get(record.name), nn.Sequential)]
+    outside = [record for record in records if not record.name.startswith(tuple(blocks))]
+    return outside or list(records)
+
+
+def _share_seen(recording: Recording, value: int) -> float:
+    """Return the share of the frame's pixels that the window of a value's middle unit has, 0..1."""
+    field, _ = field_and_stride(recording.tape, value)
+    frame = recording.images.shape[2:]
+    height, width = (min(length, size) / size for length, size in zip(field, frame, strict=True))
+    return float(height * width) or 1.0  # no rule leads down
 
 
 def first_layer(recording: Recording) -> str:

@@ -12,18 +12,21 @@ from torch import Tensor, nn
 
 from . import rules as rules_
 from .axes import from_maps
-from .choices import LRN, LRNS, OVERLAPS, SILENTS, STARTS, Overlap, Silent, Start
+from .choices import LRN, LRNS, OVERLAPS, SILENTS, STARTS, Overlap, RuleChoice, Silent, Start
+from .drawings import draw
 from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
 from .inputs import PictureInputs, as_batch, source_names
-from .layer_table import Layers, field_and_stride, list_layers
+from .layer_table import Layers, list_layers
 from .layers import default_layer
 from .memory import check_memory
 from .mirror import Mirror, Step, describe, project_value, step_of, walk_down
 from .models import LoadedModel, Preprocessing
+from .own import OTHERS, Projected, measure_own
 from .projection import Projection, project_units, start_signal
 from .provenance import output_settings
+from .reach import ChosenRule, check_rule, choose_rule, field_and_stride
 from .recording import Recording
 from .render.text import size_text
 from .select import Position, UnitLike, choose_units, complete_units
@@ -225,10 +228,12 @@ class DeconvNet:
         top: int = 9,
         at: Position = "max",
         units: Sequence[UnitLike] | None = None,
-        rule: str = "deconvnet",
+        rule: RuleChoice = "auto",
         image: int | None = None,
         start: Start = "activation",
         silent: Silent | None = None,
+        own: bool = False,
+        others: PictureInputs | None = None,
         memory: int | None = None,
         progress: bool = False,
     ) -> Projection:
@@ -239,21 +244,29 @@ class DeconvNet:
 
         Args:
             recording: of the images.
-            layer: a name, or the module itself; None: the last rectified layer with maps.
+            layer: a name, or the module itself; None: the last rectified one whose units see less than two fifths of the
+                frame.
             channels: their numbers; None: the `top` strongest of each image.
             top: how many channels.
             at: where in each map: "max", its strongest position; "map", the whole map; or (row, col).
             units: names all units instead: `Unit`, or (channel, row, col).
-            rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+            rule: "auto" takes the deconvnet where a max pool lies between the layer and the pixels, and guided where none does,
+                and says so in the result's `rule_reason`; or "deconvnet", "guided", "gradient", or three bits: mask, switches,
+                rectify.
             image: the number of one image; None: all.
             start: what a signal begins as: the unit's "activation", or "one".
             silent: what becomes of the signal of pooling windows in which nothing fired: "drop", "first"; None: as the net has
                 it, which is "drop" unless it was made otherwise.
+            own: measure how much of each projection is of this picture, by projecting each unit by the switches and masks of
+                other pictures, too: see `Projection.own`.
+            others: these other pictures, images of the same size or what becomes such; they ask for `own`. None: up to eight
+                others of the recording, or eight bundled drawings where it has none.
             memory: about how many bytes a batch may take; None: a quarter of what is free.
             progress: show a bar where it takes over two seconds.
 
         Raises:
-            OptionError: an option is none of its values.
+            OptionError: an option is none of its values, or the other pictures have another size.
+            PictureError: one of the other pictures cannot be read.
             UnitError: the layer has no maps, or not this channel, position or image.
             UnknownLayerError: the net has no such layer.
             NoRuleError: the way down meets a call that cannot be mirrored.
@@ -263,9 +276,12 @@ class DeconvNet:
         check_option("start", start, STARTS)
         if image is not None and not 0 <= image < len(recording):
             raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")
-        table, images = self.table(rule, silent), range(len(recording)) if image is None else [image]
+        check_rule(rule)
+        images = range(len(recording)) if image is None else [image]
         with torch.inference_mode(False), torch.no_grad():
             layer = default_layer(recording) if layer is None else self.layer_name(layer)
+            chosen_rule = self.choose_rule(recording, layer, rule)
+            table = self.table(chosen_rule.rule, silent)
             maps = recording.stored_maps(layer)
             chosen: list[Unit] = []
             for number in images if units is None else ():
@@ -273,36 +289,75 @@ class DeconvNet:
             if units is not None:
                 chosen = complete_units(maps, layer, units, images[0])
             windows, parts = project_units(recording, layer, chosen, table, start, memory=memory, progress=progress)
+            projected = Projected(recording, layer, chosen, parts, table, start)
             return Projection(
                 layer=layer,
                 units=chosen,
                 windows=windows,
                 frame=_frame(recording),
-                settings=self._settings(recording, layer, chosen, at=at, rule=rule, start=start, silent=silent),
+                settings=self._settings(
+                    recording, layer, chosen, at=at, rule=chosen_rule, asked=rule, start=start, silent=silent
+                ),
                 shown={
                     number: self._shown(recording, number) for number in sorted({unit.image for unit in chosen} or {*images})
                 },
                 note=_note(recording, layer),
+                own=self._own(projected, others, memory) if own or others is not None else None,
                 _parts=parts,
             )
+
+    def _own(self, projected: Projected, others: PictureInputs | None, memory: int | None) -> list[float | None]:
+        """Measure how much of projections is of their own pictures: see `project`."""
+        recording, count = projected.recording, len(projected.recording)
+        if others is None and count > 1:
+            near = [[(unit.image + step) % count for step in range(1, min(count, OTHERS + 1))] for unit in projected.units]
+            return measure_own(projected, recording, near, memory=memory)
+        compared = self._record_others(recording, projected.layer, others)
+        return measure_own(projected, compared, [range(len(compared))] * len(projected.units), memory=memory)
+
+    def _record_others(self, recording: Recording, layer: str, others: PictureInputs | None) -> Recording:
+        """Record the pictures that a picture's projections are compared with: those given, or bundled drawings."""
+        key = (self, layer, "others")
+        if others is None and key in recording.memo:
+            known: Recording = recording.memo[key]
+            return known
+        pictures = [draw(seed=seed) for seed in range(OTHERS)] if others is None else others
+        images = self._placed(as_batch(self, pictures))
+        compared = self._recording(ModelInputs(images, recording.inputs.args, recording.inputs.kwargs), [layer])
+        if others is None:
+            recording.memo[key] = compared
+        return compared
 
     def mirror(self, recording: Recording, layer: str | nn.Module | None = None) -> Mirror:
         """Return the mirrored deconvnet from the pixels to a layer; prints as a table of calls, sizes, rules, statuses."""
         layer = default_layer(recording) if layer is None else self.layer_name(layer)
         return describe(recording.tape, layer, recording.value(layer), self.rules)
 
-    def steps(self, recording: Recording, unit: Unit, *, rule: str = "deconvnet") -> list[tuple[Step, Tensor]]:
+    def choose_rule(self, recording: Recording, layer: str, rule: RuleChoice = "auto") -> ChosenRule:
+        """Return the rule that "auto" stands for in a layer, or the one that was asked for, with what there is to say of it.
+
+        >>> net.choose_rule(recording, "features.13").rule
+        'deconvnet'
+        """
+        key = (self, layer, rule, "rule")
+        if key not in recording.memo:
+            recording.memo[key] = choose_rule(recording.tape, layer, recording.value(layer), check_rule(rule))
+        chosen: ChosenRule = recording.memo[key]
+        return chosen
+
+    def steps(self, recording: Recording, unit: Unit, *, rule: RuleChoice = "auto") -> list[tuple[Step, Tensor]]:
         """Return a unit's way down, a call at a time: each call and the signal (C', H', W') that it hands to its input.
 
-        `unit` as `project` names it; without row and col, its whole map. Where calls meet, a signal is the sum so far; the
-        last one is the projection in the whole frame.
+        `unit` and `rule` as `project` names them; without row and col, its whole map. Where calls meet, a signal is the sum so
+        far; the last one is the projection in the whole frame.
 
             >>> [(step.call, tuple(signal.shape)) for step, signal in net.steps(recording, Unit("features.1", 3, 6, 7))]
             [('relu', (32, 46, 46)), ('conv2d', (3, 96, 96))]
         """
-        table = self.table(rule)
+        check_rule(rule)
         with torch.inference_mode(False), torch.no_grad():
             maps = recording.stored_maps(unit.layer)
+            table = self.table(self.choose_rule(recording, unit.layer, rule).rule)
             (chosen,) = complete_units(maps, unit.layer, [unit], unit.image)
             tape, value = recording.tape_for(unit.layer, table), recording.value(unit.layer)
             signal = from_maps(start_signal(maps, [chosen], "activation"), tape.axes[value])
@@ -349,7 +404,8 @@ class DeconvNet:
         units: Sequence[Unit],
         *,
         at: Position,
-        rule: str,
+        rule: ChosenRule,
+        asked: RuleChoice,
         start: Start,
         silent: Silent | None,
     ) -> dict[str, Any]:
@@ -361,8 +417,10 @@ class DeconvNet:
             channels=[unit.channel for unit in units],
             units=[str(unit) for unit in units],
             at=at if isinstance(at, str) else list(at),
-            rule=next((name for name, bits in rules_.BITS.items() if rule in (name, bits)), rule),
-            bits=rules_.BITS.get(rule, rule),
+            rule=next((name for name, bits in rules_.BITS.items() if rule.rule in (name, bits)), rule.rule),
+            bits=rules_.BITS.get(rule.rule, rule.rule),
+            rule_asked=asked,
+            rule_reason=rule.reason,
             overlap=self.overlap,
             lrn=self.lrn,
             silent=silent or self.silent,

@@ -55,6 +55,8 @@ class Projection:
         settings: model, weights, rule, ...: all that is needed to make it again.
         shown: by number, the images that have units, as the net saw them.
         note: what a sheet says of the layer.
+        own: how much of each projection is of this picture: from 0, the same for any picture, to 1, nothing shared; None for
+            an empty one. None as a whole where it was not measured. See `deconvnet.own`.
     """
 
     layer: str
@@ -64,7 +66,18 @@ class Projection:
     settings: dict[str, Any]
     shown: dict[int, ShownImage]
     note: str = ""
+    own: Sequence[float | None] | None = None
     _parts: list[Tensor] = field(repr=False, default_factory=list)  # (C, h, w) inside window and frame, where they were made
+
+    @property
+    def rule(self) -> str:
+        """The rule that they were made by: never "auto", but what that stands for in this layer."""
+        return str(self.settings["rule"])
+
+    @property
+    def rule_reason(self) -> str:
+        """One sentence on the rule, where there is something to say: why it is guided, or what it cannot show; else ""."""
+        return str(self.settings["rule_reason"])
 
     @property
     def activations(self) -> Tensor:
@@ -101,6 +114,7 @@ class Projection:
             units=[self.units[number] for number in numbers],
             windows=[self.windows[number] for number in numbers],
             shown={image: self.shown[image]},
+            own=None if self.own is None else [self.own[number] for number in numbers],
             _parts=[self._parts[number] for number in numbers],
         )
 
@@ -138,7 +152,8 @@ class Projection:
         return save_sheet([self], path, tone=tone, crop=crop, outlines=outlines, tile=tile, scale=scale)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, box, and the settings."""
+        """Return a dictionary for each unit: path, layer, channel, row, col, activation, window, box, own, and the settings."""
+        owns = self.own or [None] * len(self.units)
         shared = {key: value for key, value in self.settings.items() if key not in ("channels", "units")}
         return [
             {
@@ -150,13 +165,17 @@ class Projection:
                 "activation": unit.activation,
                 "window": window.to_list(),
                 "box": box.to_list(),
+                "own": own,
                 **shared,
             }
-            for unit, window, box in zip(self.units, self.windows, self.boxes, strict=True)
+            for unit, window, box, own in zip(self.units, self.windows, self.boxes, owns, strict=True)
         ]
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what .npz files hold: pixels, activations, channels, rows, cols (-1: whole map), windows, boxes, images."""
+        """Return what .npz files hold: pixels, activations, channels, rows, cols (-1: whole map), windows, boxes, images, own.
+
+        What is not known of *own* is NaN.
+        """
         positions = [
             (unit.channel, -1 if unit.row is None else unit.row, -1 if unit.col is None else unit.col) for unit in self.units
         ]
@@ -170,6 +189,7 @@ class Projection:
             "rows": rows,
             "cols": cols,
             "images": np.array([unit.image for unit in self.units], dtype=np.int64),
+            "own": np.array([np.nan if own is None else own for own in self.own or [None] * len(self.units)], dtype=float),
         }
 
     def _repr_png_(self) -> bytes | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHEET_SUFFIXES = (*PICTURE_SUFFIXES, ".npz")
 
 #: What the settings of a saved sheet say about each of its units.
-_UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window", "box")
+_UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window", "box", "own")
 
 
 class SheetSource(Protocol):
@@ -144,7 +144,7 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop:
         title=os.path.basename(shown.source),
         top_classes=shown.top_classes,
         layers=[LayerTiles(projection.layer, projection.note, make_tiles(projection, crop)) for projection in projections],
-        footer=_footer(first.settings, tone, crop),
+        footer=_footer(projections, tone, crop),
     )
 
 
@@ -174,20 +174,34 @@ def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Win
     )
 
 
-def _footer(settings: Mapping[str, Any], tone: Tone, crop: Crop) -> str:
+def rule_text(projections: Sequence[SheetSource]) -> str:
+    """Return the rule of a sheet's layers, or the rule of each where they differ."""
+    if not _differing(projections, ("rule",)):
+        return f"rule {projections[0].settings['rule']}"
+    return "rule " + ", ".join(f"{projection.settings['rule']} in {projection.layer}" for projection in projections)
+
+
+def _footer(projections: Sequence[SheetSource], tone: Tone, crop: Crop) -> str:
     """Return what a reader of the sheet has to know; the rest stands in the file's settings."""
+    settings = projections[0].settings
     weights = ", random weights" if settings["weights"] == "random" else ""
-    return " · ".join([f"{settings['model']}{weights}", f"rule {settings['rule']}", tone_text(tone), CROP_WORDS[crop]])
+    reasons = dict.fromkeys(reason for projection in projections if (reason := projection.settings.get("rule_reason")))
+    return " · ".join([f"{settings['model']}{weights}", rule_text(projections), tone_text(tone), CROP_WORDS[crop], *reasons])
 
 
 def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop) -> dict[str, Any]:
     """Return what a saved sheet says about itself: what its layers share, and lists of what they do not."""
     _check_any(projections)
-    differing = ("layer", "channels", "units", "statuses")
-    shared = {key: value for key, value in projections[0].settings.items() if key not in differing}
-    layers = [{key: projection.settings[key] for key in ("layer", "channels", "statuses")} for projection in projections]
+    by_layer = ["layer", "channels", "statuses", *_differing(projections, ("rule", "bits", "rule_reason"))]
+    shared = {key: value for key, value in projections[0].settings.items() if key not in [*by_layer, "units"]}
+    layers = [{key: projection.settings.get(key) for key in by_layer} for projection in projections]
     units = [{key: row[key] for key in _UNIT_KEYS} for projection in projections for row in projection.to_json()]
     return {**shared, "tone": tone, "crop": crop, "layers": layers, "units": units}
+
+
+def _differing(projections: Sequence[SheetSource], keys: Sequence[str]) -> list[str]:
+    """Return the keys of settings in which the layers of a sheet differ."""
+    return [key for key in keys if len({projection.settings.get(key) for projection in projections}) > 1]
 
 
 def _named_arrays(projections: Sequence[SheetSource]) -> dict[str, npt.NDArray[Any]]:

@@ -115,6 +115,7 @@ def test_options_offer_the_words_that_python_takes():
         ("PositionType", "map", "map"),
         ("PositionType", " 6, 7", (6, 7)),
         ("RuleType", "guided", "guided"),
+        ("RuleType", "auto", "auto"),
         ("RuleType", "TFT", "TFT"),
         ("NumbersType", "0.5,1,2", (0.5, 1.0, 2.0)),
         ("FactorsType", " 2, 4", (2, 4)),
@@ -141,7 +142,7 @@ def test_models_become_parts_of_file_names():
     ("kind", "text", "message"),
     [
         ("PositionType", "6", "'6' is not max, map, or a position such as 6,6."),
-        ("RuleType", "guide", "'guide' is not deconvnet, guided, gradient, or three bits such as FTT."),
+        ("RuleType", "guide", "'guide' is not auto, deconvnet, guided, gradient, or three bits such as FTT."),
         ("NumbersType", "0.5,x", "'0.5,x' is not numbers such as 0.485,0.456,0.406."),
         ("FactorsType", "2,1", "'2,1' is not whole numbers of at least 2, such as 2,4."),
         ("FactorsType", "x", "'x' is not whole numbers of at least 2, such as 2,4."),
@@ -186,11 +187,11 @@ def test_the_same_call_gives_the_same_bytes(tmp_path):
 
 
 def test_layers_prints_a_table(run):
-    """`deconvnet layers` lists name, kind, output, field, stride, status; --json the same as data."""
+    """`deconvnet layers` lists name, kind, output, field, stride, pools, reach, status; --json the same as data."""
     code, out, _ = run("layers")
     assert code == 0
-    assert out.splitlines()[0].split() == ["layer", "kind", "output", "field", "stride", "status"]
-    assert out.splitlines()[1].split() == ["features.0", "Conv2d", "32x46x46", "7x7", "2x2", "exact"]
+    assert out.splitlines()[0].split() == ["layer", "kind", "output", "field", "stride", "pools", "reach", "status"]
+    assert out.splitlines()[1].split() == ["features.0", "Conv2d", "32x46x46", "7x7", "2x2", "0", "0x0", "exact"]
     code, out, _ = run("layers", "torchvision:squeezenet1_0", "--json", "--size", "64")
     assert json.loads(out)[0] == {
         "name": "features.0",
@@ -200,6 +201,8 @@ def test_layers_prints_a_table(run):
         "width": 29,
         "receptive_field": [7, 7],
         "stride": [2, 2],
+        "pools": 0,
+        "reach": [0, 0],
         "status": "exact",
     }
 
@@ -290,9 +293,9 @@ BAD = [
     (["good.png", "--layer", "features.99"], "UnknownLayerError: 'features.99' is not a layer of tiny. Did you mean 'features.9' or 'features.8' or 'features.7'? See: deconvnet layers tiny"),
     (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION."),
     (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
-    (["good.png", "--channel", "999"], "UnitError: layer 'features.13' has no channel 999: it has 64, numbered from 0."),
+    (["good.png", "--channel", "999"], "UnitError: layer 'features.9' has no channel 999: it has 96, numbered from 0."),
     (["good.png", "--channel", "x"], "UnitError: 'x' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6."),
-    (["good.png", "--at", "40,40"], "UnitError: layer 'features.13' has no position 40,40: its maps are 11x11, from 0,0."),
+    (["good.png", "--at", "40,40"], "UnitError: layer 'features.9' has no position 40,40: its maps are 11x11, from 0,0."),
     (["good.png", "--out", "sheet.gif"], "OptionError: cannot save 'sheet.gif': the suffix is '.gif'. Use one of .png, .jpg, .jpeg, .pdf, .npz."),
     (["good.png", "--out", "no/sheet.png"], "OptionError: cannot write 'no/sheet.png': there is no folder 'no'. Make it first."),
     (["good.png", "good.png", "--out", "a.png"], "OptionError: 2 pictures cannot go into one file. Give a folder: --out sheets/"),
@@ -315,7 +318,7 @@ def test_bad_input_gets_one_line_and_exit_1(run, tmp_path, arguments, text):
 WRONG_USE = {
     ("projekt",): "no command 'projekt'. Did you mean 'project'?",
     ("project", "--at", "corner"): "'corner' is not max, map, or a position such as 6,6.",
-    ("project", "--rule", "guide"): "'guide' is not deconvnet, guided, gradient, or three bits such as FTT.",
+    ("project", "--rule", "guide"): "'guide' is not auto, deconvnet, guided, gradient, or three bits such as FTT.",
     ("project", "--json", "cat.jpg"): "'cat.jpg' does not end in .json.",
     ("project", "--layr", "x"): "No such option",
     ("project", "--top", "0"): "0 is not in the range x>=1.",

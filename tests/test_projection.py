@@ -177,16 +177,6 @@ def test_units_of_several_images(net, recording):
         assert relative(both.pixels[image], alone.pixels[0]) < 1e-6
 
 
-def test_the_default_layer_is_the_last_rectified_one_with_maps():
-    """The last rectified layer with more than one position, before pooling or the classifier; blocks by their own name."""
-    expected = {"alexnet": "features.11", "vgg11": "features.19", "resnet18": "layer4", "squeezenet1_0": "features.12"}
-    for name, layer in expected.items():
-        net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{name}", weights="none"))
-        assert net.project(net.record(torch.randn(1, 3, 96, 96)), top=1).layer == layer
-    net = deconvnet.DeconvNet(small())
-    assert net.project(net.record(torch.randn(1, 3, 37, 44)), top=1).layer == "4"
-
-
 ONE_LINE = {
     "'features.10:x' is not a unit. Write layer:channel or layer:channel@row,col, as in features.10:151@6,6.": lambda net, r: (
         parse_unit("features.10:x")

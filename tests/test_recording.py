@@ -581,7 +581,7 @@ def test_a_recording_runs_the_model_once():
     """What the first pass made is held: projections, activations, maps and the mirror need no other pass."""
     net = deconvnet.DeconvNet(CountsPasses())
     recording = net.record(torch.rand(1, 3, 9, 9))
-    net.project(recording, "relu_1", top=2)
+    net.project(recording, "relu_1", top=2, rule="deconvnet")
     assert torch.equal(recording.maps("relu"), recording.activations("relu"))
     net.mirror(recording, "conv")
     assert len(net.model.passes) == 1
@@ -594,7 +594,7 @@ def test_a_further_pass_that_differs_is_refused():
     """Units and switches would be of different passes."""
     net = deconvnet.DeconvNet(CountsPasses(noise=1.0))
     recording = net.record(torch.rand(1, 3, 9, 9))
-    net.project(recording, "relu_1", top=2)
+    net.project(recording, "relu_1", top=2, rule="deconvnet")
     with pytest.raises(deconvnet.UnstableModelError) as error:
         recording.activations("add")
     assert str(error.value) == (

@@ -203,13 +203,15 @@ def test_windows_are_those_of_the_store_whatever_else_is_on_the_page(scan, panel
 
 
 def test_notes_say_how_often_a_channel_fires(scan, panels):
-    """A panel's note is the share of the pictures on which the channel fired, or that it is dead."""
+    """A panel's note is the share of the pictures on which the channel fired, or that it is dead; and *own* if it fired."""
     fired = scan.statistics("features.13")["fired"]
     chosen = [int(fired.argmin()), int(fired.argmax())]
     notes = [panel.note for panel in panels(scan.plate("features.13", chosen))]
     for channel, note in zip(chosen, notes, strict=True):
         share = 100 * fired[channel] / 24
         expected = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+        note, _, own = note.partition(" · ")
+        assert own.startswith("own ") if fired[channel] else not own
         assert note == (f"fires on {expected} % of the pictures" if fired[channel] else "dead: fired on no picture")
 
 
@@ -526,7 +528,7 @@ WRONG = [
     ({"layer": "features.5", "channels": [64]}, UnitError, "layer 'features.5' has no channel 64: it has 64, numbered from 0."),
     ({"layer": "features.5", "channels": [-1]}, UnitError, "layer 'features.5' has no channel -1: it has 64, numbered from 0."),
     ({"layer": "features.5", "channels": []}, OptionError, "a plate shows one channel or more. Give at least one."),
-    ({"layer": "features.5", "rule": "guide"}, OptionError, "rule cannot be 'guide': it is one of deconvnet, guided, gradient, or three bits such as FTT. Did you mean 'guided'?"),
+    ({"layer": "features.5", "rule": "guide"}, OptionError, "rule cannot be 'guide': it is one of auto, deconvnet, guided, gradient, or three bits such as FTT. Did you mean 'guided'?"),
     ({"layer": "features.5", "tone": "loud"}, OptionError, "tone cannot be 'loud': it is one of soft, symmetric, shared, grey, minmax, positive, magnitude, sigmoid."),
     ({"layer": "features.5", "memory": 0}, OptionError, "memory cannot be 0: it is a number of bytes, 1 or more."),
 ]  # fmt: skip

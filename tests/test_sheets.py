@@ -46,7 +46,8 @@ class Fields:
         return {"pixels": self.pixels.numpy()}
 
     def to_json(self) -> list[dict]:
-        place = {"path": "photos/cat.jpg", "layer": "conv", "window": [0, 0, 1, 1], "box": [0, 0, 1, 1], "rule": "deconvnet"}
+        place = {"path": "photos/cat.jpg", "layer": "conv", "window": [0, 0, 1, 1], "box": [0, 0, 1, 1], "own": None}
+        place["rule"] = "deconvnet"
         return [
             {**place, "channel": unit.channel, "row": unit.row, "col": unit.col, "activation": unit.activation}
             for unit in self.units
@@ -100,7 +101,7 @@ def test_a_saved_sheet_says_how_it_was_made(tmp_path: Path) -> None:
     assert (settings["tone"], settings["crop"], settings["model"], "channels" in settings) == ("minmax", "window", "net", False)
     assert settings["layers"] == [{"layer": "conv", "channels": [3, 1, 4], "statuses": ["exact", "paper"]}] * 2
     assert [unit["channel"] for unit in settings["units"]] == [3, 1, 4, 3, 1, 4]
-    assert list(settings["units"][0]) == ["path", "layer", "channel", "row", "col", "activation", "window", "box"]
+    assert list(settings["units"][0]) == ["path", "layer", "channel", "row", "col", "activation", "window", "box", "own"]
     deconvnet.save_sheet([Fields(), Fields()], tmp_path / "sheet.npz")
     with np.load(tmp_path / "sheet.npz") as arrays:
         assert arrays.files == ["conv/pixels"]
@@ -122,3 +123,17 @@ def test_sheets_that_cannot_be_made(tmp_path: Path) -> None:
         deconvnet.save_sheet([Fields()], "sheet.svg")
     assert str(caught.value) == "cannot save 'sheet.svg': the suffix is '.svg'. Use one of .png, .jpg, .jpeg, .pdf, .npz."
     assert not list(tmp_path.iterdir())
+
+
+def test_layers_by_different_rules() -> None:
+    """Where the rule is not the same in all layers, footer and settings say it of each, and why."""
+    paper, guided = Fields(), Fields()
+    guided.layer = "stem"
+    guided.settings = {**guided.settings, "layer": "stem", "rule": "guided", "bits": "TTT", "rule_reason": "No max pool below."}
+    footer = make_sheet([paper, guided]).footer.split(" · ")
+    assert "rule deconvnet in conv, guided in stem" in footer
+    assert footer[-1] == "No max pool below."
+    settings = sheet_settings([guided, paper], tone="grey", crop=None)
+    assert [layer["rule"] for layer in settings["layers"]] == ["guided", "deconvnet"]
+    assert [layer["bits"] for layer in settings["layers"]] == ["TTT", "FTT"]
+    assert "rule" not in settings

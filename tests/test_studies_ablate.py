@@ -71,3 +71,29 @@ def test_ablate_takes_classes(small, image):
     result = ablate.run(small, image, layer="classifier")
     assert result.unit.startswith("classifier:")
     assert result.plot().axes
+
+
+def test_ablate_shows_what_the_paper_leaves_open(tiny):
+    """Each other choice is what a net that was made with it projects; its likeness is numpy's own cosine and correlation."""
+    others = {"silent": "first", "overlap": "last", "lrn": "derivative"}
+    result = ablate.run(deconvnet.DeconvNet(tiny), draw("face", seed=3), layer="features.9", signals=2)
+    assert result.choices == ("silent=first", "overlap=last", "lrn=derivative")
+    unit = deconvnet.units.parse_unit(result.unit)
+    paper = result.pixels[result.rules.index("FTT"), 0].astype(float)
+    for number, (name, other) in enumerate(others.items()):
+        net = deconvnet.DeconvNet(tiny, **{name: other})
+        [crop] = net.project(net.record(draw("face", seed=3)), "features.9", units=[unit]).crops()
+        made = result.choice_pixels[number, 0].astype(float)
+        np.testing.assert_allclose(made, crop.numpy(), atol=1e-4 * float(crop.abs().max()))
+        cosine = (made * paper).sum() / np.linalg.norm(made) / np.linalg.norm(paper)
+        assert result.choice_cosine[number] == pytest.approx(cosine, abs=1e-4)
+        assert cosine < 0.999
+        sizes = [np.abs(pixels).max(0).ravel() for pixels in (made, paper)]
+        assert result.choice_correlation[number] == pytest.approx(np.corrcoef(sizes)[0, 1], abs=1e-4)
+
+
+def test_ablate_of_a_net_with_another_choice_shows_the_default(tiny):
+    """What is changed is the net's own choice, to its other value."""
+    result = ablate.run(deconvnet.DeconvNet(tiny, silent="first"), draw("face", seed=3), layer="features.9", signals=2)
+    assert result.choices[0] == "silent=drop"
+    assert result.settings["silent"] == "first"

@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
-from .. import rules as rules_
-from ..choices import TONES, RuleName, Tone
+from ..choices import TONES, RuleChoice, Tone
 from ..errors import OptionError, check_option
 from ..images import MAX_PIXELS
 from ..memory import check_memory
 from ..optional import require
+from ..reach import check_rule
 from ..scanning import Scan
 from .draw import Drawing, DrawOptions
 from .manifest import AtlasFolder
@@ -62,7 +62,7 @@ def write_atlas(
     out: str | os.PathLike[str],
     *,
     layers: Sequence[str] | None = None,
-    rule: RuleName = "deconvnet",
+    rule: RuleChoice = "auto",
     tone: Tone = "soft",
     tile: int = TILE,
     memory: int | None = None,
@@ -76,7 +76,8 @@ def write_atlas(
         scan: a scan with one picture or more.
         out: a new folder, or that of a former call.
         layers: scanned layers; None: all. What a former call wrote for others is removed.
-        rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+        rule: "auto" (in each layer the deconvnet where a max pool lies below it, guided where none does), or "deconvnet",
+            "guided", "gradient", or three bits: mask, switches, rectify.
         tone: how signed values become pixels.
         tile: pixels of a tile's longer side, 8 to 512.
         memory: bytes that a batch may take; None: a quarter of what is free.
@@ -114,8 +115,8 @@ def write_atlas(
     return AtlasSummary(folder.path / "index.html", folder.written, folder.kept, folder.removed, folder.size(), changed)
 
 
-def _check_options(rule: RuleName, tone: Tone, tile: int, memory: int | None) -> None:
-    rules_.parse_rule(rule)
+def _check_options(rule: RuleChoice, tone: Tone, tile: int, memory: int | None) -> None:
+    check_rule(rule)
     check_option("tone", tone, TONES)
     if not SMALLEST_TILE <= tile <= LARGEST_TILE:
         raise OptionError(f"tile cannot be {tile}: a tile has {SMALLEST_TILE} to {LARGEST_TILE} pixels.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..choices import RuleName, Tone
+from ..choices import RuleChoice, Tone
 from ..images import to_rgb
 from ..progress import is_hidden
 from ..scanning import Hit, Plate, Scan
@@ -36,7 +36,7 @@ class DrawOptions:
         memory: bytes that a batch may take; None: a quarter of what is free.
     """
 
-    rule: RuleName
+    rule: RuleChoice
     tone: Tone
     layout: SheetLayout
     memory: int | None = None
@@ -119,7 +119,7 @@ class Drawing:
 
     def _draw_block(self, block: ChannelBlock, on_progress: Callable[[float], object]) -> None:
         scan, options, layer = self.scan, self.options, block.layer
-        how: dict[str, Any] = {"rule": options.rule, "tone": options.tone, "memory": options.memory}
+        how: dict[str, Any] = {"rule": options.rule, "tone": options.tone, "memory": options.memory, "own": False}
         how |= {"changed_paths": self.changed_paths, "gone_paths": self.gone_paths}
         plate = Plate(scan, scan.origin, {layer.name: tuple(block.keys)}, **how)
         with ThreadPoolExecutor(default_workers()) as pool:

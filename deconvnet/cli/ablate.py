@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_tone
+from .options import load_net, with_model, with_silent, with_tone
 from .study import check_results, figure_name, finish, with_results
 
 
@@ -20,6 +20,7 @@ from .study import check_results, figure_name, finish, with_results
 )
 @click.option("--signals", type=click.IntRange(min=2), default=4, show_default=True, help="How many random signals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random signals.")
+@with_silent
 @with_tone
 @with_results
 def ablate(

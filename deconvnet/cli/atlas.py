@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..choices import RuleName, Tone
+from ..choices import RuleChoice, Tone
 from .printing import echo, say
 from .scan_options import open_scan, with_origin, with_projection
 
@@ -20,7 +20,7 @@ def atlas(
     scan: str,
     out: str,
     layers: tuple[str, ...],
-    rule: RuleName,
+    rule: RuleChoice,
     tone: Tone,
     tile: int,
     root: str | None,

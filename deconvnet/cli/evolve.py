@@ -8,7 +8,7 @@ import click
 
 from ..choices import Tone
 from ..errors import OptionError
-from .options import MODEL_HELP, load_net, with_channels, with_device, with_preprocess, with_tone
+from .options import MODEL_HELP, load_net, with_channels, with_device, with_preprocess, with_silent, with_tone
 from .study import check_results, draw_several, figure_name, find_inputs, finish, with_results
 
 
@@ -31,6 +31,7 @@ from .study import check_results, draw_several, figure_name, find_inputs, finish
     "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many random channels of each layer."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random channels.")
+@with_silent
 @with_tone
 @with_results
 def evolve(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import LRN, TONES, Overlap, RuleName, Silent, Tone
+from ..choices import LRN, TONES, Overlap, RuleChoice, Silent, Tone
 from .inputs import INPUTS
 from .option_types import RuleType
-from .options import RANGE, from_context, load_net, with_model, with_net_options
+from .options import DEFAULT_LAYER, RANGE, from_context, load_net, with_model, with_net_options
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("picture", required=False, type=click.Path())
 @with_model
-@click.option("--layer", "-l", help="The layer to begin with. [default: the last rectified one]")
-@click.option("--rule", type=RuleType(), default="deconvnet", show_default=True, help="The rule to begin with.")
+@click.option("--layer", "-l", help=f"The layer to begin with. [default: {DEFAULT_LAYER}]")
+@click.option("--rule", type=RuleType(), default="auto", show_default=True, help="The rule to begin with.")
 @click.option(
     "--tone",
     type=click.Choice([tone for tone in TONES if tone != "shared"]),
@@ -41,7 +41,7 @@ def explore(
     std: tuple[float, ...] | None,
     size: int | tuple[int, int] | None,
     layer: str | None,
-    rule: RuleName,
+    rule: RuleChoice,
     tone: Tone,
     overlap: Overlap,
     lrn: LRN,

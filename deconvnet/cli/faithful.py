@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_channels, with_model, with_tone
+from .options import load_net, with_channels, with_model, with_silent, with_tone
 from .printing import echo
 from .study import check_results, figure_name, find_inputs, finish, with_results
 
@@ -27,6 +27,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 @click.option("--area", type=float, default=0.1, show_default=True, help="Share of the window that is covered.")
 @click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Random regions to compare with.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random regions.")
+@with_silent
 @with_tone
 @with_results
 def faithful(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_tone
+from .options import load_net, with_model, with_silent, with_tone
 from .study import check_results, figure_name, find_inputs, finish, with_results
 
 
@@ -25,6 +25,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
     show_default=True,
     help="Where low frequencies end and high ones begin.",
 )
+@with_silent
 @with_tone
 @with_results
 def filters(

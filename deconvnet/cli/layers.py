@@ -22,11 +22,14 @@ from .printing import echo
 @click.option("--mirror", metavar="LAYER", help="Print the way down from LAYER instead: its calls from the pixels up.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def layers(model: str, size: int | tuple[int, int] | None, mirror: str | None, as_json: bool) -> None:
-    """List the layers of MODEL (default: tiny) with output size, receptive field, stride and rule status.
+    """List the layers of MODEL (default: tiny) with output size, receptive field, stride, max pools below and rule status.
 
-    Field and stride are in pixels. The status is exact (the true adjoint), paper (rectified as in Zeiler & Fergus),
-    generalised (an activation other than ReLU, rectified too) or held (a gate or a norm that is taken as a constant); "no rule"
-    cannot be projected through. A container has the loosest status of the calls inside it.
+    Field and stride are in pixels, and so is the reach: how far, down and across, the switches of the max pools below a layer
+    can move a value. Without a pool, by the deconvnet rule, a unit's projection is the same for any picture.
+
+    The status is exact (the true adjoint), paper (rectified as in Zeiler & Fergus), generalised (an activation other than
+    ReLU, rectified too) or held (a gate or a norm that is taken as a constant); "no rule" cannot be projected through. A
+    container has the loosest status of the calls inside it.
     """
     from ..net import DeconvNet
 

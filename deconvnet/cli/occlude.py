@@ -8,7 +8,7 @@ import click
 
 from ..choices import STRONGEST_BY, StrongestBy, Tone
 from .option_types import FillType
-from .options import load_net, with_model, with_tone
+from .options import load_net, with_model, with_silent, with_tone
 from .study import check_results, draw_several, figure_name, finish, with_results
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     type=click.Path(),
     help="Pictures in which the same map's strongest units are shown. [default: none; drawings where no picture is given]",
 )
+@with_silent
 @with_tone
 @with_results
 def occlude(

@@ -8,7 +8,7 @@ from typing import TypeAlias, get_args
 
 import click
 
-from ..choices import BORDERS, RuleName
+from ..choices import BORDERS, RuleChoice
 
 #: What click tells a type: the option that it converts for, and the command.
 Option: TypeAlias = "click.Parameter | None"
@@ -31,14 +31,14 @@ class PositionType(click.ParamType):
 
 
 class RuleType(click.ParamType):
-    """Takes a rule by name, or by its three bits."""
+    """Takes a rule by name, or by its three bits, or "auto"."""
 
-    name = "deconvnet|guided|gradient|BITS"
+    name = "auto|deconvnet|guided|gradient|BITS"
 
     def convert(self, value: str, param: Option, ctx: Context) -> str:
         """Return the rule as it was given."""
-        if value not in get_args(RuleName):
-            self.fail(f"{value!r} is not deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
+        if value not in get_args(RuleChoice):
+            self.fail(f"{value!r} is not auto, deconvnet, guided, gradient, or three bits such as FTT.", param, ctx)
         return value
 
 

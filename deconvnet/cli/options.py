@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: What stands in the help of --layer where a picture is looked at.
+DEFAULT_LAYER = "the last rectified one whose units see less than two fifths of the picture"
+
 MODEL_HELP = (
     "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
     "or module:PACKAGE.MODULE:FUNCTION or file:PATH.py:FUNCTION, which run that Python code."
@@ -103,21 +106,16 @@ def with_rule(function: Command) -> Command:
     return click.option(
         "--rule",
         type=RuleType(),
-        default="deconvnet",
+        default="auto",
         show_default=True,
-        help="How ReLUs and max pools are reversed: by name, or by the bits mask, switches, rectify; FTT is deconvnet.",
+        help="How ReLUs and max pools are reversed: by name, or by the bits mask, switches, rectify; FTT is deconvnet. "
+        "auto: deconvnet where a max pool lies below the layer, guided where none does.",
     )(function)
 
 
 def with_net_options(function: Command) -> Command:
     """Add --overlap, --lrn and --silent, options of `DeconvNet`."""
-    function = click.option(
-        "--silent",
-        type=click.Choice(SILENTS),
-        default="drop",
-        show_default=True,
-        help="Where nothing fired in a pooling window, drop its signal, or send it to the window's first place.",
-    )(function)
+    function = with_silent(function)
     function = click.option(
         "--lrn",
         type=click.Choice(LRNS),
@@ -131,6 +129,17 @@ def with_net_options(function: Command) -> Command:
         default="sum",
         show_default=True,
         help="Where pooling windows share a maximum, pass down the sum of their signals, or the last one.",
+    )(function)
+
+
+def with_silent(function: Command) -> Command:
+    """Add --silent, an option of `DeconvNet`."""
+    return click.option(
+        "--silent",
+        type=click.Choice(SILENTS),
+        default="drop",
+        show_default=True,
+        help="Where nothing fired in a pooling window, drop its signal, or send it to the window's first place.",
     )(function)
 
 

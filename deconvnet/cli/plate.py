@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleName, Tone
+from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, UnitError
 from .options import page_scale, with_channels, with_crop, with_print
 from .printing import echo, say
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @with_crop
 @click.option("--inside", is_flag=True, help="Leave out units whose window leaves the picture.")
 @click.option(
+    "--own/--no-own",
+    default=True,
+    show_default=True,
+    help="Measure how much of a channel's projections is of their own pictures: 0 is the same for any, 1 shares nothing.",
+)
+@click.option(
     "--layout",
     type=click.Choice(PLATE_LAYOUTS),
     default="panels",
@@ -59,10 +65,11 @@ def plate(
     seed: int,
     best: int | None,
     sort: ChannelSort | None,
-    rule: RuleName,
+    rule: RuleChoice,
     tone: Tone,
     crop: Crop,
     inside: bool,
+    own: bool,
     layout: PlateLayout,
     tile: int | None,
     scale: float | None,
@@ -93,12 +100,11 @@ def plate(
         raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
         chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort) for layer in dict.fromkeys(layers)}
-        drawn = opened.plate(
-            chosen, rule=rule, tone=tone, crop=crop, layout=layout, inside=inside, memory=memory, progress=True
-        )
+        look: dict[str, Any] = {"rule": rule, "tone": tone, "crop": crop, "layout": layout, "inside": inside, "own": own}
+        drawn = opened.plate(chosen, **look, memory=memory, progress=True)
         for file in drawn.save(out, per_page=page, tile=tile, scale=scale):
             echo(file)
-        for line in drawn.changed:
+        for line in [*drawn.rule_reasons, *drawn.changed]:
             say(line)
 
 

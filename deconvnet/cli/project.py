@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRN, Crop, Overlap, RuleName, Silent, Tone
+from ..choices import LRN, Crop, Overlap, RuleChoice, Silent, Tone
 from ..errors import OptionError, PictureError
 from .option_types import PositionType
 from .options import (
+    DEFAULT_LAYER,
     file_part,
     load_net,
     page_scale,
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
-@click.option(
-    "--layer", "-l", "layers", multiple=True, help="A layer's name; may be repeated. [default: the last rectified one]"
-)
+@click.option("--layer", "-l", "layers", multiple=True, help=f"A layer's name; may be repeated. [default: {DEFAULT_LAYER}]")
 @with_channels()
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
@@ -54,6 +53,18 @@ if TYPE_CHECKING:
 )
 @with_rule
 @with_net_options
+@click.option(
+    "--own",
+    is_flag=True,
+    help="Measure how much of each projection is of this picture: 0 is the same for any, 1 shares nothing.",
+)
+@click.option(
+    "--others",
+    multiple=True,
+    type=click.Path(),
+    metavar="PICTURE",
+    help="Pictures or folders to measure --own against; may be repeated. [default: 8 bundled drawings]",
+)
 @with_tone
 @with_memory
 @with_crop
@@ -76,10 +87,12 @@ def project(
     channels: list[int] | None,
     top: int,
     at: Position,
-    rule: RuleName,
+    rule: RuleChoice,
     overlap: Overlap,
     lrn: LRN,
     silent: Silent,
+    own: bool,
+    others: tuple[str, ...],
     tone: Tone,
     memory: int | None,
     crop: Crop,
@@ -110,8 +123,10 @@ def project(
     targets = _targets(files, outs, model["model"])
     net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent)
     look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
-    options = {"channels": channels, "top": top, "at": at, "rule": rule, "memory": memory, "progress": len(files) == 1}
+    options: dict[str, Any] = {"channels": channels, "top": top, "at": at, "rule": rule, "own": own, "memory": memory}
+    options |= {"others": find_pictures(others) if others else None, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
+    reasons: dict[str, None] = {}  # each once, whatever the number of pictures
     unreadable = 0
     for file, paths in zip(_with_progress(files), targets, strict=True):
         try:
@@ -122,8 +137,11 @@ def project(
             say(f"{type(error).__name__}: {error}")
             unreadable += 1
             continue
+        reasons.update(dict.fromkeys(projection.rule_reason for projection in projections))
         rows += [row for projection in projections for row in projection.to_json()]
         _save(projections, paths, look, quiet=json_to == "-")
+    for reason in filter(None, reasons):
+        say(reason)
     if json_to:
         write_json(rows, json_to)
     if unreadable:

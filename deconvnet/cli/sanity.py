@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_tone
+from .options import load_net, with_model, with_silent, with_tone
 from .study import check_results, figure_name, find_inputs, finish, with_results
 
 
@@ -20,6 +20,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 @click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often the weights are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first drawing of weights.")
+@with_silent
 @with_tone
 @with_results
 def sanity(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ..choices import RuleName, Tone
+from ..choices import RuleChoice, Tone
 from ..errors import MissingPackageError
 from ..inputs import PictureInput, default_picture
 from ..models import LoadedModel
@@ -32,7 +32,7 @@ def explore(
     picture: PictureInput | None = None,
     *,
     layer: str | None = None,
-    rule: RuleName = "deconvnet",
+    rule: RuleChoice = "auto",
     tone: Tone = "soft",
 ) -> ExplorerWidget | Projection:
     """Explore a model on a picture, in Jupyter: make it the last line of a cell.
@@ -40,7 +40,7 @@ def explore(
     Args:
         model: what `load_model` returned, a module, or a `DeconvNet` with its own options.
         picture: a path, a PIL picture, a drawing, or an image (1, C, H, W) as the model expects it. None: a drawing of a face.
-        layer: the first layer; None: the last rectified one.
+        layer: the first layer; None: that of `project`.
         rule: the first rule: how ReLUs and max pools are reversed.
         tone: the first tone: how signed values become pixels.
 
@@ -53,7 +53,7 @@ def explore(
         OptionError: the rule or the tone is unknown, or there is more than one picture.
 
         >>> explore(load_model("tiny"), "face.png").projection.layer
-        'features.13'
+        'features.9'
     """
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
     picture = default_picture() if picture is None else picture

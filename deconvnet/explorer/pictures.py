@@ -89,6 +89,7 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("of its map", f"{float((explorer.map > 0).mean()):.0%} above 0, mean {number_text(float(explorer.map.mean()))}"),
         ("window", f"{size_text((window.height, window.width))} pixels{', the whole picture' if whole else ''}"),
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
+        *([("its reason", projection.rule_reason)] if projection.rule_reason else []),
     ]
     classes = ", ".join(f"{name} {share:.0%}" for name, share in projection.shown[0].top_classes if share >= 0.005)
     return [*rows, ("the net says", classes)] if classes else rows

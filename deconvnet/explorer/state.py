@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..axes import as_maps
-from ..choices import TONES, RuleName, Tone
+from ..choices import TONES, RuleChoice, Tone
 from ..errors import NoRuleError, OptionError, UnknownLayerError, check_option, did_you_mean
 from ..inputs import PictureInput
 from ..layer_table import Layer
 from ..layers import default_layer
 from ..net import DeconvNet
 from ..projection import Projection
+from ..reach import check_rule
 from ..recording import Recording
-from ..rules import parse_rule
 from ..select import Position, check_unit
 from ..units import Unit
 
@@ -30,7 +30,7 @@ Order: TypeAlias = Literal["strongest", "number"]
 Selection: TypeAlias = Literal["max", "map", "position"]
 
 #: The rules that can be chosen: by name, and the settings of the bits that have no name (Mahendran & Vedaldi 2016).
-RULES: tuple[RuleName, ...] = ("deconvnet", "guided", "gradient", "FFT", "FTF", "TFT", "TFF", "FFF")
+RULES: tuple[RuleChoice, ...] = ("auto", "deconvnet", "guided", "gradient", "FFT", "FTF", "TFT", "TFF", "FFF")
 #: One projection is shown at a time, so a scale that tiles share makes no sense.
 SINGLE_TONES = tuple(tone for tone in TONES if tone != "shared")
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -49,7 +49,7 @@ class Explorer:
     Args:
         net: the net.
         picture: the first picture.
-        layer: the first layer; None: the last rectified one.
+        layer: the first layer; None: that of `project`.
         rule, tone: the first rule and tone.
 
     Attributes:
@@ -78,10 +78,10 @@ class Explorer:
         picture: PictureInput,
         *,
         layer: str | None = None,
-        rule: RuleName = "deconvnet",
+        rule: RuleChoice = "auto",
         tone: Tone = "soft",
     ) -> None:
-        parse_rule(rule)
+        check_rule(rule)
         check_option("tone", tone, SINGLE_TONES)
         self.net, self.rule, self.tone = net, rule, tone
         self.order: Order = "strongest"
@@ -142,9 +142,9 @@ class Explorer:
         top, left = divmod(int(inside.argmax()), inside.shape[1])
         self.choose_position((down.start + top, across.start + left))
 
-    def choose_rule(self, rule: RuleName) -> None:
+    def choose_rule(self, rule: RuleChoice) -> None:
         """Choose how ReLUs and max pools are reversed."""
-        parse_rule(rule)
+        check_rule(rule)
         self.rule = rule
 
     def choose_tone(self, tone: Tone) -> None:
@@ -241,7 +241,7 @@ class Explorer:
     def code(self) -> str:
         """Return the line of Python that makes this projection."""
         at = "" if self.position == "max" else f", at={self.position!r}"
-        rule = "" if self.rule == "deconvnet" else f", rule={self.rule!r}"
+        rule = "" if self.rule == "auto" else f", rule={self.rule!r}"
         return f"net.project(recording, {self.layer!r}, channels=[{self.channel}]{at}{rule})"
 
     # ---- inside

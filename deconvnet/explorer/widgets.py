@@ -75,7 +75,7 @@ class ExplorerWidget:
             (f"{layer.name} · {layer.kind} · {layer.channels} maps of {layer.height}x{layer.width}", layer.name)
             for layer in state.layers.values()
         ]
-        rules = [(rule if rule in RULES[:3] else f"bits {rule}", rule) for rule in dict.fromkeys((*RULES, state.rule))]
+        rules = [(rule if rule in RULES[:4] else f"bits {rule}", rule) for rule in dict.fromkeys((*RULES, state.rule))]
         selections = [("strongest position", "max"), ("whole map", "map"), ("one position", "position")]
         self.layer = self._field(make.Dropdown(options=layers, value=state.layer, description="Layer"), "310px")
         self.rule = self._field(make.Dropdown(options=rules, value=state.rule, description="Rule"), "120px")

@@ -6,6 +6,7 @@ To add one: `rules.DEFAULT.replace(relu=MyReLU())`, or by function, `rules.DEFAU
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -118,14 +119,20 @@ Bits = dict[Literal["mask", "switches", "rectify"], bool]
 BITS = {"deconvnet": "FTT", "guided": "TTT", "gradient": "TTF"}
 
 
-def parse_rule(rule: str) -> Bits:
+def parse_rule(rule: str, *, also: Sequence[str] = ()) -> Bits:
     """Read a rule's name or its three bits: "deconvnet" or "FTT" -> mask=False, switches=True, rectify=True.
+
+    Args:
+        rule: a name, or three bits.
+        also: words that may stand there besides, for the error.
 
     Raises:
         OptionError: it is neither.
     """
     bits = BITS.get(rule, rule)
     if len(bits) != 3 or set(bits) - set("FT"):
-        hint = did_you_mean(rule, BITS)
-        raise OptionError(f"rule cannot be {rule!r}: it is one of {', '.join(BITS)}, or three bits such as FTT.{hint}")
+        names = [*also, *BITS]
+        raise OptionError(
+            f"rule cannot be {rule!r}: it is one of {', '.join(names)}, or three bits such as FTT.{did_you_mean(rule, names)}"
+        )
     return {"mask": bits[0] == "T", "switches": bits[1] == "T", "rectify": bits[2] == "T"}

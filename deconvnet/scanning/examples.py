@@ -19,12 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .. import rules as rules_
 from ..choices import Crop, RuleName
 from ..crops import cut_window, energy_boxes, recut
 from ..errors import StoreError
 from ..images import to_rgb
 from ..memory import batch_bytes
+from ..own import Projected, measure_own
 from ..projection import project_units
 from ..render.example import Example
 from ..units import Unit, Window
@@ -35,6 +35,7 @@ from .table import Hit, ScanTable
 
 RECORD_BATCH = 8  # pictures that are recorded at once
 BLOCK_BATCHES = 32  # the projections of a block of channels may take as many bytes as this many batches
+OWN_EXAMPLES = 2  # of each channel, the strongest, tell how much of its projections is of their own pictures
 ACTIVATION_TOLERANCE = 1e-3  # relative: activations that differ by more belong to another picture, or another net
 GREY = 128  # of a patch, beyond the picture
 
@@ -45,6 +46,7 @@ class PlateExample:
 
     Attributes:
         hit: the picture and the unit.
+        own: how much of the projection is of this picture, 0..1, measured for the strongest few: see `deconvnet.own`.
         box: the part of the picture that is shown.
         example: projection and patch of that part.
     """
@@ -52,6 +54,7 @@ class PlateExample:
     hit: Hit
     box: Window
     example: Example
+    own: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +66,14 @@ class ProjectedHit:
         window: what the unit can reach.
         projection: (C, h, w), of the part of the window inside the frame.
         pixels: (H, W, 3), the whole picture as the net saw it.
+        own: how much of the projection is of this picture, where that was measured.
     """
 
     hit: Hit
     window: Window
     projection: npt.NDArray[np.float32]
     pixels: npt.NDArray[np.uint8]
+    own: float | None = None
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -98,6 +103,7 @@ class ExampleMaker:
         on_change: is called for each picture that is gone, has changed, or no longer gives the activation that was recorded.
         crop: which part of pixel space is shown.
         inside: whether units are left out whose window leaves the picture.
+        own: measure how much of the strongest projections is of their own pictures.
     """
 
     table: ScanTable
@@ -108,6 +114,7 @@ class ExampleMaker:
     on_change: OnChange
     crop: Crop = "energy"
     inside: bool = False
+    own: bool = True
 
     def make(self, channels: Sequence[int], on_progress: Callable[[float], object]) -> dict[int, list[PlateExample]]:
         """Return the examples of each channel, strongest first; `on_progress` is called with channels' worth of work."""
@@ -142,14 +149,29 @@ class ExampleMaker:
                 Unit(self.layer, channel, hit.row, hit.col, float(maps[index, channel, hit.row, hit.col]), index)
                 for index, channel, hit in wanted
             ]
-            table = net.rules.with_options(**rules_.parse_rule(self.rule))
+            table = net.table(self.rule)
             windows, projections = project_units(recording, self.layer, units, table, memory=self.memory)
+            owns = self._measure_own(Projected(recording, self.layer, units, projections, table), [hit for *_, hit in wanted])
         pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
-        for unit, window, projection, (index, channel, hit) in zip(units, windows, projections, wanted, strict=True):
+        for unit, window, projection, own, (index, channel, hit) in zip(units, windows, projections, owns, wanted, strict=True):
             if not math.isclose(unit.activation or 0, hit.activation, rel_tol=ACTIVATION_TOLERANCE, abs_tol=1e-5):
                 what = f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
                 self.on_change(hit.path, what, False)
-            yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index])
+            yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index], own)
+
+    def _measure_own(self, projected: Projected, hits: Sequence[Hit]) -> list[float | None]:
+        """Compare the strongest hits' projections with those by the switches and masks of the batch's next picture."""
+        owns: list[float | None] = [None] * len(hits)
+        count = len(projected.recording)
+        if not self.own or count < 2:
+            return owns
+        strongest = [number for number, hit in enumerate(hits) if hit.rank <= OWN_EXAMPLES]
+        units = [projected.units[number] for number in strongest]
+        compared = replace(projected, units=units, parts=[projected.parts[number] for number in strongest])
+        nexts = [[(unit.image + 1) % count] for unit in compared.units]
+        for number, own in zip(strongest, measure_own(compared, projected.recording, nexts, memory=self.memory), strict=True):
+            owns[number] = own
+        return owns
 
     def _check_size(self, found: tuple[int, ...]) -> None:
         """Refuse a net whose maps have not the units that the scan names."""
@@ -252,4 +274,4 @@ def _cut_example(unit: ProjectedHit, box: Window) -> PlateExample:
     inside = box.clip(*unit.frame).within(box)
     name = os.path.basename(unit.hit.path)
     example = Example(projection, np.ascontiguousarray(patch), inside, unit.hit.activation, name)
-    return PlateExample(unit.hit, box, example)
+    return PlateExample(unit.hit, box, example, unit.own)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 from tqdm import tqdm
 
-from .. import rules as rules_
-from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleName, Tone
+from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
+from ..own import own_text
 from ..progress import is_hidden
 from ..provenance import output_settings
+from ..reach import ChosenRule, check_rule
 from ..render.example import NO_EXAMPLE, Panel, draw_panel
 from ..render.page import Box, paint
 from ..render.plate import lay_out_plate, paper_shape, plate_shape
@@ -40,40 +43,45 @@ class Plate:
     """The plates of some channels of one layer or more; shows its first page in Jupyter. Made by `Scan.plate`.
 
         >>> Scan.open("net.scan").plate("features.10", [7, 51])
-        Plate('net.scan', {'features.10': (7, 51)}, rule='deconvnet', tone='soft')
+        Plate('net.scan', {'features.10': (7, 51)}, rule='auto', tone='soft')
 
     Attributes:
         table: the scan's tables.
         origin: its net and pictures.
         channels: for each layer, a scanned one, the numbers of its channels.
-        rule: how units are projected.
+        rule: how units are projected; `chosen` says what "auto" stands for.
         tone: how signed values become pixels.
         crop: which part of pixel space tiles show: where the energy is, the unit's window, or the whole frame.
         layout: captioned panels, or the paper's blocks.
         inside: whether units are left out whose window leaves the picture.
         memory: bytes that a batch may take; None: a quarter of what is free.
+        own: whether to measure how much of each channel's projections is of their own pictures.
         progress: whether to show a bar.
         changed: after drawing, a line for each picture that is gone, has changed, or gives another activation than recorded.
         changed_paths: their paths.
         gone_paths: the paths of those that are gone.
+        owns: after drawing, for each (layer, channel) how much of its projections is of their own pictures, 0..1: of the two
+            strongest, each against one other picture of its batch; None where that could not be measured.
     """
 
     table: ScanTable
     origin: Origin
     channels: Mapping[str, tuple[int, ...]]
-    rule: RuleName = "deconvnet"
+    rule: RuleChoice = "auto"
     tone: Tone = "soft"
     crop: Crop = "energy"
     layout: PlateLayout = "panels"
     inside: bool = False
     memory: int | None = None
     progress: bool = False
+    own: bool = True
     changed: list[str] = field(default_factory=list)
     changed_paths: set[str] = field(default_factory=set)
     gone_paths: set[str] = field(default_factory=set)
+    owns: dict[tuple[str, int], float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rules_.parse_rule(self.rule)
+        check_rule(self.rule)
         check_option("tone", self.tone, TONES)
         check_option("crop", self.crop, CROPS)
         check_option("layout", self.layout, PLATE_LAYOUTS)
@@ -91,6 +99,17 @@ class Plate:
         """How many channels it shows."""
         return sum(map(len, self.channels.values()))
 
+    @cached_property
+    def chosen(self) -> dict[str, ChosenRule]:
+        """For each layer the rule by which its units are projected, and what there is to say of it."""
+        net, zeros = self.origin.net, torch.zeros(1, *self.table.settings["size"])
+        return {layer: net.choose_rule(net.record(zeros, layers=[layer]), layer, self.rule) for layer in self.channels}
+
+    @property
+    def rule_reasons(self) -> list[str]:
+        """Sentences on the rules, where there is something to say: why one is guided, or what it cannot show."""
+        return list(dict.fromkeys(chosen.reason for chosen in self.chosen.values() if chosen.reason))
+
     def examples(
         self, on_progress: Callable[[float], object] = lambda channels: None
     ) -> Iterator[tuple[tuple[str, int], list[PlateExample]]]:
@@ -99,12 +118,16 @@ class Plate:
         A picture that is gone, or whose file has changed, has no example, and a line in `changed`. `on_progress` is called with
         how many channels' worth of work has been done.
         """
-        options: dict[str, Any] = {"crop": self.crop, "inside": self.inside}
+        options: dict[str, Any] = {"crop": self.crop, "inside": self.inside, "own": self.own}
         for layer, channels in self.channels.items():
-            maker = ExampleMaker(self.table, self.origin, layer, self.rule, self.memory, self._note_change, **options)
+            rule = self.chosen[layer].rule
+            maker = ExampleMaker(self.table, self.origin, layer, rule, self.memory, self._note_change, **options)
             for block in plate_blocks(self.table, layer, channels, self.memory):
                 examples = maker.make(block, on_progress)
-                yield from (((layer, channel), examples[channel]) for channel in block)
+                for channel in block:
+                    owns = [example.own for example in examples[channel] if example.own is not None]
+                    self.owns[layer, channel] = sum(owns) / len(owns) if owns else None
+                    yield (layer, channel), examples[channel]
                 examples.clear()  # before the next block takes as much again
 
     def panels(self, side: int = PANEL_SIDE, scale: float = 1) -> Iterator[Panel]:
@@ -114,7 +137,8 @@ class Plate:
             for (layer, channel), examples in self.examples(bar.update):
                 fired, pictures = (int(statistics[layer][name][channel]) for name in ("fired", "pictures"))
                 empty = NONE_INSIDE if self.inside and fired else NO_EXAMPLE
-                panel = Panel(layer, channel, [row.example for row in examples], _fires_on(fired, pictures), empty)
+                note = " · ".join(filter(None, [_fires_on(fired, pictures), own_text(self.owns[layer, channel])]))
+                panel = Panel(layer, channel, [row.example for row in examples], note, empty)
                 yield draw_panel(panel, side, tone=self.tone, scale=scale)
 
     def layouts(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Box]:
@@ -162,7 +186,7 @@ class Plate:
         return save_plates(pages, path, settings=self.settings(), scale=scale)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings, and each channel's counts and top pictures, as plain values."""
+        """Return the settings, and each channel's counts, *own* if it was drawn, and top pictures, as plain values."""
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
         channels = [
             {
@@ -170,6 +194,7 @@ class Plate:
                 "channel": channel,
                 "pictures": int(statistics[layer]["pictures"][channel]),
                 "fired": int(statistics[layer]["fired"][channel]),
+                "own": self.owns.get((layer, channel)),
                 "top": [hit.to_json() for hit in self.table.top(layer, channel)],
             }
             for layer, numbers in self.channels.items()
@@ -181,9 +206,15 @@ class Plate:
         """Return all that is needed to make the plate again."""
         left_out = ("layers", "root", "weights_from", "version")  # of the scan, or of this machine
         scan = {name: value for name, value in self.table.settings.items() if name not in left_out}
-        drawn = {"rule": self.rule, "tone": self.tone, "crop": self.crop, "layout": self.layout, "inside": self.inside}
+        rules = {"rule": self._rules(), "rule_asked": self.rule, "rule_reasons": self.rule_reasons}
+        drawn = {"tone": self.tone, "crop": self.crop, "layout": self.layout, "inside": self.inside}
         channels = {layer: list(numbers) for layer, numbers in self.channels.items()}
-        return output_settings(**{**scan, "channels": channels, **drawn})
+        return output_settings(**{**scan, "channels": channels, **rules, "silent": self.origin.net.silent, **drawn})
+
+    def _rules(self) -> str | dict[str, str]:
+        """Return the rule of all layers, or where they differ that of each."""
+        rules = {layer: chosen.rule for layer, chosen in self.chosen.items()}
+        return next(iter(rules.values())) if len(set(rules.values())) == 1 else dict(rules)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -196,7 +227,9 @@ class Plate:
         return f"{self.table.settings['model']} {layers}: top {self.table.settings['top']} of {done:,} pictures"
 
     def _footer(self) -> str:
-        parts = [f"rule {self.rule}", tone_text(self.tone), CROP_WORDS[self.crop]]
+        rules = self._rules()
+        listed = rules if isinstance(rules, str) else ", ".join(f"{rule} in {layer}" for layer, rule in rules.items())
+        parts = [f"rule {listed}", tone_text(self.tone), CROP_WORDS[self.crop], *self.rule_reasons]
         if self.inside:
             parts.append("only units whose window lies inside the picture")
         if self.changed:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..choices import ChannelSort, Crop, PlateLayout, RuleName, Tone
+from ..choices import ChannelSort, Crop, PlateLayout, RuleChoice, Tone
 from .origin import Origin
 from .ranking import best_channels
 from .table import ScanTable
@@ -121,12 +121,13 @@ class Scan(ScanTable):
         layer: str | Sequence[str] | Mapping[str, Sequence[int]],
         channels: Sequence[int] | None = None,
         *,
-        rule: RuleName = "deconvnet",
+        rule: RuleChoice = "auto",
         tone: Tone = "soft",
         crop: Crop = "energy",
         layout: PlateLayout = "panels",
         inside: bool = False,
         memory: int | None = None,
+        own: bool = True,
         progress: bool = False,
     ) -> Plate:
         """Project the top pictures of channels, each by itself, beside their patches (Zeiler & Fergus 2014, Fig. 2).
@@ -134,7 +135,8 @@ class Scan(ScanTable):
         Args:
             layer: a scanned layer, several, each a block, or for each layer its channels.
             channels: their numbers, on pages; None: all of each layer. See `best` and `sample`.
-            rule: "deconvnet", "guided", "gradient", or three bits: mask, switches, rectify.
+            rule: "auto" (the deconvnet where a max pool lies below the layer, guided where none does), or "deconvnet",
+                "guided", "gradient", or three bits: mask, switches, rectify.
             tone: how signed values become pixels.
             crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
                 for a channel; "window", all that the unit can reach; "whole", the frame.
@@ -142,6 +144,7 @@ class Scan(ScanTable):
                 patches, as in the paper's figure.
             inside: leave out units whose window leaves the picture.
             memory: bytes that a batch may take; None: a quarter of what is free.
+            own: measure how much of each channel's projections is of their own pictures: see `Plate.owns`.
             progress: whether to show a bar, on a terminal or in Jupyter.
 
         Raises:
@@ -157,7 +160,7 @@ class Scan(ScanTable):
             chosen[name] = tuple(range(self.size(name)[0]) if numbers is None else numbers)
             for channel in chosen[name]:
                 self.check_channel(name, channel)
-        return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress)
+        return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress, own)
 
     def _repr_html_(self) -> str:
         from .html import scan_html

@@ -17,6 +17,7 @@ from ..crops import cut_window, shown_window
 from ..drawings import draw
 from ..errors import OptionError
 from ..inputs import PictureInput, as_batch, only_picture, source_names
+from ..mirror import project_value
 from ..net import DeconvNet
 from ..projection import signal_dtype, unit_window
 from ..recording import Recording
@@ -30,6 +31,12 @@ from .similarity import compare_pairs, correlation, cosine, magnitude, pair_mean
 
 __all__ = ["Ablation", "run"]
 
+#: The options of a net that the paper leaves open and that change a picture, with their two values.
+CHOICES: dict[str, tuple[str, str]] = {
+    "silent": ("drop", "first"),
+    "overlap": ("sum", "last"),
+    "lrn": ("identity", "derivative"),
+}
 RULES: tuple[RuleName, ...] = ("FTT", "TTT", "TTF", "FTF", "FFT", "TFT", "TFF", "FFF")
 MID_GREY = 127  # what stands beyond the picture's edge
 
@@ -44,6 +51,9 @@ def run(
     seed: int = 0,
 ) -> Ablation:
     """Project a unit, and random signals at its position, by all eight settings of mask, switches and rectification.
+
+    And by the deconvnet rule with each other choice that the paper leaves open: silent windows, overlapping pools, response
+    norms.
 
     Args:
         net: the net to study.
@@ -77,6 +87,9 @@ def run(
     signal = from_maps(_start_signals(maps, unit, signals, seed), tape.axes[value])
     projections = _project_signals(net, recording, layer, signal, window)
     magnitudes = magnitude(projections)
+    choices = {name: other for name, (one, two) in CHOICES.items() for other in (one, two) if other != getattr(net, name)}
+    by_choice = _project_choices(net, recording, layer, signal[:2], window, choices)
+    paper = projections[RULES.index("FTT"), 0]
     return Ablation(
         rules=RULES,
         unit=str(unit),
@@ -87,8 +100,12 @@ def run(
         random_cosine=np.array([[cosine(first, other) for other in others] for first, *others in projections]),
         random_correlation=np.array([[correlation(first, other) for other in others] for first, *others in magnitudes]),
         pair_correlation=np.array([pair_mean(compare_pairs(others, correlation)) for _, *others in magnitudes]),
+        choices=tuple(f"{name}={other}" for name, other in choices.items()),
+        choice_cosine=np.array([cosine(paper, other) for other in by_choice[:, 0]]),
+        choice_correlation=np.array([correlation(magnitude(paper), magnitude(other)) for other in by_choice[:, 0]]),
         picture=_patch(net, recording, window),
         pixels=projections[:, :2],
+        choice_pixels=by_choice,
         settings=study_settings(
             net, "ablate", picture=source_names(picture)[0], layer=layer, unit=str(unit), signals=signals, seed=seed
         ),
@@ -109,6 +126,16 @@ def _project_signals(net: DeconvNet, recording: Recording, layer: str, signal: T
     """Return what each rule makes of the signals, within the window: (R, 1 + S, C, h, w)."""
     projections = [net.project_signal(recording, layer, signal, rule=rule).cpu().numpy() for rule in RULES]
     return np.stack([cut_window(pixels, window) for pixels in projections])
+
+
+def _project_choices(
+    net: DeconvNet, recording: Recording, layer: str, signal: Tensor, window: Window, choices: dict[str, str]
+) -> Floats:
+    """Return what the deconvnet rule makes of the signals (2, ...) with each choice changed: (C, 2, C, h, w)."""
+    tables = [net.table("deconvnet").with_options(**{name: other}) for name, other in choices.items()]
+    value, rows = recording.value(layer), torch.arange(len(signal))
+    projections = [project_value(recording.tape_for(layer, table), value, signal, table, rows) for table in tables]
+    return np.stack([cut_window(pixels.cpu().numpy(), window) for pixels in projections])
 
 
 def _patch(net: DeconvNet, recording: Recording, window: Window) -> Pixels:

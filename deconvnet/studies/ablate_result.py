@@ -24,7 +24,7 @@ RULE_NAMES = {"FTT": "deconvnet", "TTT": "guided", "TTF": "gradient", "FFT": "no
 
 @dataclass(frozen=True, eq=False)
 class Ablation(Result):
-    """A unit's projection by R rules, and those of S random signals at its position.
+    """A unit's projection by R rules, and those of S random signals at its position; and by C other choices.
 
     Attributes:
         rules: (R,): the bits mask, switches, rectify.
@@ -37,8 +37,12 @@ class Ablation(Result):
         random_correlation: (R, S): the correlation of their magnitudes.
         pair_correlation: (R,): the mean correlation of the magnitudes of two random signals' projections (in files:
             randoms_alike).
+        choices: (C,): options of the net that the paper leaves open, each set to its other value: "silent=first".
+        choice_cosine: (C,): the cosine of the unit's projections by the deconvnet rule with and without that.
+        choice_correlation: (C,): the correlation of their magnitudes.
         picture: (h, w, C), 0..255: what the net saw in the window.
         pixels: (R, 2, C, h, w), signed: the projections of the unit and of the first random signal.
+        choice_pixels: (C, 2, C, h, w), signed: the same by the deconvnet rule with each other choice.
         settings: all that is needed to run the study again.
     """
 
@@ -51,8 +55,12 @@ class Ablation(Result):
     random_cosine: Floats
     random_correlation: Floats
     pair_correlation: Floats = field(metadata=json_key("randoms_alike"))
+    choices: tuple[str, ...]
+    choice_cosine: Floats
+    choice_correlation: Floats
     picture: Pixels = field(metadata=PIXELS)
     pixels: Floats = field(metadata=PIXELS)
+    choice_pixels: Floats = field(metadata=PIXELS)
     settings: dict[str, Any]
 
     def plot(self, *, tone: Tone = "soft") -> Figure:
@@ -61,7 +69,7 @@ class Ablation(Result):
         Args:
             tone: how the signed values of projections become pixels.
         """
-        figure = new_figure(11.4, 6.6)
+        figure = new_figure(13.6, 6.6)
         above, below = figure.subfigures(2, 1, height_ratios=[3.1, 3.5])  # type: ignore[misc]
         _draw_projections(above, self, tone)
         matrices, bars = below.subfigures(1, 2, width_ratios=[7, 4])
@@ -75,19 +83,25 @@ class Ablation(Result):
 
 
 def _draw_projections(figure: Any, result: Ablation, tone: Tone) -> None:
-    """Draw the picture, and a column for each rule: the unit above, a random signal below."""
-    grid = figure.subplots(2, 1 + len(result.rules))
+    """Draw the picture, and a column for each rule and each other choice: the unit above, a random signal below."""
+    columns = [*result.rules, *result.choices]
+    grid = figure.subplots(2, 1 + len(columns))
+    pixels = np.concatenate([result.pixels, result.choice_pixels])
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
     box = joint_box(result.pixels[:, 0])
     show_pixels(grid[0, 0], np.moveaxis(cut_window(np.moveaxis(result.picture, -1, 0), box), 0, -1))
     grid[0, 0].set_title("what the net saw\nthere", fontsize=7)
     grid[1, 0].set_visible(False)
-    for col, rule in enumerate(result.rules, 1):
+    for col, name in enumerate(columns, 1):
         for row in (0, 1):
-            grid[row, col].imshow(apply_tone([cut_window(result.pixels[col - 1, row], box)], tone)[0], interpolation="nearest")
-        grid[0, col].set_title(f"{rule}\n{RULE_NAMES.get(rule, '')}", fontsize=8)
-        grid[1, col].set_xlabel(f"|x| alike {result.random_correlation[col - 1].mean():.2f}", fontsize=7)
+            grid[row, col].imshow(apply_tone([cut_window(pixels[col - 1, row], box)], tone)[0], interpolation="nearest")
+        heading = "FTT but\n" + name if name in result.choices else f"{name}\n{RULE_NAMES.get(name, '')}"
+        grid[0, col].set_title(heading, fontsize=8)
+    for col, correlations in enumerate(result.random_correlation, 1):
+        grid[1, col].set_xlabel(f"|x| alike {correlations.mean():.2f}", fontsize=7)
+    for col, cosine in enumerate(result.choice_cosine, 1 + len(result.rules)):
+        grid[0, col].set_xlabel(f"to FTT {cosine:.2f}", fontsize=7)
     grid[0, 1].set_ylabel("the unit", fontsize=8)
     grid[1, 1].set_ylabel("random signal", fontsize=8)
 

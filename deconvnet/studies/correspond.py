@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
-from ..layers import check_layers, default_layer, top_layer
+from ..layers import check_layers, last_layer, top_layer
 from ..net import DeconvNet
 from ..recording import Recording
 from ..units import Window
@@ -78,7 +78,7 @@ def run(
         raise OptionError(f"trials cannot be {trials}: it is the number of random masks of each picture, 1 or more.")
     images = as_batch(net, inputs)
     recording = net.record(images[:1], stop=False)
-    layers = list(dict.fromkeys(layers or (default_layer(recording), top_layer(recording))))
+    layers = list(dict.fromkeys(layers or (last_layer(recording), top_layer(recording))))
     check_layers(recording, layers)
     boxes = [
         {name: shown_box(net, picture, part_boxes[name], images.shape[2:], f"{name!r} in {source}") for name in names}

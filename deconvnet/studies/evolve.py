@@ -79,7 +79,13 @@ def run(
     snapshots = [_strongest_units(at_checkpoint, images, recording, chosen) for at_checkpoint in nets]
     hashes = tuple(hash_file(path) for path in paths)
     settings = study_settings(
-        net, "evolve", layers=layers, pictures=len(images), seed=seed, checkpoints=dict(zip(files, hashes, strict=True))
+        net,
+        "evolve",
+        layers=layers,
+        rules={layer: last.choose_rule(recording, layer).rule for layer in layers},
+        pictures=len(images),
+        seed=seed,
+        checkpoints=dict(zip(files, hashes, strict=True)),
     )
     return Evolution(
         names=tuple(files),

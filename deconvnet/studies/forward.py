@@ -12,7 +12,7 @@ from torch import Tensor
 from ..axes import as_maps
 from ..forward import ForwardEngine, largest_map, records_of
 from ..images import to_rgb
-from ..layers import default_layer
+from ..layers import last_layer
 from ..net import DeconvNet
 from ..recording import Recording
 from .arrays import Floats, Integers, Pixels
@@ -84,7 +84,7 @@ def layer_maps(recording: Recording, layer: str) -> Tensor:
 
 def choose_layer(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
     """Return a layer's name, by default that of the last rectified layer with maps, and its maps (N, C', H', W')."""
-    layer = layer or default_layer(recording)
+    layer = layer or last_layer(recording)
     return layer, layer_maps(recording, layer)
 
 

@@ -113,6 +113,7 @@ def run(
             picture=source_names(picture)[0],
             layer=layer,
             channel=channel,
+            rule=net.choose_rule(recording, layer).rule,
             label=number,
             square=squares.side,
             stride=squares.stride,

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..choices import Pool
 from ..errors import OptionError, UnitError, check_option
 from ..images import Picture
-from ..layers import default_layer
+from ..layers import last_layer
 from ..net import DeconvNet
 from ..render.page import Box, paint
 from ..render.save import PICTURE_SUFFIXES, save_picture
@@ -173,7 +173,7 @@ def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: 
         UnitError: the layer has no such channel.
     """
     recording = net.record([picture])
-    layer = layer or default_layer(recording)
+    layer = layer or last_layer(recording)
     maps = recording.stored_maps(layer)  # (1, C, H', W')
     if channel is None:
         channel = int(maps[0].flatten(1).amax(1).argmax())

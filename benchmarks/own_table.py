@@ -1,0 +1,64 @@
+"""Measure how much of projections is of their own pictures: docs/cannot-show.md, "How much of it is the picture?".
+
+python benchmarks/own_table.py
+python benchmarks/own_table.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/ \\
+    --layer features.5 --layer features.12
+
+Each picture is compared with the seven others that it is recorded with; the units are its strongest channels' strongest. The
+mean over pictures stands with a 95 % interval from a bootstrap over them, and the number of empty projections if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from critics_table import choose_pictures
+from silent_windows import interval
+
+import deconvnet
+from deconvnet.inputs import PictureInput
+from deconvnet.layers import choose_layers
+from deconvnet.reach import pools_below
+
+RULES = ("deconvnet", "guided", "gradient")
+TOGETHER = 8  # pictures that are recorded at once
+
+
+def own_cell(net: deconvnet.DeconvNet, batches: Sequence[deconvnet.Recording], layer: str, rule: str, top: int) -> str:
+    """Return own of a layer's strongest units by one rule, with its interval."""
+    owns: list[float] = []
+    empty = 0
+    for recording in batches:
+        projection = net.project(recording, layer, rule=rule, top=top, own=True)
+        for image in range(len(recording)):
+            values = [own for own in projection.of_image(image).own or () if own is not None]
+            empty += top - len(values)
+            owns += [float(np.mean(values))] if values else []
+    return interval(np.array(owns)) + (f" ({empty} empty)" if empty else "")
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--weights", default="DEFAULT")
+    parser.add_argument("--photos", help="a folder; without it, drawings")
+    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--top", type=int, default=3, help="units of each picture")
+    parser.add_argument("--layer", action="append", help="may be repeated. [default: every rectified layer or block]")
+    arguments = parser.parse_args()
+    net = deconvnet.DeconvNet(deconvnet.load_model(arguments.model, weights=arguments.weights))
+    pictures: list[PictureInput] = choose_pictures(arguments.photos, arguments.count)
+    batches = [net.record(pictures[first : first + TOGETHER]) for first in range(0, len(pictures), TOGETHER)]
+    print(f"{arguments.model}, {len(pictures)} pictures, {arguments.top} units each\n")
+    print(f"| layer | max pools below | their reach, px | {' | '.join(RULES)} |\n|{'---|' * (3 + len(RULES))}")
+    for layer in arguments.layer or choose_layers(batches[0], None):
+        pools = pools_below(batches[0].tape, batches[0].value(layer))
+        cells = [own_cell(net, batches, layer, rule, arguments.top) for rule in RULES]
+        print(f"| {layer} | {pools.count} | {pools.reach[0]} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

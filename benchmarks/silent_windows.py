@@ -1,0 +1,113 @@
+"""Measure what silent pooling windows do: docs/cannot-show.md, "Windows in which nothing fired".
+
+python benchmarks/silent_windows.py
+python benchmarks/silent_windows.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/
+
+Prints, each with a 95 % interval from a bootstrap over the pictures: the share of a signal's energy that stands at windows in
+which something fired, at each max pool on its way down; the score of `deconvnet faithful`; and how well a map's projection
+ranks the places where `deconvnet occlude` takes the map's activation (the paper's Fig. 7, c against b). SqueezeNet takes ten
+minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from critics_table import choose_pictures
+from scipy.stats import spearmanr
+
+import deconvnet
+from deconvnet.axes import from_maps
+from deconvnet.choices import SILENTS, Silent
+from deconvnet.inputs import PictureInput
+from deconvnet.layers import last_layer
+from deconvnet.mirror import walk_down
+from deconvnet.models import LoadedModel
+from deconvnet.projection import start_signal
+from deconvnet.reach import is_max_pool
+from deconvnet.select import choose_units
+from deconvnet.studies import faithful, occlude
+
+Floats = npt.NDArray[np.floating]
+RESAMPLES = 2000
+
+
+def interval(values: Floats, groups: Floats | None = None) -> str:
+    """Return the mean, and the 95 % interval of a bootstrap over groups of values, such as the units of a picture."""
+    groups = np.arange(len(values)) if groups is None else groups
+    means = np.array([values[groups == group].mean() for group in np.unique(groups)])
+    rng = np.random.default_rng(0)
+    low, high = np.quantile(rng.choice(means, (RESAMPLES, len(means))).mean(1), [0.025, 0.975])
+    return f"{means.mean():.2f} [{low:.2f}, {high:.2f}]"
+
+
+def fired_shares(loaded: LoadedModel, pictures: Sequence[PictureInput], top: int) -> dict[str, list[float]]:
+    """Return, for each max pool, the share of each signal's energy that stands at windows in which something fired."""
+    net = deconvnet.DeconvNet(loaded, silent="first")
+    shares: dict[str, list[float]] = {}
+    for picture in pictures:
+        recording = net.record(picture)
+        layer = last_layer(recording)
+        maps, tape, table = recording.stored_maps(layer), recording.tape, net.table("deconvnet")
+        for unit in choose_units(maps[0], layer, top=top):
+            signal = from_maps(start_signal(maps, [unit], "activation"), tape.axes[recording.value(layer)])
+            signals = {recording.value(layer): signal}
+            for call, number, below in walk_down(tape, recording.value(layer), signal, table, 0):
+                if is_max_pool(call):
+                    above = signals[call.outputs[0]]
+                    fired = call.saved.switches < call.saved.places
+                    shares.setdefault(call.layer, []).append(float((above * fired).square().sum() / above.square().sum()))
+                signals[number] = below.clone()
+    return shares
+
+
+def occlusion_ranks(loaded: LoadedModel, pictures: Sequence[PictureInput], stride: int | None) -> dict[Silent, Floats]:
+    """Return each picture's rank correlation of a map's projected energy in a square and what covering the square takes."""
+    ranks: dict[Silent, list[float]] = {silent: [] for silent in SILENTS}
+    for picture in pictures:
+        result = occlude.run(deconvnet.DeconvNet(loaded), picture, stride=stride)
+        side = result.settings["square"]
+        for silent in SILENTS:
+            net = deconvnet.DeconvNet(loaded, silent=silent)
+            channel, layer = result.settings["channel"], result.settings["layer"]
+            pixels = net.project(net.record(picture), layer, channels=[channel], at="map", rule="deconvnet").pixels[0].numpy()
+            energy = np.square(pixels).sum(0)
+            sums = [[energy[top : top + side, left : left + side].sum() for left in result.lefts] for top in result.tops]
+            ranks[silent].append(float(spearmanr(np.ravel(sums), np.ravel(result.total - result.totals)).statistic))
+    return {silent: np.array(values) for silent, values in ranks.items()}
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--weights", default="DEFAULT")
+    parser.add_argument("--photos", help="a folder; without it, drawings")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--occluded", type=int, default=16, help="pictures that are occluded, which takes longest")
+    parser.add_argument("--stride", type=int, help="pixels from one square to the next. [default: occlude's own]")
+    parser.add_argument("--top", type=int, default=2, help="units of each picture")
+    arguments = parser.parse_args()
+    loaded = deconvnet.load_model(arguments.model, weights=arguments.weights)
+    pictures = choose_pictures(arguments.photos, arguments.count)
+    print(f"{arguments.model}, {len(pictures)} pictures\n\n| max pool | share of the energy at windows that fired |\n|---|---|")
+    for layer, shares in fired_shares(loaded, pictures, arguments.top).items():
+        print(f"| {layer} | {interval(np.array(shares))} |", flush=True)
+    print("\n| faithful | first | drop |\n|---|---|---|")
+    results = {
+        silent: faithful.run(deconvnet.DeconvNet(loaded, silent=silent), pictures, top=arguments.top) for silent in SILENTS
+    }
+    for index, method in enumerate(results["drop"].methods):
+        cells = [interval(results[silent].scores[:, index], results[silent].images) for silent in ("first", "drop")]
+        print(f"| {method} | {' | '.join(cells)} |", flush=True)
+    ranks = occlusion_ranks(loaded, pictures[: arguments.occluded], arguments.stride)
+    empty = sum(int(np.isnan(values).sum()) for values in ranks.values())
+    cells = [interval(ranks[silent][np.isfinite(ranks[silent])]) for silent in ("first", "drop")]
+    print(f"\n| rank correlation with occlusion, {arguments.occluded} pictures ({empty} empty) | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
