@@ -31,6 +31,7 @@ from deconvnet.scanning import places
 from deconvnet.scanning.digests import Digests
 from deconvnet.scanning.form import scanned_preprocess, settings_fault
 from deconvnet.scanning.opening import _SUPER_JOURNAL
+from deconvnet.scanning.report import layer_report, plot
 from deconvnet.scanning.source import source_at
 from deconvnet.scanning.store import Store
 from support.hostile import damages, edits, run, tell, tree, watch
@@ -202,6 +203,78 @@ def test_a_scan_from_another_machine(name, original, here, account):
             assert outcome.code == 0
         else:
             assert (outcome.code, outcome.out, outcome.err) == (1, "", f"StoreError: {text}\n")
+
+
+#: What is refused at opening besides, each with what is said of it.
+OTHER_FILES = {
+    "an index": (["create index more on hits (activation)"], "has an index 'more': a scan has tables only. Drop it, or get a fresh copy."),
+    "a virtual table": (
+        ["create virtual table more using fts5 (a)"],
+        "has a virtual table 'more': a scan has tables only. Drop it, or get a fresh copy.",
+    ),
+    "a table": (["create table more (a text)"], "has a table 'more' that is not that of a scan. Drop what was added, or get a fresh copy."),
+    "a column": (
+        ["alter table hits add column more text"],
+        "has a table 'hits' that is not that of a scan. Drop what was added, or get a fresh copy.",
+    ),
+    "a table less": (["drop table digests"], "has a table 'digests' that is not that of a scan. Drop what was added, or get a fresh copy."),
+    "another name": (
+        ["alter table channels rename to more"],
+        "has a table 'channels' that is not that of a scan. Drop what was added, or get a fresh copy.",
+    ),
+    "a long name": (
+        [f"create table {'m' * 5000} (a text)"],
+        f"has a table '{'m' * 80}' that is not that of a scan. Drop what was added, or get a fresh copy.",
+    ),
+    "text that is none": (
+        ["update settings set json_text = cast(x'ff61' as text) where name = 'version'"],
+        "is damaged: it has text that is none. Get a fresh copy, or scan again.",
+    ),
+    "a shard less": (["delete from shards where shard = 2"], "has rows in its table 'shards' that no scan has. Get a fresh copy, or scan again."),
+    "a picture more": (
+        ["insert into pictures values (12, 'x.png', 1, null, null)"],
+        "has rows in its table 'shards' that no scan has. Get a fresh copy, or scan again.",
+    ),
+    "a layer in another place": (
+        ["update layers set layer_number = 2 - layer_number", "update layers set layer_number = layer_number - 1 where layer_number > 0"],
+        "has rows in its table 'layers' that no scan has. Get a fresh copy, or scan again.",
+    ),
+    "a newline in a name": (
+        ["insert or replace into settings values ('model', '\"a\\nb\"')"],
+        "has no usable setting 'model'. Get a fresh copy, or scan again.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_files_that_are_no_scan(name, original, here):
+    """What a scan does not have is refused, by its name; a name that is endless is cut."""
+    statements, text = OTHER_FILES[name]
+    shutil.copy(original, here / "a.scan")
+    edit(here / "a.scan", *statements, digests=False)
+    for call in (deconvnet.Scan.open, lambda path: Store(path, create=True)):
+        assert refused(StoreError, call, "a.scan") == f"'a.scan' {text}"
+
+
+def test_a_file_whose_end_is_missing(original, here):
+    """It is called damaged, in SQLite's words."""
+    (here / "a.scan").write_bytes(original.read_bytes()[:8192])
+    text = "'a.scan' is damaged: database disk image is malformed. Get a fresh copy, or scan again."
+    assert refused(StoreError, deconvnet.Scan.open, "a.scan") == text
+
+
+def test_what_sqlite_s_own_analysis_leaves_is_no_harm(original, here):
+    """ANALYZE and VACUUM, which tools offer, leave a scan."""
+    shutil.copy(original, here / "a.scan")
+    edit(here / "a.scan", "analyze", "vacuum", digests=False)
+    assert tell(here / "a.scan") == tell(original)
+
+
+def test_a_setting_that_no_scan_can_keep(here):
+    """What could not be opened again is not written."""
+    with Store("a.scan", create=True) as store:
+        text = refused(StoreError, store.begin, {"model": "a\nb"}, [])
+    assert text == "a scan cannot keep weights null. Give another one."
 
 
 def test_what_lies_beside_a_scan(original, here, account):
@@ -794,6 +867,24 @@ def test_names_are_checked_when_they_are_written(original, here, tmp_path):
         f"{str(here / 'site' / 'index.html')!r} is a link"
     )
     assert (here / "keep" / "evil.webp").read_bytes() == b"mine"
+
+
+def test_a_figure_of_too_many_layers(original):
+    """A figure has a row for each layer, up to what can be drawn."""
+    with deconvnet.Scan.open(original) as scan:
+        reports = [layer_report(scan, "features.1")] * 251
+        text = refused(OptionError, plot, scan, reports)
+    assert text == "a figure of 251 layers would be too tall: 250 at most. Choose layers: --layer."
+
+
+def test_dollar_signs_in_names_are_letters(original, here):
+    """A name that would be a faulty formula for Matplotlib is drawn as it is."""
+    shutil.copy(original, here / "a.scan")
+    name = "$\\frac$"
+    changes = [f"update {table} set layer = '{name}' where layer = 'features.1'" for table in ("layers", "hits", "channels")]
+    edit(here / "a.scan", *changes, *set_to(model=name, layers=[name, "features.5"]), "delete from digests")
+    outcome = run(["report", "a.scan", "--out", "report.png"])
+    assert (outcome.code, outcome.fault) == (0, ""), outcome.err
 
 
 def test_a_sheet_that_would_fill_the_memory(original, here):

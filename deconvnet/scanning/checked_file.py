@@ -251,8 +251,9 @@ class CheckedFile:
         Raises:
             StoreError: one is not JSON.
         """
+        rows = self.rows("select name, json_text from settings")
         try:
-            return {name: json.loads(text) for name, text in self.rows("select name, json_text from settings")}
+            return {name: json.loads(text) for name, text in rows}
         except (ValueError, RecursionError) as error:
             raise self._malformed("settings") from error
 

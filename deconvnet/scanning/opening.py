@@ -79,7 +79,8 @@ def schema_fault(connection: sqlite3.Connection) -> str | None:
     query = "select type, name, coalesce(sql, '') from sqlite_master where not (type = 'index' and sql is null) limit ?"
     for kind, name, statement in connection.execute(query, (_MOST_OBJECTS,)):
         if kind != "table" or plain_statement(statement).startswith("create virtual"):
-            return f"a {'virtual table' if kind == 'table' else kind} {name[:LONGEST_NAME]!r}"
+            what = {"table": "a virtual table", "index": "an index"}.get(kind, f"a {kind}")
+            return f"{what} {name[:LONGEST_NAME]!r}"
     return None
 
 
