@@ -36,7 +36,8 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.images import Preprocess, open_picture
 from deconvnet.models.weights import load_checked, read_state
 
-SECONDS = 20  # that a file may take, before it is a hang
+SECONDS = 60  # that a file may take, before it is a hang, also where the machine is busy
+START_SECONDS = 300  # that a process may take until its first file
 BATCH = 200  # files that a process tries
 KINDS = ("pictures", "weights", "safetensors")
 COUNTS = {"pictures": 8_000, "weights": 1_200, "safetensors": 300}
@@ -235,7 +236,7 @@ def watched(kind: str, count: int, seed: int) -> Iterator[tuple[int, str, str]]:
         lines: queue.Queue[str] = queue.Queue()
         assert child.stdout is not None
         threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True).start()
-        patience = 3 * SECONDS  # to start
+        patience = START_SECONDS
         while start < stop:
             try:
                 line = lines.get(timeout=patience)

@@ -44,7 +44,10 @@ def test_greys_fill_the_range_that_they_use(tmp_path, bits, form):
     assert np.asarray(open_picture(picture))[..., 1].tolist() == scaled(values, 0, 2**bits - 1)
 
 
-@pytest.mark.parametrize("form", ["colours.png", "clear.png", "grey-clear.png", "raw.tif", "deflate.tif", "big-endian.tif"])
+FORMS = ("colours.png", "clear.png", "grey-clear.png", "raw.tif", "deflate.tif", "big-endian.tif", "colours.ppm")
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", BITS)
 def test_colours_fill_the_range_that_they_use(tmp_path, bits, form):
     """Colours of 16 bits, of which Pillow keeps the upper 8, are scaled by all of them; what is opaque stays opaque."""
@@ -55,12 +58,18 @@ def test_colours_fill_the_range_that_they_use(tmp_path, bits, form):
     path = tmp_path / form
     if form.endswith(".png"):
         path.write_bytes(png(values))
+    elif form.endswith(".ppm"):
+        path.write_bytes(b"P6 32 8 65535\n" + values.astype(">u2").tobytes())
     else:
         tifffile = pytest.importorskip("tifffile")
         options = {"compression": "zlib"} if form == "deflate.tif" else {}
         tifffile.imwrite(path, values, photometric="rgb", byteorder=">" if form == "big-endian.tif" else "<", **options)
     shown = np.asarray(open_picture(path))
-    if bits == 16:  # as Pillow does: the upper 8 bits
+    if not form.endswith(".ppm"):
+        assert np.array_equal(np.asarray(open_picture(Image.open(path))), shown)
+    if bits == 16:
+        assert np.array_equal(shown, np.asarray(Image.open(path).convert("RGB"))) or channels in (2, 4)
+    if bits == 16 and not form.endswith(".ppm"):  # as Pillow does: the upper 8 bits
         assert np.array_equal(shown[..., 0], values[..., 0] >> 8)
         return
     for channel in range(1 if channels == 2 else 3):
@@ -111,6 +120,9 @@ def test_a_range_begins_with_black(ends):
     with pytest.raises(OptionError) as caught:
         Preprocess(8, 8, *HALF, value_range=ends)
     assert str(caught.value) == f"a range cannot be {ends[0]:g}..{ends[1]:g}: black comes first, white is above it."
+    with pytest.raises(OptionError) as caught:
+        Preprocess(8, 8, *HALF, value_range=(1,))  # type: ignore[arg-type]
+    assert str(caught.value) == "a range cannot be (1,): it is (black, white)."
 
 
 def test_bands_of_rows_give_what_the_whole_gives(monkeypatch):

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..errors import OptionError
+
 #: The values that stand for black and for white.
 ValueRange: TypeAlias = tuple[float, float]
 
@@ -34,6 +36,13 @@ def is_deep_grey(picture: Image.Image) -> bool:
 def deep_colours(picture: Image.Image) -> bool:
     """Say whether a picture that is not decoded yet has colours of 16 bits, of which Pillow keeps the upper 8."""
     return any(";16" in _raw_mode(tile.args) for tile in getattr(picture, "tile", ())) and not is_deep_grey(picture)
+
+
+def unpack_colours(picture: Image.Image) -> None:
+    """Let a PPM of 16 bits, which Pillow scales number by number, be decoded as the 16-bit colours of other formats are."""
+    for tile in picture.tile if picture.format == "PPM" and picture.mode == "RGB" else ():  # type: ignore[attr-defined]
+        if tile.codec_name == "ppm" and tile.args[-1] == 65535:
+            picture.tile = [tile._replace(codec_name="raw", args=("RGB;16B", 0, 1))]  # type: ignore[attr-defined]
 
 
 def grey_to_8_bits(picture: Image.Image, value_range: ValueRange | None = None) -> Image.Image:
@@ -59,10 +68,12 @@ def colours_to_8_bits(picture: Image.Image, reopen: Reopen, value_range: ValueRa
 
     Args:
         picture: as Pillow decodes it.
-        reopen: opens it again, to decode the lower 8 bits, where they matter.
+        reopen: opens it again, to decode the lower 8 bits, where they matter: where fewer than 16 are used, and in a PPM,
+            which is rounded and not cut.
         value_range: what is black and white; None: by the values.
     """
-    if value_range is None and max(high for _, high in _band_extrema(picture)[:3]) >= 64:  # 16 bits: their upper 8 will do
+    is_cut = picture.format != "PPM"
+    if value_range is None and is_cut and max(high for _, high in _band_extrema(picture)[:3]) >= 64:
         return picture
     lower = _lower_bytes(reopen())
     bands = []
@@ -73,6 +84,15 @@ def colours_to_8_bits(picture: Image.Image, reopen: Reopen, value_range: ValueRa
     ranges = [find_range(0, float(values.max())) if name == "A" else colour_range for name, values in bands]
     scaled = [Image.fromarray(_scaled(values, ends)) for (_, values), ends in zip(bands, ranges, strict=True)]
     return Image.merge(picture.mode, scaled)
+
+
+def check_range(value_range: ValueRange) -> None:
+    """Raise `OptionError` unless this is black and white, two finite numbers, the smaller one first."""
+    if len(value_range) != 2:
+        raise OptionError(f"a range cannot be {value_range!r}: it is (black, white).")
+    low, high = value_range
+    if not -np.inf < low < high < np.inf:  # refuses NaN too
+        raise OptionError(f"a range cannot be {low:g}..{high:g}: black comes first, white is above it.")
 
 
 def find_range(low: float, high: float, *, floats: bool = False) -> ValueRange:

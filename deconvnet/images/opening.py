@@ -23,7 +23,7 @@ from ..errors import PictureError, PictureWarning
 from ..file_kinds import HEAD_BYTES, kind_of
 from . import reading_process
 from .colours import to_grey_or_rgb
-from .depth import ValueRange, colours_to_8_bits, deep_colours, grey_to_8_bits, is_deep_grey
+from .depth import ValueRange, colours_to_8_bits, deep_colours, grey_to_8_bits, is_deep_grey, unpack_colours
 from .formats import FORMAT_NAMES, FORMATS, UNBOUNDED_FORMATS
 from .limits import (
     MAX_BYTES,
@@ -95,6 +95,10 @@ def open_grey_or_rgb(
     if isinstance(picture, Image.Image):
         name = "the PIL picture"
         check_pixels(picture.size, name)
+        path = getattr(picture, "filename", "") if deep_colours(picture) else ""  # not decoded yet: Pillow would keep 8 bits
+        if os.path.isfile(path):
+            _decode(picture, name)  # which closes its file
+            return open_grey_or_rgb(path, value_range=value_range, on_note=on_note)
         with decoding(picture):
             upright = _upright(_decode(picture, name), copy=True)
             upright.format = picture.format
@@ -144,6 +148,7 @@ def read_header(handle: IO[bytes], name: str) -> Image.Image:
         raise _damaged_error(name) from error
     check_pixels(picture.size, name)
     check_passes(picture, handle, name)
+    unpack_colours(picture)
     return picture
 
 

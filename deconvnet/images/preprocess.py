@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..choices import INTERPOLATIONS, Interpolation
 from ..errors import OptionError, PictureError, check_option
-from .depth import ValueRange
+from .depth import ValueRange, check_range
 from .limits import MAX_PIXELS
 from .opening import OnNote, Picture, open_grey_or_rgb
 
@@ -81,9 +81,8 @@ class Preprocess:
         if not 1 <= min(self.crop_size) <= max(self.crop_size) <= self.resize:
             height, width = self.crop_size
             raise OptionError(f"cannot crop {height} x {width} from a short side of {self.resize}. Give a smaller crop.")
-        if self.value_range is not None and not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:  # refuses NaN too
-            low, high = self.value_range
-            raise OptionError(f"a range cannot be {low:g}..{high:g}: black comes first, white is above it.")
+        if self.value_range is not None:
+            check_range(self.value_range)
 
     @property
     def channels(self) -> int:
