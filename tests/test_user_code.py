@@ -269,6 +269,19 @@ def test_what_the_users_code_prints_is_no_result(run, write):
     assert "forward was here" in err
 
 
+def test_what_forward_imports_is_found_by_the_command(run, write, monkeypatch):
+    """A module that only forward imports is found beside the file while a command runs."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write(
+        "nets/net.py",
+        OWN + "class Late(Net):\n    def forward(self, images):\n        import late\n        return late.call(self, images)\n",
+    )
+    write("nets/late.py", "def call(net, images): return net.conv(images)\n")
+    code, out, err = run("layers", "file:nets/net.py:Late", "--size", "9")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].split()[0] == "conv"
+
+
 # Sizes
 
 
@@ -422,6 +435,7 @@ def obeyed(text):
     return [letter for letter in text if letter != "\n" and visible(letter) != letter]
 
 
+@pytest.mark.slow
 def test_hostile_names_do_not_reach_the_terminal(tmp_path):
     """Of pictures, folders, outputs and arguments, in results, notes, errors and usage: in a process of its own."""
     folder = tmp_path / f"in{HOSTILE}"

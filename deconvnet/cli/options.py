@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -239,10 +240,11 @@ def load_net(
 
 def load_with_inputs(model: str, **options: Any) -> LoadedModel:
     """Load a model, whose forward gets what --input names; options are those of `load_model`."""
-    from ..models import load_model
+    from ..models import code_folders, load_model
     from ..models.further_inputs import read_inputs
 
     loaded = load_model(model, **options)
+    sys.path += [folder for folder in code_folders(model) if folder not in sys.path]  # a forward may import, too
     inputs = from_context(INPUTS)
     return loaded.with_inputs(**read_inputs(inputs)) if inputs else loaded
 

@@ -77,6 +77,15 @@ def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str 
     return loaded.to(device)
 
 
+def code_folders(name: str) -> list[str]:
+    """Return the folders that a model's own code imports from; none where it runs no code of the user's."""
+    source, _, rest = name.partition(":")
+    if source not in RUN_CODE:
+        return []
+    folders: list[str] = importlib.import_module(f".{SOURCES[source]}", __package__).folders_of(rest)
+    return [os.path.abspath(folder) for folder in folders]
+
+
 def _hint_at_source(name: str) -> str:
     """Guess the source that a name was given without: a function in a file, or a net of torchvision."""
     if ".py:" in name:

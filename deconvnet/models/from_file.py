@@ -27,11 +27,16 @@ def load(name: str, weights: str) -> LoadedModel:
     """
     file, function = _split_name(name)
     path, digest = Path(file).expanduser(), code_digest(name)
-    root, package = _package_of(path.absolute())
-    folders = [str(path.parent), str(root), "."]
-    loaded = load_from(partial(_run_file, path, package), function, f"file:{name}", weights, where=file, folders=folders)
+    run = partial(_run_file, path, _package_of(path.absolute())[1])
+    loaded = load_from(run, function, f"file:{name}", weights, where=file, folders=folders_of(name))
     loaded.code_sha256 = digest
     return loaded
+
+
+def folders_of(name: str) -> list[str]:
+    """Return the folders that the file in "PATH.py:FUNCTION" imports from."""
+    path = Path(_split_name(name)[0]).expanduser()
+    return [str(path.parent), str(_package_of(path.absolute())[0]), "."]
 
 
 def code_digest(name: str) -> str:

@@ -27,4 +27,9 @@ def load(name: str, weights: str) -> LoadedModel:
             f"{f'module:{name}'!r} names no function. Write module:PACKAGE.MODULE:FUNCTION, as in module:nets.small:make."
         )
     import_module = partial(importlib.import_module, module)
-    return load_from(import_module, function, f"module:{name}", weights, where=module, folders=["."])
+    return load_from(import_module, function, f"module:{name}", weights, where=module, folders=folders_of(name))
+
+
+def folders_of(name: str) -> list[str]:
+    """Return the folders that a module imports from, beside what is installed: the working folder."""
+    return ["."]

@@ -28,7 +28,8 @@ SAFE_TORCH = (2, 10)
 HARMLESS = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w*Path|collections\.(defaultdict|deque|OrderedDict)"
     r"|datetime\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.UUID|builtins\.(list|dict|tuple|int|float|str|bool|bytes|range"
-    r"|slice|frozenset|object)|copyreg\._reconstructor|__builtin__\.\w+"
+    r"|slice|frozenset|object)|copyreg\._reconstructor|__builtin__\.(list|dict|tuple|int|long|float|str|unicode|bool|object)"
+    r"|enum\.\w+|functools\.partial|logging\.\w+|re\._compile|types\.MappingProxyType|typing\.\w+"
 )
 
 #: A tensor that claims to be larger than what the file stores for it is refused from this size on, in bytes.

@@ -126,7 +126,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = repr(os.fspath(path))
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
             settings = json.loads(image.info.get(KEY) or image.info.get("comment") or "null")
     except UnidentifiedImageError as error:
         raise PictureError(f"cannot read settings from {name}: it is not a PNG or JPEG. Check the path.") from error
