@@ -16,8 +16,10 @@ Crop: TypeAlias = Literal["energy", "window", "whole"]
 #: How a plate is laid out: captioned panels, or blocks without words in them, as the paper's Figure 2.
 PlateLayout: TypeAlias = Literal["panels", "paper"]
 
-#: What a layer's channels are sorted by: how much stronger they are on their best pictures than on others, how strong they are.
-ChannelSort: TypeAlias = Literal["selectivity", "strength"]
+#: What channels are sorted by: how much stronger they are on their best pictures than on others, how strong they are there, or
+#: how much of their projections is of their own pictures.
+TableSort: TypeAlias = Literal["selectivity", "strength"]
+ChannelSort: TypeAlias = Literal["selectivity", "strength", "own"]
 
 #: What reverses ReLUs and max pools: by name, or by the bits mask, switches, rectify ("FTT" is "deconvnet").
 RuleName: TypeAlias = Literal[
@@ -72,6 +74,7 @@ EngineName: TypeAlias = Literal["local", "ray"]
 TONES: tuple[Tone, ...] = get_args(Tone)
 CROPS: tuple[Crop, ...] = get_args(Crop)
 PLATE_LAYOUTS: tuple[PlateLayout, ...] = get_args(PlateLayout)
+TABLE_SORTS: tuple[TableSort, ...] = get_args(TableSort)
 CHANNEL_SORTS: tuple[ChannelSort, ...] = get_args(ChannelSort)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 SILENTS: tuple[Silent, ...] = get_args(Silent)

@@ -24,7 +24,7 @@ from .memory import check_memory
 from .mirror import Mirror, Step, describe, project_value, step_of, walk_down
 from .models import LoadedModel, Preprocessing
 from .own import OTHERS, Projected, measure_own
-from .projection import Projection, project_units, start_signal
+from .projection import Projection, inside_part, project_units, start_signal
 from .provenance import output_settings
 from .reach import ChosenRule, check_rule, choose_rule, field_and_stride
 from .recording import Recording
@@ -232,6 +232,7 @@ class DeconvNet:
         image: int | None = None,
         start: Start = "activation",
         silent: Silent | None = None,
+        inside: bool = False,
         own: bool = False,
         others: PictureInputs | None = None,
         memory: int | None = None,
@@ -257,6 +258,7 @@ class DeconvNet:
             start: what a signal begins as: the unit's "activation", or "one".
             silent: what becomes of the signal of pooling windows in which nothing fired: "drop", "first"; None: as the net has
                 it, which is "drop" unless it was made otherwise.
+            inside: take units only whose window lies inside the picture.
             own: measure how much of each projection is of this picture, by projecting each unit by the switches and masks of
                 other pictures, too: see `Projection.own`.
             others: these other pictures, images of the same size or what becomes such; they ask for `own`. None: up to eight
@@ -277,15 +279,18 @@ class DeconvNet:
         if image is not None and not 0 <= image < len(recording):
             raise OptionError(f"image cannot be {image}: the recording has {len(recording)}, numbered from 0.")
         check_rule(rule)
+        if inside and units is not None:
+            raise OptionError("inside chooses units, and units names them. Leave one of them out.")
         images = range(len(recording)) if image is None else [image]
         with torch.inference_mode(False), torch.no_grad():
             layer = default_layer(recording) if layer is None else self.layer_name(layer)
             chosen_rule = self.choose_rule(recording, layer, rule)
             table = self.table(chosen_rule.rule, silent)
             maps = recording.stored_maps(layer)
+            part = inside_part(recording.tape, recording.value(layer), (maps.shape[2], maps.shape[3])) if inside else None
             chosen: list[Unit] = []
             for number in images if units is None else ():
-                chosen += choose_units(maps[number], layer, channels=channels, top=top, at=at, image=number)
+                chosen += choose_units(maps[number], layer, channels=channels, top=top, at=at, image=number, inside=part)
             if units is not None:
                 chosen = complete_units(maps, layer, units, images[0])
             windows, parts = project_units(recording, layer, chosen, table, start, memory=memory, progress=progress)

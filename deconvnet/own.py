@@ -32,9 +32,6 @@ from .units import Unit
 #: How many other pictures a unit is compared with: bundled drawings where there are no others.
 OTHERS = 8
 
-#: A projection of which less is of this picture is the same for any picture, as far as one can see.
-SAME_BELOW = 0.05
-
 #: Projections by other pictures that are held at once, in bytes.
 HELD_BYTES = 64 * 2**20
 
@@ -94,13 +91,6 @@ def measure_own(
         1 - math.fsum(values) / len(values) if values and bool(part.any()) else None
         for values, part in zip(cosines, projected.parts, strict=True)
     ]
-
-
-def own_text(own: float | None) -> str:
-    """Return *own* as a caption says it: "own 0.93", or that it is too small to be seen; "" where it was not measured."""
-    if own is None:
-        return ""
-    return "the same for any picture" if own < SAME_BELOW else f"own {own:.2f}"
 
 
 def _with_unit_firing(projected: Projected) -> Table:

@@ -20,6 +20,7 @@ from .images import ShownImage, to_rgb
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
 from .render.save import PICTURE_SUFFIXES, check_suffix
 from .render.sheet import OUTLINES, lay_out_sheet
+from .render.text import own_text
 from .render.tile import CROP_WORDS
 from .render.tone import tone_text
 from .units import Unit, Window
@@ -57,6 +58,10 @@ class SheetSource(Protocol):
     @property
     def frame(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
+
+    @property
+    def own(self) -> Sequence[float | None] | None:
+        """How much of each projection is of this picture, 0..1; None where it was not measured."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -155,11 +160,12 @@ def make_tiles(projection: SheetSource, crop: Crop = "energy") -> list[Tile]:
     boxes: Sequence[Window] = [Window(0, 0, *frame)] * len(projection.units)
     if crop != "whole":
         boxes = projection.boxes if crop == "energy" else projection.windows
-    rows = zip(projection.units, projection.crops(), projection.windows, boxes, strict=True)
-    return [_tile(unit, np.asarray(values), window, box, frame) for unit, values, window, box in rows]
+    notes = [own_text(own) for own in projection.own or [None] * len(projection.units)]
+    rows = zip(projection.units, projection.crops(), projection.windows, boxes, notes, strict=True)
+    return [_tile(unit, np.asarray(values), window, box, frame, note) for unit, values, window, box, note in rows]
 
 
-def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Window, frame: tuple[int, int]) -> Tile:
+def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Window, frame: tuple[int, int], note: str) -> Tile:
     """Return the tile that shows the box of values that lie at the window."""
     inside, reached = box.clip(*frame), window.clip(*frame)
     return Tile(
@@ -171,6 +177,7 @@ def _tile(unit: Unit, values: npt.NDArray[np.floating], window: Window, box: Win
         col=unit.col,
         inside=None if inside == box else inside.within(box),
         reached=reached.within(box),
+        note=note,
     )
 
 

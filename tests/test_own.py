@@ -12,7 +12,8 @@ from torch import nn
 import deconvnet
 from deconvnet import Unit
 from deconvnet.drawings import draw
-from deconvnet.own import OTHERS, own_text
+from deconvnet.own import OTHERS
+from deconvnet.render.text import own_text
 from support.oracle import project_by_autograd
 
 PICTURES = [draw(seed=seed) for seed in range(40, 45)]

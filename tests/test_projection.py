@@ -14,6 +14,7 @@ from torch import nn
 import deconvnet
 from deconvnet import Unit, Window, rules
 from deconvnet.errors import OptionError, PictureError, UnitError
+from deconvnet.projection import unit_window
 from deconvnet.render import read_settings
 from deconvnet.sheets import make_tiles
 from deconvnet.units import parse_channels, parse_unit
@@ -270,6 +271,41 @@ def test_boxes_hold_most_of_what_arrived(net, recording):
         shown = pixels[:, box.top : box.bottom, box.left : box.right]
         assert np.array_equal(tile.pixels, shown.numpy())
         assert float(shown.square().sum()) >= 0.9499 * float(pixels.square().sum())
+
+
+def test_inside_takes_units_whose_window_lies_in_the_picture(net, recording):
+    """Each map's strongest position is searched where the window lies inside; the channels are ranked by what is found."""
+    projection = net.project(recording, "4", top=5, image=0, inside=True)
+    maps = recording.maps("4")[0]
+    found = {}
+    for channel in range(len(maps)):
+        for row, col in np.ndindex(*maps.shape[1:]):
+            window = unit_window(recording.tape, recording.value("4"), Unit("4", channel, row, col))
+            value = float(maps[channel, row, col])
+            if window.clip(37, 44) == window and value > found.get(channel, (-1.0,))[0]:
+                found[channel] = (value, row, col)
+    ranked = sorted(found, key=lambda channel: -found[channel][0])[:5]
+    assert [unit.channel for unit in projection.units] == ranked
+    assert [(unit.activation, unit.row, unit.col) for unit in projection.units] == [found[channel] for channel in ranked]
+    assert all(window.clip(37, 44) == window for window in projection.windows)
+
+
+def test_inside_is_for_the_strongest_positions(net, recording):
+    """It chooses units, so it cannot be had with units that are named, or positions, or where no window lies inside."""
+    cases = [
+        ({"units": [(0, 1, 1)]}, "inside chooses units, and units names them. Leave one of them out."),
+        ({"at": "map"}, "inside is for the strongest position of each map, and at is 'map'. Leave one of them out."),
+        ({"at": (1, 1)}, "inside is for the strongest position of each map, and at is (1, 1). Leave one of them out."),
+    ]
+    for options, text in cases:
+        with pytest.raises(OptionError) as caught:
+            net.project(recording, "4", inside=True, **options)
+        assert str(caught.value) == text
+    with pytest.raises(OptionError) as caught:
+        net.project(recording, "7", inside=True)
+    assert str(caught.value) == (
+        "no unit of layer '7' has a window inside the picture. Name an earlier layer, or leave `inside` out."
+    )
 
 
 def test_json_has_a_row_for_each_unit(net, recording):

@@ -328,6 +328,18 @@ def test_the_best_channels_are_neither_dead_nor_faint(scan, layer):
     assert sorted(sort_channels(scan, layer)) == list(range(count))
 
 
+def test_channels_sorted_by_how_much_is_of_their_own_pictures(scan):
+    """The most selective channels are projected, and those whose projections share least with other pictures come first."""
+    candidates = scan.best("features.13", 12)
+    plate = scan.plate("features.13", candidates)
+    list(plate.examples())
+    expected = sorted(candidates, key=lambda channel: -(plate.owns["features.13", channel] or 0))
+    assert scan.best("features.13", 3, by="own") == expected[:3]
+    assert scan.sort_channels("features.13", candidates, by="own") == expected
+    by_strength = scan.sort_channels("features.13", candidates, by="strength")
+    assert by_strength == [channel for channel in sort_channels(scan, "features.13", "strength") if channel in candidates]
+
+
 def test_rankings_that_cannot_be(scan):
     """A count below 1, an order that does not exist and a layer that was not scanned are refused in one line."""
     with pytest.raises(OptionError) as caught:
@@ -335,7 +347,7 @@ def test_rankings_that_cannot_be(scan):
     assert str(caught.value) == "best cannot be 0: it is how many channels to choose, 1 or more."
     with pytest.raises(OptionError) as caught:
         scan.best("features.5", by="beauty")
-    assert str(caught.value) == "sort cannot be 'beauty': it is one of selectivity, strength."
+    assert str(caught.value) == "sort cannot be 'beauty': it is one of selectivity, strength, own."
     with pytest.raises(UnknownLayerError):
         scan.best("features.99")
 

@@ -29,6 +29,7 @@ class Fields:
             "silent": "drop", "statuses": ["exact", "paper"], "version": "0.1.0", "layer": "conv", "channels": [3, 1, 4],
             "units": [],
         }  # fmt: skip
+        self.own = None
         self.shown = {0: ShownImage("photos/cat.jpg", np.zeros((20, 30, 1), np.uint8), (("cat", 0.75),))}
 
     def crops(self) -> list[torch.Tensor]:
@@ -52,6 +53,14 @@ class Fields:
             {**place, "channel": unit.channel, "row": unit.row, "col": unit.col, "activation": unit.activation}
             for unit in self.units
         ]
+
+
+def test_a_tile_says_how_much_is_of_its_picture() -> None:
+    """Where *own* was measured it stands below the tile, or that the projection is the same for any picture."""
+    assert [tile.note for tile in make_tiles(Fields())] == [""] * 3
+    fields = Fields()
+    fields.own = [0.934, 0.01, None]
+    assert [tile.note for tile in make_tiles(fields)] == ["own 0.93", "the same for any picture", ""]
 
 
 def test_a_sheet_is_drawn_from_plain_fields() -> None:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--sort",
     type=click.Choice(CHANNEL_SORTS),
-    help="The best channels first: those that few pictures excite, or the strongest. [default of --best: selectivity]",
+    help="The best channels first: those that few pictures excite, the strongest, or those whose projections are most of their "
+    "own pictures. [default of --best: selectivity]",
 )
 @with_projection
 @with_crop
@@ -99,7 +100,9 @@ def plate(
     if sum(map(bool, (channels, count, best))) > 1:
         raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort) for layer in dict.fromkeys(layers)}
+        chosen = {
+            layer: _choose_channels(opened, layer, channels, count, seed, best, sort, rule) for layer in dict.fromkeys(layers)
+        }
         look: dict[str, Any] = {"rule": rule, "tone": tone, "crop": crop, "layout": layout, "inside": inside, "own": own}
         drawn = opened.plate(chosen, **look, memory=memory, progress=True)
         for file in drawn.save(out, per_page=page, tile=tile, scale=scale):
@@ -116,12 +119,11 @@ def _choose_channels(
     seed: int,
     best: int | None,
     sort: ChannelSort | None,
+    rule: RuleChoice,
 ) -> Sequence[int]:
     """Return the channels of a layer that were asked for, in the order that was asked for."""
-    from ..scanning.ranking import sort_channels
-
     if best:
-        chosen: Sequence[int] = scan.best(layer, best, by=sort or "selectivity")
+        chosen: Sequence[int] = scan.best(layer, best, by=sort or "selectivity", rule=rule)
     elif count:
         chosen = scan.sample(layer, count, seed)
     else:
@@ -130,7 +132,4 @@ def _choose_channels(
         raise UnitError(
             f"layer {layer!r} has no channel that fired{' enough' if best else ''}. See: deconvnet report {scan.path}"
         )
-    if sort and not best:
-        places = {channel: place for place, channel in enumerate(sort_channels(scan, layer, sort))}
-        chosen = sorted(chosen, key=lambda channel: places.get(channel, channel))  # one that does not exist is refused later
-    return chosen
+    return scan.sort_channels(layer, chosen, by=sort, rule=rule) if sort and not best else chosen

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 )
 @with_tone
 @with_memory
+@click.option("--inside", is_flag=True, help="Take units only whose window lies inside the picture.")
 @with_crop
 @click.option(
     "--outlines",
@@ -95,6 +96,7 @@ def project(
     others: tuple[str, ...],
     tone: Tone,
     memory: int | None,
+    inside: bool,
     crop: Crop,
     outlines: int,
     tile: int | None,
@@ -123,7 +125,15 @@ def project(
     targets = _targets(files, outs, model["model"])
     net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent)
     look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
-    options: dict[str, Any] = {"channels": channels, "top": top, "at": at, "rule": rule, "own": own, "memory": memory}
+    options: dict[str, Any] = {
+        "channels": channels,
+        "top": top,
+        "at": at,
+        "rule": rule,
+        "inside": inside,
+        "own": own,
+        "memory": memory,
+    }
     options |= {"others": find_pictures(others) if others else None, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
     reasons: dict[str, None] = {}  # each once, whatever the number of pictures

@@ -20,6 +20,10 @@ from ..visible import letter_code
 
 TITLE, HEADING, BODY, SMALL = 16, 14, 12, 11  # type sizes, in pixels
 
+#: A projection of which less is of its own picture is the same for any picture, as far as one can see.
+SAME_BELOW = 0.05
+SAME_PICTURE = "the same for any picture"
+
 _ELLIPSIS = "…"
 _MISSING = "\U0010ffff"  # no font has it: an empty box is drawn for it
 _FONT = Path("mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
@@ -98,6 +102,13 @@ def activation_text(activation: float | None) -> str:
     if activation is None:
         return ""
     return "inactive" if activation <= 0 else number_text(activation)
+
+
+def own_text(own: float | None) -> str:
+    """Return *own* as a caption says it: "own 0.93", or that it is too small to be seen; "" where it was not measured."""
+    if own is None:
+        return ""
+    return SAME_PICTURE if own < SAME_BELOW else f"own {own:.2f}"
 
 
 def printable(text: str) -> str:

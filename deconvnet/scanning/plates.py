@@ -17,7 +17,6 @@ from tqdm import tqdm
 from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
-from ..own import own_text
 from ..progress import is_hidden
 from ..provenance import output_settings
 from ..reach import ChosenRule, check_rule
@@ -26,7 +25,7 @@ from ..render.page import Box, paint
 from ..render.plate import lay_out_plate, paper_shape, plate_shape
 from ..render.plate_files import save_plates
 from ..render.save import check_scale
-from ..render.text import percent
+from ..render.text import own_text, percent
 from ..render.tile import CROP_WORDS
 from ..render.tone import tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks

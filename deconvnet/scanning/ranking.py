@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..choices import CHANNEL_SORTS, ChannelSort
+from ..choices import TABLE_SORTS, TableSort
 from ..errors import OptionError, check_option
 from .table import ScanTable
 
@@ -34,19 +34,19 @@ def selectivities(table: ScanTable, layer: str) -> npt.NDArray[np.float64]:
     return np.divide(strength - mean, strength + mean, out=np.zeros_like(strength), where=strength > 0)
 
 
-def sort_channels(table: ScanTable, layer: str, by: ChannelSort = "selectivity") -> list[int]:
+def sort_channels(table: ScanTable, layer: str, by: TableSort = "selectivity") -> list[int]:
     """Return all channels of a layer, the best first, among equals by number.
 
     Raises:
         UnknownLayerError: the layer was not scanned.
         OptionError: there is no such order.
     """
-    check_option("sort", by, CHANNEL_SORTS)
+    check_option("sort", by, TABLE_SORTS)
     values = strengths(table, layer) if by == "strength" else selectivities(table, layer)
     return np.argsort(-values, kind="stable").tolist()
 
 
-def best_channels(table: ScanTable, layer: str, count: int, by: ChannelSort = "selectivity") -> list[int]:
+def best_channels(table: ScanTable, layer: str, count: int, by: TableSort = "selectivity") -> list[int]:
     """Return the channels that are worth showing, the best first: neither dead, nor faint, with all their top pictures.
 
     Args:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..choices import ChannelSort, Crop, PlateLayout, RuleChoice, Tone
+from ..choices import CHANNEL_SORTS, ChannelSort, Crop, PlateLayout, RuleChoice, Tone
+from ..errors import check_option
 from .origin import Origin
-from .ranking import best_channels
+from .ranking import best_channels, sort_channels
 from .table import ScanTable
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .pictures import Pictures
     from .plates import Plate
     from .source import PictureSource
+
+OWN_CANDIDATES = 4  # channels that are projected for each one chosen by how much is of its own pictures
 
 
 class Scan(ScanTable):
@@ -102,19 +105,46 @@ class Scan(ScanTable):
         """
         return self.origin.pictures
 
-    def best(self, layer: str, count: int = 12, *, by: ChannelSort = "selectivity") -> list[int]:
-        """Return the channels of a layer that are worth showing, the best first: see `ranking`.
+    def best(self, layer: str, count: int = 12, *, by: ChannelSort = "selectivity", rule: RuleChoice = "auto") -> list[int]:
+        """Return the channels of a layer that are worth showing, the best first: neither dead, nor faint; see `ranking`.
 
         Args:
             layer: a scanned layer.
             count: how many, 1 or more; there may be fewer.
-            by: "selectivity": how much stronger a channel is on its top pictures than on others; "strength": how strong there.
+            by: "selectivity": how much stronger a channel is on its top pictures than on others; "strength": how strong there;
+                "own": how much of its projections is of their own pictures, for which the most selective channels, four times
+                as many as are chosen, are projected.
+            rule: by which they are projected, for "own".
 
         Raises:
             UnknownLayerError: the layer was not scanned.
             OptionError: `count` is below 1, or there is no such order.
         """
-        return best_channels(self, layer, count, by)
+        check_option("sort", by, CHANNEL_SORTS)
+        if by != "own":
+            return best_channels(self, layer, count, by)
+        return self.sort_channels(layer, best_channels(self, layer, OWN_CANDIDATES * count), by="own", rule=rule)[:count]
+
+    def sort_channels(
+        self, layer: str, channels: Sequence[int], *, by: ChannelSort = "selectivity", rule: RuleChoice = "auto"
+    ) -> list[int]:
+        """Return channels of a layer, the best first, among equals as they were; the options are those of `best`.
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+            UnitError: it has no such channel.
+            OptionError: there is no such order.
+        """
+        check_option("sort", by, CHANNEL_SORTS)
+        for channel in channels:
+            self.check_channel(layer, channel)
+        if by != "own":
+            places = {channel: place for place, channel in enumerate(sort_channels(self, layer, by))}
+            return sorted(channels, key=places.__getitem__)
+        plate = self.plate(layer, channels, rule=rule)
+        for _ in plate.examples():  # measures as it goes
+            pass
+        return sorted(channels, key=lambda channel: -(plate.owns[layer, channel] or 0))
 
     def plate(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from ..choices import Tone
 from ..crops import cut_window
 from ..render import apply_tone
+from ..render.palette import BLUE, hex_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, joint_box, new_figure, open_axes, show_pixels
@@ -120,8 +121,8 @@ def _draw_matrix(axes: Axes, values: Floats, rules: tuple[str, ...], title: str)
 def _draw_bars(axes: Axes, result: Ablation) -> None:
     """Draw how alike the projections of the unit and of random signals are, by each rule."""
     x = np.arange(len(result.rules))
-    axes.bar(x - 0.2, result.random_correlation.mean(1), 0.4, color="#3b6ea5", label="unit and random signal")
-    axes.bar(x + 0.2, result.pair_correlation, 0.4, color="#b9c9da", label="two random signals")
+    axes.bar(x - 0.2, result.random_correlation.mean(1), 0.4, color=hex_text(BLUE), label="unit and random signal")
+    axes.bar(x + 0.2, result.pair_correlation, 0.4, color=hex_text(BLUE, 0.65), label="two random signals")
     for number, correlations in zip(x, result.random_correlation, strict=True):
         axes.plot([number - 0.2] * len(correlations), correlations, ".", color="black", markersize=3)
     axes.axhline(0, color="0.6", linewidth=0.6)

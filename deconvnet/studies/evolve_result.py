@@ -9,6 +9,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
+from ..render.palette import ORANGE, hex_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers
 from .figure import add_footer, new_figure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARK = "tab:orange"  # where another picture takes over
+MARK = hex_text(ORANGE)  # where another picture takes over
 TILE_SIDE = 0.85  # inches
 
 

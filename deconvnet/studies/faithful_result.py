@@ -11,6 +11,7 @@ import numpy as np
 from ..choices import Tone
 from ..crops import cut_window, energy_boxes
 from ..render import apply_tone
+from ..render.palette import BLUE, GREEN, PURPLE, VERMILION, hex_text
 from ..render.table import table_text
 from ..results import PIXELS, Result, json_key
 from ..units import Window
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"deconvnet": "#1f4e79", "guided": "#6f9bc4", "gradient": "#b9c9da", "centre": "#e8743b", "window": "#e8743b"}
-OUTLINE = "#ff3df2"
+COLOURS = {
+    "deconvnet": hex_text(BLUE),
+    "guided": hex_text(PURPLE),
+    "gradient": hex_text(GREEN),
+    "centre": hex_text(VERMILION),
+    "window": hex_text(VERMILION),
+}
+SPREAD = hex_text(BLUE, 0.85)
+OUTLINE = "#ff3df2"  # on photographs and on greys: no colour of the palette stands out from both
 UNITS_DRAWN = 5  # at each end
 
 
@@ -140,7 +148,9 @@ def _draw_scores(axes: Axes, result: Faithfulness) -> None:
     """Draw a dot for each unit and method, sorted by the first method's score, with the spread of its random regions."""
     x = np.arange(len(result.units))
     spread = result.random_drops[:, 0].std(1)
-    axes.bar(x, 2 * spread, 0.8, bottom=result.scores[:, 0] - spread, color="#dde6ee", label="spread of random regions")
+    axes.bar(
+        x, 2 * spread, 0.8, bottom=result.scores[:, 0] - spread, color=hex_text(BLUE, 0.85), label="spread of random regions"
+    )
     for number, method in enumerate(result.methods):
         scores, marker = result.scores[:, number], "o" if number == 0 else "."
         axes.plot(x, scores, marker, color=COLOURS[method], markersize=5, label=f"{method}: mean {scores.mean():+.2f}")

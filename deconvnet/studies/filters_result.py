@@ -12,6 +12,7 @@ import numpy as np
 from ..choices import Tone
 from ..images import to_rgb
 from ..render import apply_tone
+from ..render.palette import BLUE, VERMILION, hex_text
 from ..results import PIXELS, Result
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, new_figure, open_axes
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAP = 0.1  # Zeiler & Fergus 2014, 3: the RMS to which a larger filter is scaled back while training
-BAND_COLOURS = ("#c9d8e6", "#6f9bc4", "#1f4e79")
+MARK = hex_text(VERMILION)
+BAND_COLOURS = (hex_text(BLUE, 0.75), hex_text(BLUE, 0.4), hex_text(BLUE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +112,10 @@ def _draw_mosaic(axes: Axes, tiles: Sequence[Pixels]) -> None:
 
 def _draw_rms(axes: Axes, result: Filters) -> None:
     ordered = np.sort(result.rms)[::-1]
-    axes.plot(range(1, len(ordered) + 1), ordered, ".-", color="#3b6ea5", markersize=4, linewidth=0.8)
+    axes.plot(range(1, len(ordered) + 1), ordered, ".-", color=hex_text(BLUE), markersize=4, linewidth=0.8)
     axes.axhline(float(np.median(ordered)), color="0.5", linewidth=0.8, linestyle="--", label="median")
     if CAP / 3 < ordered[0] < 10 * CAP:  # else the net's pixels are on another scale than the paper's
-        axes.axhline(CAP, color="#b3402e", linewidth=0.8, label=f"the paper's cap {CAP}: {len(result.over_cap)} above")
+        axes.axhline(CAP, color=MARK, linewidth=0.8, label=f"the paper's cap {CAP}: {len(result.over_cap)} above")
     axes.set_ylim(0, None)
     axes.legend(fontsize=7, frameon=False)
     axes.set_title("RMS of each filter, sorted", fontsize=8)
@@ -147,7 +149,7 @@ def _draw_spectrum(axes: Axes, result: Filters) -> None:
         for col in range(-(across // 2), across // 2 + 1):
             if row or col:
                 corner = (col / across - 1 / (8 * across), row / down - 1 / (8 * down))
-                axes.add_patch(Rectangle(corner, 0.25 / across, 0.25 / down, fill=False, edgecolor="#e8743b", linewidth=1))
+                axes.add_patch(Rectangle(corner, 0.25 / across, 0.25 / down, fill=False, edgecolor=MARK, linewidth=1))
     axes.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5))
     text = f"spectrum of the projections; in the squares (stride {down}):\n{result.grid.mean():.1%} of the energy, "
     axes.set_title(text + f"of the patches {result.patch_grid.mean():.1%}, of noise {result.flat_grid:.1%}", fontsize=8)

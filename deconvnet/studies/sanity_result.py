@@ -12,6 +12,7 @@ import numpy as np
 from ..choices import Tone
 from ..crops import cut_window
 from ..render import apply_tone
+from ..render.palette import BLUE, GREEN, OLIVE, PURPLE, hex_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, joint_box, new_figure, open_axes, show_pixels
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"deconvnet": "#1f4e79", "guided": "#7b4fa3", "gradient": "#e8743b"}
+COLOURS = {"deconvnet": hex_text(BLUE), "guided": hex_text(PURPLE), "gradient": hex_text(GREEN)}
 MEASURE_NAMES = {
     "rank": "rank correlation of |x|",
     "signed rank": "rank correlation, signed",
@@ -136,7 +137,7 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
         axes.axhline(noise, color="0.6", linewidth=0.8, linestyle="--", label="random mask" if rule == 0 else None)
         edges = result.edges_random[rule, :, number].mean()
         if name == "deconvnet" and np.isfinite(edges):
-            axes.axhline(edges, color="#2f8f5b", linewidth=0.8, label="edges, to deconvnet of a random net")
+            axes.axhline(edges, color=hex_text(OLIVE), linewidth=0.8, label="edges, to deconvnet of a random net")
     axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.set_xticks(steps, ["trained", *result.blocks], fontsize=6, rotation=90)
     axes.set_ylim(min(-0.1, float(np.nanmin(result.similarity[..., number])) - 0.05), 1.03)
@@ -158,8 +159,8 @@ def _draw_selectivity(axes: Axes, selectivity: Selectivity) -> None:
     """Draw how alike they are, by each rule."""
     x = np.arange(len(selectivity.rules))
     bars = (
-        (selectivity.correlation, "correlation of |x|", "#3b6ea5"),
-        (selectivity.cosine, "cosine of signed values", "#b9c9da"),
+        (selectivity.correlation, "correlation of |x|", hex_text(BLUE)),
+        (selectivity.cosine, "cosine of signed values", hex_text(BLUE, 0.65)),
     )
     for number, (values, name, colour) in enumerate(bars):
         means, centres = values.mean(0), x + 0.38 * number - 0.19
