@@ -399,6 +399,7 @@ class DeconvNet:
             model=self.name,
             weights=self.loaded.weights_hash(None if recording is None else recording.weights),
             preprocess=self.preprocess.settings() if isinstance(self.preprocess, Preprocess) else None,
+            **({"inputs": hashes} if (hashes := self.loaded.input_hashes()) else {}),
             **details,
         )
 

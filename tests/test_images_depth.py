@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import warnings
 
 import numpy as np
@@ -227,14 +228,18 @@ def test_it_gets_photographs_as_the_net_takes_them(tmp_path, mode):
             assert (handed(path, channels).mode, handed(path, channels).tobytes()) == (picture.mode, picture.tobytes())
 
 
-def test_it_gets_pages_that_it_can_turn(tmp_path):
+def test_it_gets_pages_that_it_can_turn(tmp_path, monkeypatch):
     """A picture of several pages comes at its first one, and can seek the others while the function runs."""
     pages = [Image.new("I;16", (6, 5), colour) for colour in (10, 3000)]
     path = tmp_path / "stack.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
     seen = []
+    monkeypatch.setattr("deconvnet.images.opening.MAX_SECONDS", 0.05)  # to open it: the function may take longer
 
     def both(picture):
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            pass
         for page in range(picture.n_frames):
             picture.seek(page)
             seen.append(int(np.asarray(picture).max()))
@@ -264,6 +269,19 @@ def test_it_gets_the_path_of_what_pillow_cannot_read(tmp_path):
 
 def five_bands(tifffile, where):
     return torch.from_numpy(tifffile.imread(where).transpose(2, 0, 1)).float() / 255
+
+
+def test_a_scan_notes_what_it_left_out(tmp_path):
+    """Pages and frames that a scan does not take are noted for the first pictures, and counted for the others."""
+    (tmp_path / "in").mkdir()
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue")]
+    for number in range(7):
+        frames[0].save(tmp_path / "in" / f"{number}.gif", save_all=True, append_images=frames[1:])
+    net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
+    with deconvnet.scan(net, tmp_path / "in", tmp_path / "a.scan", layers=["features.1"]) as scan:
+        path = str(tmp_path / "in" / "0.gif")
+        assert scan.notes[0] == f"{path!r} has several frames: the first one is taken."
+        assert scan.notes[5:] == ["... and 2 more pictures of which only a part was taken."]
 
 
 def test_a_scan_hands_it_the_same(tmp_path):

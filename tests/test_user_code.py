@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -348,6 +349,51 @@ def test_further_inputs_reach_forward(run, write, tmp_path):
     assert run("project", "in/0.png", *model, "--layer", "conv", "--top", "1", "--out", "a.png")[0] == 0
     code, _, err = run("scan", "in", *model, "--layer", "conv", "--batch", "2", "--out", "a.scan")
     assert code == 0, err
+    with deconvnet.Scan.open("a.scan") as scan:
+        digest = scan.settings["inputs"]["meta"]
+    assert digest == read_settings("a.png")["inputs"]["meta"]
+    np.save("w.npy", np.arange(1.0, 5.0))
+    other = [part.replace("v.npy", "w.npy") for part in model]
+    code, _, err = run("scan", "in", *other, "--layer", "conv", "--batch", "2", "--out", "a.scan")
+    assert code == 1
+    assert "\nStoreError: 'a.scan' was scanned with other settings: inputs " in err
+    plate = ["plate", "a.scan", "--layer", "conv", "--channel", "1", "--out", "plate.png", "--model", "file:net.py:Further"]
+    assert run(*plate, "--input", "meta=v.npy")[0] == 0
+    hint = "Give those of the scan: --input NAME=FILE.npy, or LoadedModel.with_inputs()."
+    found = next(
+        iter(
+            deconvnet.LoadedModel.from_module(Takes()).with_inputs(meta=torch.arange(1.0, 5.0).double()).input_hashes().values()
+        )
+    )
+    for given, text in ((["--input", "meta=w.npy"], f"meta ({found[:15]}...)"), ([], "none")):
+        code, _, err = run(*plate, *given)
+        assert code == 1
+        assert err == (
+            f"StoreError: 'a.scan' was scanned with the further inputs meta ({digest[:15]}...), found {text}. {hint}\n"
+        )
+
+
+class Takes(nn.Module):
+    """A net that takes one thing besides its images."""
+
+    def __init__(self):
+        super().__init__()
+        self.got, self.scale = [], nn.Parameter(torch.ones(1))
+
+    def forward(self, images, meta):
+        self.got.append(meta)
+        return images * self.scale
+
+
+def test_a_copy_of_a_net_with_further_inputs_is_a_copy():
+    """A deep copy, such as one for each checkpoint of a training, runs by its own weights, with the same inputs."""
+    loaded = deconvnet.LoadedModel.from_module(Takes()).with_inputs(meta=torch.arange(4.0))
+    other = copy.deepcopy(loaded.model)
+    with torch.no_grad():
+        other.scale.fill_(3)
+        assert float(other(torch.ones(1, 3, 2, 2)).max()) == 3
+        assert float(loaded.model(torch.ones(1, 3, 2, 2)).max()) == 1
+    assert (len(other.got), len(loaded.model.got)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -363,15 +409,9 @@ def test_further_inputs_reach_forward(run, write, tmp_path):
 )
 def test_a_further_input_is_repeated_for_each_picture(value, expected):
     """What belongs to one picture gets the batch's axis; floats become of the images' type, whole numbers stay."""
-    got = []
-
-    class Takes(nn.Module):
-        def forward(self, images, meta):
-            got.append(meta)
-            return images * 2
-
     loaded = deconvnet.LoadedModel.from_module(Takes()).with_inputs(meta=value.double() if value.is_floating_point() else value)
     loaded.model(torch.zeros(3, 3, 9, 9))
+    got = loaded.model.got
     assert tuple(got[0].shape) == expected
     assert got[0].dtype == (torch.float32 if value.is_floating_point() else torch.int64)
     assert torch.equal(got[0][2].reshape(-1).double(), value.reshape(-1).double())

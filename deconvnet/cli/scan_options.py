@@ -58,13 +58,10 @@ def open_scan(path: str, *, root: str | None, model: str | None, weights: str | 
             remember([place])
     if scan.settings["root"] is not None:
         _ = scan.pictures  # raises, before a net is loaded
-    if model or weights:
-        scan.origin.load_net(model, weights)
+    inputs = from_context(INPUTS)
+    if model or weights or inputs:
+        scan.origin.load_net(model, weights, inputs)
     scan.origin.check()
-    if inputs := from_context(INPUTS):
-        from ..models.further_inputs import read_inputs
-
-        scan.net.loaded.with_inputs(**read_inputs(inputs))
     return scan
 
 

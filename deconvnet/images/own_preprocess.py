@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import PictureError
 from ..user_code import failing_in_a_line
 from .depth import deep_colours
-from .limits import decoding
+from .limits import TimedFile, decoding
 from .opening import OnNote, Picture, decode_file, open_file, open_picture, read_header
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ def _form(picture: Image.Image | str) -> str:
 def _first_page(lazy: Image.Image, handle: IO[bytes], name: str) -> Image.Image:
     """Decode the first page; a picture of one page is turned upright, one of several can still go to the others."""
     picture = decode_file(lazy, handle, name)
+    for file in (lazy.fp, getattr(lazy, "_fp", None)):  # type: ignore[attr-defined]
+        if isinstance(file, TimedFile):  # the other pages are read in the function's own time
+            file.release()
     if not getattr(lazy, "is_animated", False):
         try:
             ImageOps.exif_transpose(picture, in_place=True)

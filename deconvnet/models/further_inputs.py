@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,16 @@ class FurtherInputs:
         """Call forward with images, the further inputs, and what else it is called with."""
         inputs = {name: _for_each(value, images) for name, value in self.inputs.items()}
         return self.forward(images, *args, **{**inputs, **kwargs})
+
+
+def input_hashes(forward: object) -> dict[str, str]:
+    """Return "sha256:..." of each further input of a forward, by name; none for a forward without."""
+    if not isinstance(forward, FurtherInputs):
+        return {}
+    arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in forward.inputs.items()}
+    texts = {name: f"{array.dtype.str}{array.shape}".encode() for name, array in arrays.items()}
+    hashes = {name: f"sha256:{hashlib.sha256(texts[name] + array.tobytes()).hexdigest()}" for name, array in arrays.items()}
+    return {**input_hashes(forward.forward), **hashes}
 
 
 def _for_each(value: Tensor, images: Tensor) -> Tensor:

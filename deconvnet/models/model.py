@@ -23,7 +23,7 @@ from ..images import Preprocess, ValueRange
 from ..provenance import weights_text
 from ..render.text import size_text
 from ..rules.call import tensors_in
-from .further_inputs import FurtherInputs
+from .further_inputs import FurtherInputs, input_hashes
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
 Preprocessing = Callable[[Any], Tensor]
@@ -134,6 +134,10 @@ class LoadedModel:
             raise OptionError(f"forward of {self.name} takes {signature}: {error}. Name its own parameters.") from error
         self.model.forward = FurtherInputs(forward, inputs)
         return self
+
+    def input_hashes(self) -> dict[str, str]:
+        """Return "sha256:..." of each of `with_inputs`, by name, for the settings of outputs."""
+        return input_hashes(self.model.forward)
 
     def with_preprocess(
         self,

@@ -123,6 +123,8 @@ def settings_fault(settings: Mapping[str, Any]) -> str | None:
         return "model_sha256"
     if not wrong and settings.get("inside") not in (None, True):
         return "inside"
+    if not wrong and not _are_inputs(settings.get("inputs", {})):
+        return "inputs"
     return wrong[0] if wrong else None
 
 
@@ -133,6 +135,11 @@ def _is_text(value: Any) -> bool:
 def _is_name(value: Any) -> bool:
     """Say whether this is text that a line of a terminal or a title can hold."""
     return _is_text(value) and not _CONTROLS.search(value)
+
+
+def _are_inputs(value: Any) -> bool:
+    """Say whether these are the digests of further inputs, by their names."""
+    return isinstance(value, dict) and len(value) <= 100 and all(_is_name(name) and _is_name(value[name]) for name in value)
 
 
 def _is_optional_text(value: Any) -> bool:

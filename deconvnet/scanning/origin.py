@@ -54,29 +54,33 @@ class Origin:
         if self._net is None:
             self.load_net()
         assert self._net is not None
+        self._check_inputs(self._net)
         return self._net
 
     @net.setter
     def net(self, net: DeconvNet) -> None:
         self._net = self._adopt(net)
 
-    def load_net(self, model: str | None = None, weights: str | None = None) -> None:
+    def load_net(self, model: str | None = None, weights: str | None = None, inputs: Mapping[str, str] | None = None) -> None:
         """Load the scanned net, by another name or from another file if it has moved.
 
         Args:
             model: as `load_model` takes it; None: as the scan names it, if that is a published net.
             weights: "DEFAULT", "none" or a file; None: as the scan names them, if this user has scanned with that file.
+            inputs: the files of what the net's forward takes besides the pictures, by name.
 
         Raises:
             StoreError: the scan names a net or a file that only the user may name, or the net has other weights.
         """
         from ..models import load_model  # here: they load torch
+        from ..models.further_inputs import read_inputs
         from ..net import DeconvNet
 
         name = self._published_model() if model is None else model
         source = self._weights() if weights is None else weights
         self._check_code(name)
-        self._net = self._adopt(DeconvNet(load_model(name, weights=source, device="auto")))
+        loaded = load_model(name, weights=source, device="auto")
+        self._net = self._adopt(DeconvNet(loaded.with_inputs(**read_inputs(inputs)) if inputs else loaded))
 
     def check(self) -> None:
         """Check, before any work, that all that the file names may be opened; nothing is.
@@ -162,6 +166,15 @@ class Origin:
         root = self.settings["root"]
         return self._pictures is not None or not root or is_remembered(root)
 
+    def _check_inputs(self, net: DeconvNet) -> None:
+        """Refuse a net whose forward gets other things besides the pictures than the scanned one got."""
+        scanned, found = self.settings.get("inputs", {}), net.loaded.input_hashes()
+        if scanned != found:
+            raise StoreError(
+                f"{self.path!r} was scanned with the further inputs {_inputs_text(scanned)}, found {_inputs_text(found)}."
+                " Give those of the scan: --input NAME=FILE.npy, or LoadedModel.with_inputs()."
+            )
+
     def _adopt(self, net: DeconvNet) -> DeconvNet:
         """Return a net with the scan's preprocessing, a copy where its own is another one; refuse other weights."""
         weights, scanned = net.loaded.weights_hash(), self.settings["weights"]
@@ -176,3 +189,7 @@ class Origin:
         net = copy.copy(net)  # the caller's net stays as it is
         net.preprocess = preprocess
         return net
+
+
+def _inputs_text(inputs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({digest[:15]}...)" for name, digest in sorted(inputs.items())) or "none"

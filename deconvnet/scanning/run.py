@@ -201,7 +201,7 @@ def scan_settings(
 ) -> dict[str, Any]:
     """Return what is scanned, and how, as a scan's file keeps it."""
     preprocess, weights_from = net.preprocess, net.loaded.weights_from
-    optional = {"model_sha256": net.loaded.code_sha256, "inside": inside or None}
+    optional = {"model_sha256": net.loaded.code_sha256, "inside": inside or None, "inputs": net.loaded.input_hashes()}
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),

@@ -36,7 +36,7 @@ from .formats import FORMAT, TABLES, migrate
 FIXED_POINT = 2**24  # of which totals are multiples
 
 #: Settings that must agree before a scan is continued.
-MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard", "inside")
+MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard", "inside", "inputs")
 
 #: Rows of the tables: pictures without their path, hits, and what is added to channels.
 PictureRow: TypeAlias = tuple[int, "int | None", "str | None", "str | None"]  # number, bytes, sha256, problem

@@ -20,7 +20,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 Checkpoints: TypeAlias = "PathLike | Sequence[PathLike] | Mapping[str, PathLike]"
 
 #: The files of a folder that are taken for checkpoints.
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
 def list_checkpoints(checkpoints: Checkpoints) -> dict[str, Path]:
