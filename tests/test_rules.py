@@ -97,6 +97,73 @@ CASES = {
     "global avg pool": (nn.AdaptiveAvgPool2d(1), (4, 7, 5)),
     "batch norm": (norm(), (4, 3, 5)),
     "lrn": (nn.LocalResponseNorm(3, alpha=0.7, beta=0.6, k=1.5), (6, 3, 5)),
+    "clamp_min": (Of(lambda x: x.clamp_min(0.2)), (4, 3, 5)),
+    "clamp_min in place": (Of(lambda x: (x + 0.0).clamp_min_(0.2)), (4, 3, 5)),
+    "clamp_max": (Of(lambda x: torch.clamp_max(x, 0.2)), (4, 3, 5)),
+    "clamp_max in place": (Of(lambda x: (x + 0.0).clamp_max_(0.2)), (4, 3, 5)),
+    "threshold": (nn.Threshold(0.1, 0.3), (4, 3, 5)),
+    "threshold in place": (Of(lambda x: F.threshold_(x + 0.0, 0.1, 0.3)), (4, 3, 5)),
+    "rrelu": (nn.RReLU().eval(), (4, 3, 5)),
+    "hardshrink": (nn.Hardshrink(), (4, 3, 5)),
+    "softshrink": (nn.Softshrink(), (4, 3, 5)),
+    "tanhshrink": (nn.Tanhshrink(), (4, 3, 5)),
+    "softsign": (nn.Softsign(), (4, 3, 5)),
+    "pow": (Of(lambda x: x**3), (4, 3, 5)),
+    "torch.pow": (Of(lambda x: torch.pow(x, 2)), (4, 3, 5)),
+    "pow in place": (Of(lambda x: (x + 0.0).pow_(3)), (4, 3, 5)),
+    "generalised mean": (Of(lambda x: F.avg_pool2d(x.clamp(min=1e-6).pow(3), (3, 5)).pow(1 / 3)), (4, 3, 5)),
+    "sqrt": (Of(lambda x: torch.sqrt(x.clamp(min=0.1))), (4, 3, 5)),
+    "Tensor.sqrt": (Of(lambda x: x.clamp(min=0.1).sqrt()), (4, 3, 5)),
+    "square": (Of(torch.square), (4, 3, 5)),
+    "Tensor.square": (Of(lambda x: x.square()), (4, 3, 5)),
+    "abs": (Of(torch.abs), (4, 3, 5)),
+    "Tensor.abs": (Of(lambda x: x.abs()), (4, 3, 5)),
+    "exp": (Of(torch.exp), (4, 3, 5)),
+    "Tensor.exp": (Of(lambda x: x.exp()), (4, 3, 5)),
+    "log": (Of(lambda x: torch.log(x.clamp(min=0.1))), (4, 3, 5)),
+    "Tensor.log": (Of(lambda x: x.clamp(min=0.1).log()), (4, 3, 5)),
+    "log1p": (Of(lambda x: torch.log1p(x.clamp(min=0))), (4, 3, 5)),
+    "Tensor.log1p": (Of(lambda x: x.clamp(min=0).log1p()), (4, 3, 5)),
+    "normal length": (Of(lambda x: torch.sum(x * 0.5, (1, 2), keepdim=True)), (4, 3, 5)),
+    "maximum with a constant": (Of(lambda x: torch.maximum(x, torch.tensor(0.1, dtype=x.dtype))), (4, 3, 5)),
+    "maximum of a constant": (Of(lambda x: torch.maximum(torch.full((5,), 0.1, dtype=x.dtype), x)), (4, 3, 5)),
+    "maxout": (Of(lambda x: torch.max(*x.chunk(2, 1))), (4, 3, 5)),
+    "maximum broadcast": (Of(lambda x: x.maximum(x[:, :1] * 0.5)), (4, 3, 5)),
+    "fmax": (Of(lambda x: torch.fmax(x, x.flip(2))), (4, 3, 5)),
+    "Tensor.fmax": (Of(lambda x: x.fmax(x.flip(2))), (4, 3, 5)),
+    "minimum": (Of(lambda x: torch.minimum(x, x.flip(3))), (4, 3, 5)),
+    "Tensor.minimum": (Of(lambda x: x.minimum(x.flip(3))), (4, 3, 5)),
+    "fmin": (Of(lambda x: torch.fmin(x, x.flip(1))), (4, 3, 5)),
+    "Tensor.fmin": (Of(lambda x: x.fmin(x.flip(1))), (4, 3, 5)),
+    "min of two": (Of(lambda x: torch.min(x, x.flip(1))), (4, 3, 5)),
+    "amax": (Of(lambda x: x.amax((2, 3), keepdim=True)), (4, 3, 5)),
+    "amax of outer axes": (Of(lambda x: torch.amax(x, dim=(3, 1))), (4, 3, 5)),
+    "amin": (Of(lambda x: x.amin(-1)), (4, 3, 5)),
+    "torch.amin": (Of(lambda x: torch.amin(x, 1, keepdim=True)), (4, 3, 5)),
+    "max along an axis": (Of(lambda x: torch.max(x, 1)[0] * 1), (4, 3, 5)),
+    "min along an axis": (Of(lambda x: x.min(dim=2, keepdim=True).values * 1), (4, 3, 5)),
+    "where": (Of(lambda x: torch.where(x > 0, x, 0.1 * x)), (4, 3, 5)),
+    "where, one constant": (Of(lambda x: torch.where(x > 0.2, 0.5, x)), (4, 3, 5)),
+    "where, a constant condition": (Of(lambda x: torch.where(torch.arange(5) > 2, x, x.flip(1) * 2)), (4, 3, 5)),
+    "masked_fill": (Of(lambda x: x.masked_fill(x < 0.3, 0.0)), (4, 3, 5)),
+    "torch.masked_fill": (Of(lambda x: torch.masked_fill(x, torch.arange(5) > 2, 0.0)), (4, 3, 5)),
+    "matmul with a constant": (Of(lambda x: x.permute(0, 2, 3, 1) @ weights(4, 6)), (4, 3, 5)),
+    "a constant's matmul": (Of(lambda x: weights(6, 3) @ x), (4, 3, 5)),
+    "torch.matmul": (Of(lambda x: torch.matmul(x, x.transpose(2, 3))), (4, 3, 5)),
+    "matmul of vectors": (Of(lambda x: x @ weights(7, 4)), (7,)),
+    "bmm": (Of(lambda x: torch.bmm(x, x.transpose(1, 2) * 0.5)), (3, 5)),
+    "Tensor.bmm": (Of(lambda x: x.bmm(x.transpose(1, 2))), (3, 5)),
+    "einsum with a constant": (Of(lambda x: torch.einsum("nchw,cd->ndhw", x, weights(4, 6))), (4, 3, 5)),
+    "einsum of two": (Of(lambda x: torch.einsum("n c h w, n d h w -> n c d", x, x * 2)), (4, 3, 5)),
+    "hstack": (Of(lambda x: torch.hstack([x, x.flip(1)])), (4, 3, 5)),
+    "swapdims": (Of(lambda x: x.swapdims(2, 3)), (4, 3, 5)),
+    "torch.swapdims": (Of(lambda x: torch.swapdims(x, 1, 3)), (4, 3, 5)),
+    "mT": (Of(lambda x: x.mT * 1), (4, 3, 5)),
+    "real": (Of(lambda x: x.real * 2), (4, 3, 5)),
+    "channel_shuffle": (nn.ChannelShuffle(2), (4, 3, 5)),
+    "repeat_interleave": (Of(lambda x: x.repeat_interleave(2, 1)), (4, 3, 5)),
+    "torch.repeat_interleave": (Of(lambda x: torch.repeat_interleave(x, 3, dim=2)), (4, 3, 5)),
+    "unfold and fold": (Of(lambda x: F.fold(F.unfold(x, 2, padding=1), (3, 5), 2, padding=1)), (4, 3, 5)),
     "dropout": (nn.Dropout(0.5).eval(), (4, 3, 5)),
     "dropout2d": (nn.Dropout2d(0.5).eval(), (4, 3, 5)),
     "contiguous": (Of(lambda x: x.contiguous(memory_format=torch.channels_last)), (4, 3, 5)),
@@ -279,6 +346,41 @@ def observed_rounding(x):
 
 
 HELD = {
+    "normalize": (lambda x: F.normalize(x, dim=1), lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1e-12).detach()),
+    "normalize of two axes": (
+        lambda x: F.normalize(x, p=1.0, dim=(2, 3)),
+        lambda x: x / x.abs().sum((2, 3), keepdim=True).detach(),
+    ),
+    "data": (lambda x: x.data * 2, lambda x: x * 2),
+    "attention": (
+        lambda x: F.scaled_dot_product_attention(x, x.flip(2), 2 * x),
+        lambda x: (x @ x.flip(2).mT / 5**0.5).softmax(-1).detach() @ (2 * x),
+    ),
+    "causal attention": (
+        lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.7),
+        lambda x: (x @ x.mT * 0.7 - 1e9 * torch.ones(3, 3).triu(1)).softmax(-1).detach() @ x,
+    ),
+    "attention with a mask": (
+        lambda x: F.scaled_dot_product_attention(x, x, x, torch.eye(3, dtype=torch.bool)[[1, 2, 0]] | (torch.arange(3) < 1)),
+        lambda x: (
+            (x @ x.mT / 5**0.5 - 1e9 * ~(torch.eye(3, dtype=torch.bool)[[1, 2, 0]] | (torch.arange(3) < 1)))
+            .softmax(-1)
+            .detach()
+            @ x
+        ),
+    ),
+    "attention with a bias": (
+        lambda x: F.scaled_dot_product_attention(x, x, x, torch.arange(9.0, dtype=x.dtype).view(3, 3)),
+        lambda x: (x @ x.mT / 5**0.5 + torch.arange(9.0).view(3, 3)).softmax(-1).detach() @ x,
+    ),
+    "attention in steps": (
+        lambda x: F.dropout((x @ x.mT).softmax(-1), 0.5, False) @ (3 * x),
+        lambda x: (x @ x.mT).softmax(-1).detach() @ (3 * x),
+    ),
+    "attention as einsum": (
+        lambda x: torch.einsum("ncij,ncjd->ncid", torch.einsum("ncid,ncjd->ncij", x, x).softmax(-1), x),
+        lambda x: (x @ x.mT).softmax(-1).detach() @ x,
+    ),
     "rounding": (lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127), lambda x: x + 0),
     "rounding of channels": (
         lambda x: torch.fake_quantize_per_channel_affine(x, torch.full((4,), 0.1), torch.zeros(4), 1, -128, 127),
@@ -331,7 +433,9 @@ def test_held_factors_are_constants(name):
     assert relative(projected, expected) < 1e-10
     call = run.tape.calls[-1]
     expected = {"x * sigmoid(x)": "generalised", "sigmoid(x) * x in place": "generalised"}
-    expected |= dict.fromkeys(("detach", "half", "bfloat16", "rounding as observed"), "exact")  # the last call is a cast
+    expected |= dict.fromkeys(
+        ("detach", "data", "half", "bfloat16", "rounding as observed"), "exact"
+    )  # the last call is a cast
     expected |= dict.fromkeys(("rounding", "rounding of channels"), "generalised")
     assert (call.saved.status or rules.DEFAULT[call.func].status) == expected.get(name, "held")
 
@@ -562,7 +666,7 @@ def test_replace_says_what_it_does_not_know():
         rules.replace(rellu=rules.Same())
     assert (
         str(error.value)
-        == "the rule table has no row named 'rellu'. Did you mean 'relu' or 'relu6' or 'prelu'? Give a new call by its function."
+        == "the rule table has no row named 'rellu'. Did you mean 'relu' or 'rrelu' or 'relu6'? Give a new call by its function."
     )
 
 

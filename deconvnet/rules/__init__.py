@@ -16,13 +16,15 @@ from torch import Tensor
 from ..errors import OptionError, did_you_mean
 from ..receptive_field import NOTHING
 from .activation import Activation, FakeQuantize, ReLU, Softmax
-from .arithmetic import Add, AddCMul, Cat, Div, Mul, Stack
+from .arithmetic import Add, AddCMul, Cat, Div, HStack, Mul, Stack
 from .base import STATUSES, Adjoint, Placewise, Rule, Same, Status
 from .call import CallContext, Saved, UnsupportedCall, per_image
 from .conv import Conv, ConvTranspose
+from .extreme import Extreme, ExtremeOrReduction, MaskedFill, Reduction, Where
 from .linear import Linear
-from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
+from .product import Attention, Product
 from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 from .table import Table
 
@@ -59,6 +61,18 @@ DEFAULT = Table(
         (F.relu, torch.relu, torch.relu_, T.relu, T.relu_): ReLU(),
         (F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, T.clamp, T.clamp_): Activation(),
         (F.leaky_relu, F.leaky_relu_, F.elu, F.elu_, F.selu, F.celu, F.prelu, T.prelu): Activation(),
+        (torch.clamp_min, torch.clamp_min_, T.clamp_min, T.clamp_min_): Activation(),
+        (
+            torch.clamp_max,
+            torch.clamp_max_,
+            T.clamp_max,
+            T.clamp_max_,
+            F.threshold,
+            torch.threshold_,
+        ): Activation(),
+        (F.rrelu, F.hardshrink, F.softshrink, F.tanhshrink, F.softsign): Activation(),
+        (torch.pow, T.pow, T.pow_, T.__pow__, torch.sqrt, T.sqrt, torch.square, T.square, torch.abs, T.abs): Activation(),
+        (torch.exp, T.exp, torch.log, T.log, torch.log1p, T.log1p): Activation(),
         (F.silu, F.gelu, F.mish, F.hardswish, F.softplus): Activation(),
         (torch.sigmoid, torch.sigmoid_, T.sigmoid, T.sigmoid_, F.sigmoid, F.logsigmoid, F.hardsigmoid): Activation(),
         (torch.tanh, torch.tanh_, T.tanh, T.tanh_, F.tanh): Activation(),
@@ -78,6 +92,7 @@ DEFAULT = Table(
         (F.instance_norm,): InstanceNorm(),
         (F.rms_norm,): RMSNorm(),
         (F.local_response_norm,): LocalResponseNorm(),
+        (F.normalize,): Normalize(),
         # where branches meet; operators arrive as methods, all but two reflected ones
         (torch.add, T.add, T.add_): Add(),
         (torch.sub, torch.subtract, T.sub, T.sub_, T.subtract): Add(signs=(1, -1)),
@@ -87,12 +102,26 @@ DEFAULT = Table(
         (T.__rdiv__,): Div(reflected=True),
         (torch.addcmul, T.addcmul, T.addcmul_): AddCMul(),
         (torch.cat, torch.concat, torch.concatenate): Cat(),
+        (torch.hstack,): HStack(),
         (torch.stack,): Stack(),
+        # products of matrices, and attention
+        (torch.matmul, T.matmul, T.__rmatmul__, torch.bmm, T.bmm, torch.einsum): Product(),
+        (F.scaled_dot_product_attention,): Attention(),
+        # choices between values
+        (torch.maximum, T.maximum, torch.fmax, T.fmax): Extreme(),
+        (torch.minimum, T.minimum, torch.fmin, T.fmin): Extreme(largest=False),
+        (torch.amax, T.amax): Reduction(),
+        (torch.amin, T.amin): Reduction(largest=False),
+        (torch.max, T.max): ExtremeOrReduction(),
+        (torch.min, T.min): ExtremeOrReduction(largest=False),
+        (torch.where,): Where(),
+        (T.masked_fill, torch.masked_fill): MaskedFill(),
         # what moves values about
         (torch.flatten, T.flatten, T.unflatten, torch.unflatten, T.view, T.reshape, torch.reshape): Reshape(),
         (T.view_as, T.reshape_as, torch.squeeze, T.squeeze, torch.unsqueeze, T.unsqueeze): Reshape(),
         (T.expand, T.expand_as, torch.broadcast_to, T.broadcast_to): Expand(),
         (torch.permute, T.permute, torch.transpose, T.transpose, torch.swapaxes, T.swapaxes): Permute(),
+        (torch.swapdims, T.swapdims, T.mT.__get__): Permute(),  # type: ignore[attr-defined]
         (torch.movedim, T.movedim, torch.moveaxis, T.moveaxis): Permute(),
         (torch.chunk, T.chunk, torch.split, T.split, T.unbind, torch.unbind, torch.tensor_split, T.tensor_split): Parts(),
         (T.__getitem__,): GetItem(),
@@ -101,12 +130,14 @@ DEFAULT = Table(
         (torch.narrow, T.narrow, torch.select, T.select): Adjoint(),
         (torch.mean, T.mean, torch.sum, T.sum): Parts(),
         (torch.flip, T.flip, torch.roll, T.roll, T.repeat, torch.tile, T.tile, torch.neg, T.neg): Adjoint(),
+        (torch.repeat_interleave, T.repeat_interleave, torch.channel_shuffle, F.unfold, F.fold): Adjoint(),
         (F.pad,): Pad(),
         (F.interpolate,): Interpolate(),
         (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),
         (torch.fake_quantize_per_tensor_affine, torch.fake_quantize_per_channel_affine): FakeQuantize(),
         (torch.fused_moving_avg_obs_fake_quant,): FakeQuantize(),
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout): Dropout(),
+        (T.data.__get__, T.real.__get__): Same(),  # type: ignore[attr-defined]
         (T.contiguous, T.clone, torch.clone, T.detach, torch.detach, T.to, T.float, T.double, T.half, T.bfloat16): Same(),
     }
 )

@@ -51,7 +51,7 @@ class Pairwise(Rule[P]):
         )
 
 
-def _image_operands(call: CallContext, *operands: Any, out: Tensor | None = None) -> list[Tensor]:
+def image_operands(call: CallContext, *operands: Any, out: Tensor | None = None) -> list[Tensor]:
     """Return the operands that descend from the image, after checking that none mixes the images."""
     if out is not None:
         raise UnsupportedCall("it writes into out=")
@@ -81,7 +81,7 @@ class Add(Pairwise[SavedSum]):
         self, call: CallContext, input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None
     ) -> tuple[Any, SavedSum]:
         """Save the summands' sizes and factors."""
-        summands = _image_operands(call, input, other, out=out)
+        summands = image_operands(call, input, other, out=out)
         # of b - alpha a, alpha goes with a
         factors = (self.signs[0] * (alpha if self.signs[0] < 0 else 1), self.signs[1] * (alpha if self.signs[0] > 0 else 1))
         used = tuple(factor for part, factor in zip((input, other), factors, strict=True) if call.descends(part))
@@ -179,7 +179,7 @@ class Mul(Scaled["SavedFactors | SavedSiLU"]):
         self, call: CallContext, input: Any, other: Any, *, out: Tensor | None = None
     ) -> tuple[Any, SavedFactors | SavedSiLU]:
         """Save for each operand the factor that its signal takes."""
-        operands = _image_operands(call, input, other, out=out)
+        operands = image_operands(call, input, other, out=out)
         if len(operands) == 1:
             return self.make(call, operands, [_constant(call, other if call.descends(input) else input)])
         number = _silu_input(call, input, other)
@@ -230,7 +230,7 @@ class Div(Scaled[SavedFactors]):
         """Save for each operand the factor that its signal takes."""
         if rounding_mode is not None:
             raise UnsupportedCall("it rounds")
-        operands = _image_operands(call, input, other, out=out)
+        operands = image_operands(call, input, other, out=out)
         above, below = (other, input) if self.reflected else (input, other)
         factors: list[Factor] = []
         if call.descends(above):
@@ -260,7 +260,7 @@ class AddCMul(Scaled[SavedFactors]):
         out: Tensor | None = None,
     ) -> tuple[Any, SavedFactors]:
         """Save for each operand the factor that its signal takes."""
-        operands = _image_operands(call, input, tensor1, tensor2, out=out)
+        operands = image_operands(call, input, tensor1, tensor2, out=out)
         if call.descends(tensor1) and call.descends(tensor2):
             raise UnsupportedCall("both of its factors descend from the image")
         factors: list[Factor] = [1] if call.descends(input) else []
@@ -317,6 +317,16 @@ class Cat(Rule[SavedCat]):
     def keeps_positions(self, saved: SavedCat, window: Window) -> bool:
         """Where channels are joined."""
         return saved.dim == 1
+
+
+class HStack(Cat):
+    """hstack: cat along the second axis."""
+
+    def run(self, call: CallContext, tensors: Any, *, out: Tensor | None = None) -> tuple[Any, SavedCat]:  # type: ignore[override]
+        """Save the parts' slices."""
+        if tensors[0].dim() < 2:
+            raise UnsupportedCall("it mixes the images of the batch")
+        return super().run(call, tensors, 1, out=out)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

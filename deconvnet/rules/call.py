@@ -225,6 +225,8 @@ def plain_name(func: Function) -> str:
     name = getattr(func, "__name__", type(func).__name__)
     if name == "fn":  # F.max_pool2d and its kin are closures of one dispatcher
         name = next(known for known, value in vars(F).items() if value is func)
+    if name in ("__get__", "__set__"):  # x.mT, x.data = y
+        name = getattr(getattr(func, "__self__", None), "__name__", name)
     bare = name.strip("_")
     in_place_or_reflected = name.startswith("__") and bare[:1] in "ir" and hasattr(torch.Tensor, f"__{bare[1:]}__")
     return bare[1:] if in_place_or_reflected else bare

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..choices import LRN
 from .activation import derivative
 from .base import Placewise, Signals, Status, check_only_first
-from .call import CallContext, Saved, per_image
+from .call import CallContext, Saved, UnsupportedCall, per_image
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -159,6 +159,21 @@ class RMSNorm(HeldNorm):
         eps = torch.finfo(input.dtype).eps if eps is None else eps
         scale = torch.rsqrt(_precise(input).square().mean(axes, keepdim=True) + eps)
         return call(), SavedNorm(size=input.shape, scale=scale, weight=_as_used(call, weight))
+
+
+class Normalize(HeldNorm):
+    """F.normalize: division by a vector's length, which is held."""
+
+    def run(
+        self, call: CallContext, input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
+    ) -> tuple[Tensor, SavedNorm]:
+        """Save the lengths' inverses."""
+        check_only_first(call)
+        axes = dim if isinstance(dim, (tuple, list)) else (dim,)
+        if out is not None or any(axis % input.dim() == 0 for axis in axes):
+            raise UnsupportedCall("it mixes the images of the batch" if out is None else "it writes into out=")
+        lengths = torch.linalg.vector_norm(_precise(input), p, axes, keepdim=True).clamp(min=eps)
+        return call(), SavedNorm(size=input.shape, scale=1 / lengths)
 
 
 class GroupNorm(HeldNorm):
