@@ -48,7 +48,7 @@ def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: in
     Args:
         tape: of the recording.
         value: the number of the value that the signal starts at.
-        signal: K signals.
+        signal: K signals; where the net keeps its images elsewhere than on the first axis, K is there.
         table: the rules to mirror by.
         rows: which image of the recording each signal belongs to: one for all (int), one each ((K,) int64), or signal k to
             image k (None).
@@ -56,8 +56,10 @@ def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: in
     Raises:
         NoRuleError: the way down meets a call that cannot be mirrored.
     """
+    count = tape.batches[value].count(signal.shape)
+    rows = all_rows(tape, rows, count)
     signals, owned, channels = {value: preferred_format(signal)}, set[int](), nonzero_channels(signal)
-    for step in steps_down(tape, value, table, len(signal)):
+    for step in steps_down(tape, value, table, count):
         above = [signals.pop(number, None) for number in step.outputs]
         if all(part is None for part in above):
             continue
@@ -80,7 +82,7 @@ def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: in
                 signals[number] = part
                 if step.rectify or rule.returns_new():
                     owned.add(number)
-    shape = (signal.shape[0], *tape.shapes[0][1:])
+    shape = (count, *tape.shapes[0][1:])
     return signals[0].reshape(shape).contiguous() if 0 in signals else signal.new_zeros(shape)
 
 
@@ -93,6 +95,7 @@ def walk_down(
     Yields, for each call and each of its inputs that takes a signal, the call, the input's number and the signal there:
     where other calls read it too, what has come back from them so far is in it.
     """
+    rows = all_rows(tape, rows, tape.batches[value].count(signal.shape))
     signals = {value: signal}
     for call in tape.down_from(value):
         above = tuple(signals.pop(number, None) for number in call.outputs)
@@ -103,6 +106,13 @@ def walk_down(
             if part is not None:
                 signals[number] = signals[number] + part if number in signals else part
                 yield call, number, signals[number]
+
+
+def all_rows(tape: Tape, rows: int | Tensor | None, count: int) -> int | Tensor | None:
+    """Return the image of each of `count` signals where a net folds its images into other axes; else `rows` as they are."""
+    if not tape.moves_batch or isinstance(rows, Tensor):
+        return rows
+    return torch.arange(count) if rows is None else torch.full((count,), rows)
 
 
 def preferred_memory_format(device: torch.device) -> torch.memory_format:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .axes import Axes, default_axes, relabel, whole_frame
+from .batch_axis import FIRST, BatchAxis
 from .errors import NoRuleError
 from .receptive_field import NOTHING
 from .rules import Table
@@ -60,10 +61,16 @@ class Tape:
     calls: list[Call] = field(default_factory=list)
     shapes: list[torch.Size] = field(default_factory=list)  # of each value
     axes: list[Axes] = field(default_factory=list)  # of each value: its axes of channels, rows, columns
+    batches: list[BatchAxis] = field(default_factory=list)  # of each value: where its images are
     makers: dict[int, int] = field(default_factory=dict)  # value -> index of the call that made it
     rectified: set[int] = field(default_factory=set)  # values that are zero where nothing fired, and nowhere below
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     cache: TapeCache = field(default_factory=TapeCache, repr=False)
+
+    @property
+    def moves_batch(self) -> bool:
+        """True where some value's images are not on its first axis."""
+        return any(not batch.is_first for batch in self.batches)
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""
@@ -123,6 +130,10 @@ METADATA |= {T.shape.__get__, T.device.__get__, T.dtype.__get__, T.ndim.__get__,
 
 #: Operators that write to their first operand.
 IN_PLACE_OPERATORS = {"__setitem__", "__set__"} | {f"__i{name}__" for name in ("add", "sub", "mul", "div", "truediv", "pow")}
+
+#: Calls that take only the size, type and place of a tensor: what they make is a constant.
+MAKERS = {"zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"}
+MAKERS |= {"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"}
 
 #: Calls through which the image leaves torch: what comes back may be made of it.
 TO_NUMPY = ("numpy", "array", "tolist")
@@ -195,7 +206,7 @@ class Tracer(TorchFunctionMode):
     @contextmanager
     def tracing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
-        self._number(image, default_axes(image.shape))
+        self._number(image, default_axes(image.shape), FIRST)
         self.tape.device = image.device
         if self._unrecorded is not None:
             self._unrecorded.descends = lambda tensor: self.value(tensor) is not None
@@ -228,6 +239,11 @@ class Tracer(TorchFunctionMode):
         """Return which axes of a tensor are channels, rows and columns."""
         value = self.value(tensor)
         return default_axes(tensor.shape) if value is None else self.tape.axes[value]
+
+    def batch_axis(self, tensor: Tensor) -> BatchAxis:
+        """Return where the images are in a tensor."""
+        value = self.value(tensor)
+        return FIRST if value is None else self.tape.batches[value]
 
     def maker(self, tensor: Tensor) -> Call | None:
         """Return the call that made a tensor; None for the image."""
@@ -280,6 +296,8 @@ class Tracer(TorchFunctionMode):
         looked_up = [self._look_up(tensor) for tensor in read]
         numbers = [number for number, _ in looked_up]
         problem = next((reason for _, reason in looked_up if reason), None)
+        if getattr(func, "__name__", "") in MAKERS:
+            return self._call_on_constants(func, args, kwargs, [])
         if problem is None and all(number is None for number in numbers):
             return self._call_on_constants(func, args, kwargs, read)
         self._left_torch = self._left_torch or plain_name(func) in TO_NUMPY
@@ -290,6 +308,8 @@ class Tracer(TorchFunctionMode):
             output, saved, rule_problem = func(*args, **kwargs), Saved(), KERNEL if isinstance(func, OpOverload) else None
         else:
             output, saved, rule_problem = self._run_rule(rule, func, args, kwargs, len(inputs))
+            if inputs and not self.tape.batches[inputs[0]].is_first and rule.saves_like_input:
+                saved = replace(saved, batch=self.tape.batches[inputs[0]])
         made = tensors_in(output)
         if not made or rule is None:  # where a rule knows the call, what it returns is what it made:
             # norms of some versions of torch count running statistics as written to, although they are not
@@ -335,11 +355,14 @@ class Tracer(TorchFunctionMode):
     def _write(
         self, func: Any, rule: AnyRule | None, inputs: tuple[int, ...], made: list[Tensor], saved: Saved, problem: str | None
     ) -> None:
-        axes, numbers = [self.tape.axes[number] for number in inputs], []
+        axes, batches = [self.tape.axes[number] for number in inputs], [self.tape.batches[number] for number in inputs]
+        numbers = []
         for tensor in made:
-            output_axes, reason = _output_axes(None if problem else rule, saved, axes, tensor.shape)
-            problem = problem or reason
-            numbers.append(self._number(tensor, output_axes))
+            known_rule = None if problem else rule
+            output_axes, axes_reason = _output_axes(known_rule, saved, axes, tensor.shape)
+            output_batch, batch_reason = _output_batch(known_rule, saved, batches, tensor.shape)
+            problem = problem or axes_reason or batch_reason
+            numbers.append(self._number(tensor, output_axes, output_batch))
             if tensor._base is not None or id(tensor) in self._buffers:
                 self._filled.add(tensor.untyped_storage().data_ptr())
         outputs = tuple(numbers)
@@ -350,9 +373,10 @@ class Tracer(TorchFunctionMode):
             self.tape.rectified.update(outputs)
         self.on_call(call, made)
 
-    def _number(self, tensor: Tensor, axes: Axes) -> int:
+    def _number(self, tensor: Tensor, axes: Axes, batch: BatchAxis) -> int:
         self.tape.shapes.append(tensor.shape)
         self.tape.axes.append(axes)
+        self.tape.batches.append(batch)
         number = len(self.tape.shapes) - 1
         self._values[id(tensor)] = (weakref.ref(tensor), number, _version(tensor))
         return number
@@ -391,6 +415,20 @@ def _output_axes(rule: AnyRule | None, saved: Saved, axes: list[Axes], shape: to
         return rule.axes(saved, axes, shape), None
     except Exception as error:  # as in `run`
         return default_axes(shape), _failure(error)
+
+
+def _output_batch(
+    rule: AnyRule | None, saved: Saved, batches: list[BatchAxis], shape: torch.Size
+) -> tuple[BatchAxis, str | None]:
+    """Return where the images are in what a call made, and what is wrong where its rule cannot follow them."""
+    if rule is None or not batches:
+        return FIRST, None
+    try:
+        return rule.batch(saved, batches, shape), None
+    except UnsupportedCall as error:
+        return FIRST, str(error)
+    except Exception as error:  # as in `run`
+        return FIRST, _failure(error)
 
 
 def _failure(error: Exception) -> str:

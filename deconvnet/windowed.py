@@ -88,7 +88,7 @@ class Patch:
 
 def can_start(tape: Tape, value: int) -> bool:
     """Say whether units of this value can go down as patches: it has maps in torch's own order."""
-    return len(tape.shapes[value]) == 4 and tape.axes[value] == MAPS
+    return len(tape.shapes[value]) == 4 and tape.axes[value] == MAPS and tape.batches[value].is_first
 
 
 @torch.no_grad()
@@ -116,6 +116,7 @@ def project_patches(
     signal = preferred_format(signal[:, :, None, None])
     arrived = _Arrived({value: Patch(signal, tops, lefts, shape[2], shape[3], owned=True)})
     images = torch.full((len(positions),), rows) if isinstance(rows, int) else rows
+    rows = images if tape.moves_batch else rows
     for step in steps_down(tape, value, table, len(positions)):
         if any(number in arrived.patches or number in arrived.frames for number in step.outputs):
             _take(tape, step, tape.rule(step.call, table), rows, images, arrived)
@@ -187,7 +188,7 @@ def _take(tape: Tape, step: FusedStep, rule: AnyRule, rows: int | Tensor, images
 
 def _patch_below(tape: Tape, step: FusedStep, rule: AnyRule, patch: Patch, images: Tensor) -> Sequence[Patch | None] | None:
     """Return the patch that a step hands to each of its inputs; None where its rule needs the full frame."""
-    if any(tape.axes[number] != MAPS or len(tape.shapes[number]) != 4 for number in (*step.inputs, *step.outputs)):
+    if not all(can_start(tape, number) for number in (*step.inputs, *step.outputs)):
         return None
     saved, frame = step.saved, tape.shapes[step.inputs[0]]
     if isinstance(saved, SlidingSaved) and rule.slides(saved):

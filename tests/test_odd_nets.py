@@ -254,3 +254,36 @@ def test_the_command_says_what_is_odd_in_a_line(monkeypatch, capsys, tmp_path):
     write_json([float("nan"), 1.0], str(tmp_path / "numbers.json"))
     assert json.loads((tmp_path / "numbers.json").read_text()) == [None, 1.0]
     assert "1 numbers are NaN or infinite: they are null in the JSON." in capsys.readouterr().err
+
+
+class MakesConstants(nn.Module):
+    """Takes only a size from what descends from its image."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make, self.net = make, small_net()
+
+    def forward(self, x):
+        constant = self.make(x)
+        return self.net(x + 0.0 * constant)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.zeros_like,
+        lambda x: torch.full_like(x, 0.5),
+        lambda x: torch.ones_like(x[:, :1]),
+        lambda x: x.new_zeros(x.shape),
+        lambda x: x.new_tensor([0.5]),
+        lambda x: x.new_full((1, 1, 1, 1), 2.0),
+    ],
+)
+def test_makers_take_only_a_size_from_the_image(make):
+    """What they make is a constant, and what they took the size from still descends from the image."""
+    image = torch.rand(1, 3, 30, 40)
+    plain, net = deconvnet.DeconvNet(small_net()), deconvnet.DeconvNet(MakesConstants(make))
+    expected = plain.project(plain.record(image), "4")
+    recording = net.record(image)
+    assert torch.equal(net.project(recording, "net.4").pixels, expected.pixels)
+    assert len([call for call in recording.tape.calls if call.name == "mul"]) == 0  # of constants alone: not on the tape

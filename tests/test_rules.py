@@ -155,6 +155,65 @@ CASES = {
     "Tensor.bmm": (Of(lambda x: x.bmm(x.transpose(1, 2))), (3, 5)),
     "einsum with a constant": (Of(lambda x: torch.einsum("nchw,cd->ndhw", x, weights(4, 6))), (4, 3, 5)),
     "einsum of two": (Of(lambda x: torch.einsum("n c h w, n d h w -> n c d", x, x * 2)), (4, 3, 5)),
+    "images moved": (Of(lambda x: (F.silu(x.permute(1, 0, 2, 3) * weights(4, 1, 3, 5)) + 1).transpose(0, 1)), (4, 3, 5)),
+    "images moved, layer norm": (Of(lambda x: (x.transpose(0, 1) @ weights(5, 6)).transpose(1, 0)), (4, 3, 5)),
+    "queries, keys and values": (
+        Of(
+            lambda x: (
+                (lambda q, k, v: (q @ k.mT) @ v)(
+                    *(x @ weights(8, 24)).reshape(x.shape[0], 5, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+                )
+                .transpose(1, 2)
+                .reshape(x.shape[0], 5, 8)
+            )
+        ),
+        (5, 8),
+    ),
+    "heads among the images": (
+        Of(
+            lambda x: (
+                torch.bmm(
+                    *(lambda y: (y, F.silu(y).transpose(1, 2)))(x.transpose(0, 1).reshape(5, x.shape[0] * 2, 4).transpose(0, 1))
+                )
+                .view(x.shape[0], 2, 5, 5)
+                .flatten(1)
+            )
+        ),
+        (5, 8),
+    ),
+    "windows among the images": (
+        Of(
+            lambda x: (
+                (
+                    F.conv2d(
+                        torch.roll(x, (1, -1), (2, 3)).view(-1, 3, 2, 2, 3, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, 2, 2),
+                        weights(3, 3, 1, 1),
+                    )
+                    * weights(2, 2)
+                )
+                .view(-1, 2, 3, 3, 2, 2)
+                .permute(0, 3, 1, 4, 2, 5)
+                .reshape(-1, 3, 4, 6)
+            )
+        ),
+        (3, 4, 6),
+    ),
+    "max pool in windows": (
+        Of(lambda x: F.max_pool2d(x.view(-1, 3, 2, 4, 6).transpose(1, 2).flatten(0, 1), 2).unflatten(0, (-1, 2)).mean(1)),
+        (3, 8, 6),
+    ),
+    "stacked before the images": (
+        Of(lambda x: torch.stack([x, x.flip(1) * 2], 0).sum(0) * torch.stack([x, x * 3])[1]),
+        (4, 3, 5),
+    ),
+    "parts of what is moved": (
+        Of(lambda x: torch.cat(x.permute(2, 3, 0, 1).chunk(2, 1)[::-1], 0).max(1)[0].transpose(0, 1) * 1),
+        (4, 3, 6),
+    ),
+    "einsum moves the images": (
+        Of(lambda x: torch.einsum("ncw,wd->cnd", x, weights(5, 6)).square().transpose(0, 1).mean(2)),
+        (4, 5),
+    ),
     "hstack": (Of(lambda x: torch.hstack([x, x.flip(1)])), (4, 3, 5)),
     "swapdims": (Of(lambda x: x.swapdims(2, 3)), (4, 3, 5)),
     "torch.swapdims": (Of(lambda x: torch.swapdims(x, 1, 3)), (4, 3, 5)),
@@ -339,6 +398,22 @@ def in_groups(x, groups):
 
 
 # name: (what runs, its twin with what is held as constants)
+HEADS = nn.MultiheadAttention(4, 2, dtype=torch.float64).eval()
+nn.init.normal_(HEADS.in_proj_bias)
+
+
+def heads(x, layer):
+    return lambda tokens, **options: layer(tokens, tokens, tokens, **options)[0]
+
+
+def held_heads(tokens):
+    """A layer of attention from its definition, (L, N, 4), with its patterns held."""
+    q, k, v = (F.linear(tokens, HEADS.in_proj_weight, HEADS.in_proj_bias)).chunk(3, -1)
+    q, k, v = (part.unflatten(-1, (2, 2)).permute(1, 2, 0, 3) for part in (q, k, v))  # (N, heads, L, 2)
+    pattern = (q @ k.mT / 2**0.5).softmax(-1).detach()
+    return HEADS.out_proj((pattern @ v).permute(2, 0, 1, 3).flatten(2))
+
+
 def observed_rounding(x):
     """Round as a net in training for quantisation does, by a range that was observed."""
     state = [torch.ones(1, dtype=kind) for kind in (torch.long, torch.long, torch.float, torch.float, torch.float, torch.int32)]
@@ -376,6 +451,10 @@ HELD = {
     "attention in steps": (
         lambda x: F.dropout((x @ x.mT).softmax(-1), 0.5, False) @ (3 * x),
         lambda x: (x @ x.mT).softmax(-1).detach() @ (3 * x),
+    ),
+    "multi-head attention": (
+        lambda x: heads(x, HEADS)(x.flatten(2).permute(2, 0, 1), need_weights=False).permute(1, 0, 2) * 1,
+        lambda x: held_heads(x.flatten(2).permute(2, 0, 1)).permute(1, 0, 2),
     ),
     "attention as einsum": (
         lambda x: torch.einsum("ncij,ncjd->ncid", torch.einsum("ncid,ncjd->ncij", x, x).softmax(-1), x),
@@ -434,7 +513,7 @@ def test_held_factors_are_constants(name):
     call = run.tape.calls[-1]
     expected = {"x * sigmoid(x)": "generalised", "sigmoid(x) * x in place": "generalised"}
     expected |= dict.fromkeys(
-        ("detach", "data", "half", "bfloat16", "rounding as observed"), "exact"
+        ("detach", "data", "half", "bfloat16", "rounding as observed", "multi-head attention"), "exact"
     )  # the last call is a cast
     expected |= dict.fromkeys(("rounding", "rounding of channels"), "generalised")
     assert (call.saved.status or rules.DEFAULT[call.func].status) == expected.get(name, "held")
@@ -629,7 +708,28 @@ def test_linear_calls_are_adjoint(name):
     [
         (lambda x: F.conv2d(x, x[:, :, :1, :1]), "more than its first argument descends from the image"),
         (lambda x: torch.cat([x, x], 0), "it mixes the images of the batch"),
-        (lambda x: x.view(1, -1, 3, 3), "it mixes the images of the batch"),
+        (lambda x: x.flip(0), "it mixes the images of the batch"),
+        (lambda x: torch.flip(x, dims=(1, 0)), "it mixes the images of the batch"),
+        (lambda x: x.roll(1, 0), "it mixes the images of the batch"),
+        (lambda x: torch.roll(x, shifts=1), "it mixes the images of the batch"),
+        (lambda x: x.transpose(0, 2).flip(2), "it mixes the images of the batch"),
+        (lambda x: x.transpose(0, 1).sum(1), "it mixes the images of the batch"),
+        (lambda x: x.amax(0), "it mixes the images of the batch"),
+        (lambda x: x.transpose(0, 3) @ x.transpose(0, 2), "it mixes the images of the batch"),
+        (lambda x: x.flatten(1).mT @ x.flatten(1), "it mixes the images of the batch"),
+        (lambda x: torch.einsum("nchw,ndhw->cd", x, x), "it mixes the images of the batch"),
+        (lambda x: torch.einsum("nchw,mchw->nm", x, x), "it mixes the images of the batch"),
+        (
+            lambda x: F.linear(x.flatten(1).transpose(0, 1), torch.ones(2, len(x), dtype=x.dtype)),
+            "it mixes the images of the batch",
+        ),
+        (lambda x: F.layer_norm(x.transpose(0, 3), (len(x),)), "it mixes the images of the batch"),
+        (lambda x: x.transpose(0, 1) + x.transpose(0, 1)[:, :1], "it mixes the images of the batch"),
+        (lambda x: x + x.permute(1, 0, 2, 3), "it mixes the images of the batch"),
+        (
+            lambda x: F.max_pool2d(x.transpose(0, 1), 2),
+            "it mixes the images of the batch, which are not on its first axis",
+        ),
         (lambda x: F.dropout(x), "it drops values at random even in eval mode"),
         (lambda x: torch.add(x, x, out=torch.zeros_like(x)), "it writes into out="),
     ],

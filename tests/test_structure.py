@@ -37,6 +37,7 @@ ORDER = [
     "drawings",
     "receptive_field",
     "axes",
+    "batch_axis",
     "rules",
     "tape",
     "model_state",

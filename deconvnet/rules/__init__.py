@@ -24,7 +24,7 @@ from .extreme import Extreme, ExtremeOrReduction, MaskedFill, Reduction, Where
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
-from .product import Attention, Product
+from .product import Attention, MultiHeadAttention, Product
 from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 from .table import Table
 
@@ -107,6 +107,7 @@ DEFAULT = Table(
         # products of matrices, and attention
         (torch.matmul, T.matmul, T.__rmatmul__, torch.bmm, T.bmm, torch.einsum): Product(),
         (F.scaled_dot_product_attention,): Attention(),
+        (F.multi_head_attention_forward,): MultiHeadAttention(),
         # choices between values
         (torch.maximum, T.maximum, torch.fmax, T.fmax): Extreme(),
         (torch.minimum, T.minimum, torch.fmin, T.fmin): Extreme(largest=False),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..axes import Axes, default_axes
+from ..batch_axis import MIXES, BatchAxis
 from ..receptive_field import NOTHING
 from ..units import Window
 from .activation import derivative
@@ -42,6 +43,10 @@ class Pairwise(Rule[P]):
         """Those of the operand with as many axes."""
         return axes[0] if axes else default_axes(shape)
 
+    def batch(self, saved: P, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the operands have them."""
+        return batches[0]
+
     def window(self, saved: P, window: Window) -> Windows:
         """The same position in each operand; all of one that was broadcast along rows or columns; nothing of one held."""
         held = saved.held or (False,) * len(saved.sizes)
@@ -59,8 +64,11 @@ def image_operands(call: CallContext, *operands: Any, out: Tensor | None = None)
     descending = [operand for operand in operands if call.descends(operand)]
     if not descending:
         raise UnsupportedCall("none of its operands is a value of the image as it is now")
-    if any(operand.dim() != dims or dims == 0 or operand.shape[0] != call.batch for operand in descending):
-        raise UnsupportedCall("it mixes the images of the batch")
+    batch = call.batch_axis(descending[0])
+    for operand in descending:
+        is_apart = operand.dim() == dims > batch.axis and call.batch_axis(operand) == batch
+        if not is_apart or batch.count(operand.shape) != call.batch:
+            raise UnsupportedCall(MIXES)
     return descending
 
 
@@ -91,7 +99,7 @@ class Add(Pairwise[SavedSum]):
 
     def mirror(self, saved: SavedSum, signal: Tensor) -> Signals:
         """(K, ...) -> one (K, ...) for each summand."""
-        parts = [sum_to(signal, size) for size in saved.sizes]
+        parts = [sum_to(signal, size, saved.batch.axis) for size in saved.sizes]
         return tuple(part if factor == 1 else part * factor for part, factor in zip(parts, saved.factors, strict=True))
 
     def keeps_positions(self, saved: SavedSum, window: Window) -> bool:
@@ -127,7 +135,7 @@ class Scaled(Pairwise[F_]):
 
     def make(self, call: CallContext, operands: Sequence[Tensor], factors: Sequence[Factor]) -> tuple[Any, SavedFactors]:
         """Make the call and save the factors of the operands that descend from the image."""
-        by_image = tuple(_has_batch(call, factor, operands[0].dim()) for factor in factors)
+        by_image = tuple(_has_images(call, factor, operands[0]) for factor in factors)
         held, sizes = tuple(factor is None for factor in factors), tuple(operand.shape for operand in operands)
         output = call()
         saved = SavedFactors(
@@ -144,7 +152,7 @@ class Scaled(Pairwise[F_]):
 
 def _mirror_factors(saved: SavedFactors, signal: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(
-        None if factor is None else sum_to(signal * _of_type(factor, signal), size)
+        None if factor is None else sum_to(signal * _of_type(factor, signal), size, saved.batch.axis)
         for factor, size in zip(saved.factors, saved.sizes, strict=True)
     )
 
@@ -289,8 +297,10 @@ class Cat(Rule[SavedCat]):
     ) -> tuple[Any, SavedCat]:
         """Save the parts' slices."""
         dim = (dim if axis is None else axis) % tensors[0].dim()
-        if dim == 0 or out is not None:
-            raise UnsupportedCall("it mixes the images of the batch" if dim == 0 else "it writes into out=")
+        batches = {call.batch_axis(part) for part in tensors if call.descends(part)}
+        mixes = len(batches) != 1 or dim == next(iter(batches)).axis
+        if mixes or out is not None:
+            raise UnsupportedCall(MIXES if mixes else "it writes into out=")
         slices, start, first = [], 0, None
         for part in tensors:
             if call.descends(part):
@@ -307,6 +317,10 @@ class Cat(Rule[SavedCat]):
     def axes(self, saved: SavedCat, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Those of the parts."""
         return axes[0] if axes else default_axes(shape)
+
+    def batch(self, saved: SavedCat, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the parts have them."""
+        return batches[0]
 
     def window(self, saved: SavedCat, window: Window) -> Windows:
         """The same position, moved by the part's offset where maps are joined along rows or columns."""
@@ -325,7 +339,7 @@ class HStack(Cat):
     def run(self, call: CallContext, tensors: Any, *, out: Tensor | None = None) -> tuple[Any, SavedCat]:  # type: ignore[override]
         """Save the parts' slices."""
         if tensors[0].dim() < 2:
-            raise UnsupportedCall("it mixes the images of the batch")
+            raise UnsupportedCall(MIXES)
         return super().run(call, tensors, 1, out=out)
 
 
@@ -344,8 +358,9 @@ class Stack(Rule[SavedStack]):
     def run(self, call: CallContext, tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> tuple[Any, SavedStack]:
         """Save which parts descend from the image."""
         dim = dim % (tensors[0].dim() + 1)
-        if dim == 0 or out is not None:
-            raise UnsupportedCall("it mixes the images of the batch" if dim == 0 else "it writes into out=")
+        mixes = len({call.batch_axis(part) for part in tensors if call.descends(part)}) != 1
+        if mixes or out is not None:
+            raise UnsupportedCall(MIXES if mixes else "it writes into out=")
         numbers = tuple(number for number, part in enumerate(tensors) if call.descends(part))
         return call(), SavedStack(dim=dim, numbers=numbers, keeps_last=dim <= tensors[0].dim() - 2)
 
@@ -353,14 +368,18 @@ class Stack(Rule[SavedStack]):
         """(K, ...) -> one (K, ...) for each part."""
         return tuple(signal.select(saved.dim, number) for number in saved.numbers)
 
+    def batch(self, saved: SavedStack, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the parts have them, one further if the new axis comes before."""
+        return replace(batches[0], axis=batches[0].axis + (saved.dim <= batches[0].axis))
+
     def window(self, saved: SavedStack, window: Window) -> Windows:
         """The same position where rows and columns stay the last axes, else all."""
         return (window if saved.keeps_last else None,) * len(saved.numbers)
 
 
-def sum_to(signal: Tensor, size: torch.Size) -> Tensor:
-    """Sum a signal over the axes along which a value of `size` was broadcast, never over the batch axis."""
-    axes = [axis for axis in range(1, len(size)) if size[axis] == 1 and signal.shape[axis] != 1]
+def sum_to(signal: Tensor, size: torch.Size, batch: int = 0) -> Tensor:
+    """Sum a signal over the axes along which a value of `size` was broadcast, never over that of the images."""
+    axes = [axis for axis in range(len(size)) if size[axis] == 1 and signal.shape[axis] != 1 and axis != batch]
     return signal.sum(axes, keepdim=True) if axes else signal
 
 
@@ -384,8 +403,11 @@ def _silu_input(call: CallContext, *factors: Tensor) -> int | None:
     return None
 
 
-def _has_batch(call: CallContext, factor: Factor, dims: int) -> bool:
-    return isinstance(factor, Tensor) and factor.dim() == dims and factor.shape[0] == call.batch
+def _has_images(call: CallContext, factor: Factor, operand: Tensor) -> bool:
+    if not isinstance(factor, Tensor) or factor.dim() != operand.dim():
+        return False
+    axis = call.batch_axis(operand).axis
+    return factor.shape[axis] == operand.shape[axis]
 
 
 def _of_type(factor: Tensor | float, signal: Tensor) -> Tensor | float:

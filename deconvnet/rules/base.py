@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..axes import Axes, default_axes
+from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..units import Window
-from .call import CallContext, Function, Saved, UnsupportedCall, tensors_in
+from .call import CallContext, Function, Saved, UnsupportedCall, plain_name, tensors_in
 
 Status: TypeAlias = Literal["exact", "paper", "generalised", "held"]
 
@@ -40,6 +41,7 @@ class Rule(Generic[S]):
     """
 
     moves: ClassVar[bool] = False  # True for a call that only moves values about
+    saves_like_input: ClassVar[bool] = True  # what is saved of the images has them where the first input has them
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -86,6 +88,15 @@ class Rule(Generic[S]):
     def axes(self, saved: S, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Return which axes of an output of `shape` are channels, rows, columns; `axes` are those of the inputs."""
         return default_axes(shape)
+
+    def batch(self, saved: S, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Return where the images are in an output of `shape`; `batches` says it of the inputs.
+
+        Signals have that shape, with K in place of N. Raise `UnsupportedCall` where the rule cannot follow them.
+        """
+        if all(batch.is_first for batch in batches):
+            return FIRST
+        raise UnsupportedCall(f"{MIXES}, which are not on its first axis")
 
     def has_own_axes(self) -> bool:
         """Say whether `axes` follows the inputs' axes; else rows and columns are where torch has them."""
@@ -215,6 +226,10 @@ class Placewise(Rule[S]):
         """The same axes."""
         return axes[0] if axes else default_axes(shape)
 
+    def batch(self, saved: S, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The same axis."""
+        return batches[0]
+
 
 class Same(Placewise[Saved]):
     """A call that returns what it got: dropout in eval mode, contiguous, clone."""
@@ -241,6 +256,7 @@ class SavedAdjoint(Saved):
     func: Function
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    above: BatchAxis = FIRST  # where the images are in what it makes
 
 
 A = TypeVar("A", bound=SavedAdjoint)
@@ -252,17 +268,28 @@ class VectorJacobian(Rule[A]):
     def make(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Make the call; return its output, and the fields of a `SavedAdjoint`."""
         check_only_first(call)
-        output = call()
-        for tensor in tensors_in(output):
-            check_batch(call, input.shape, tensor.shape)
-        return output, {"size": input.shape, "func": call.func, "args": args, "kwargs": kwargs}
+        output, below = call(), call.batch_axis(input)
+        above: BatchAxis | None = below
+        if below.axis in _turned_axes(call, input.dim(), args, kwargs):
+            above = None
+        elif below.axis > 0:
+            above = below.moved(call.func, input.shape, args, kwargs)
+        elif any(not tensor.dim() or tensor.shape[0] != input.shape[0] for tensor in tensors_in(output)):
+            above = None
+        if above is None:
+            raise UnsupportedCall(MIXES)
+        return output, {"size": input.shape, "func": call.func, "args": args, "kwargs": kwargs, "above": above}
+
+    def batch(self, saved: A, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the call moved them."""
+        return saved.above
 
     def mirror(self, saved: A, signal: Signals) -> Tensor:
         """(K, *output) -> (K, *input): the product with the transposed Jacobian at zero."""
         signals = signal if isinstance(signal, tuple) else (signal,)
         arrived = next(part for part in signals if part is not None)
         with torch.enable_grad():
-            below = arrived.new_zeros((arrived.shape[0], *saved.size[1:])).requires_grad_()
+            below = arrived.new_zeros(saved.batch.resized(saved.size, saved.above.count(arrived.shape))).requires_grad_()
             above = tuple(tensors_in(saved.func(below, *saved.args, **saved.kwargs)))
             pairs = [(value, part) for value, part in zip(above, signals, strict=True) if part is not None]
             (result,) = torch.autograd.grad([value for value, _ in pairs], below, [part for _, part in pairs])
@@ -278,10 +305,32 @@ class Adjoint(VectorJacobian[SavedAdjoint]):
         return output, SavedAdjoint(**saved)
 
 
+def _turned_axes(call: CallContext, dims: int, args: Any, kwargs: Any) -> set[int]:
+    """Return the axes along which flip or roll change the order of values: sizes do not tell."""
+    name = plain_name(call.func)
+    if name not in ("flip", "roll"):
+        return set()
+    given = kwargs.get("dims", args if name == "flip" else args[1:])
+    axes = _numbers_in(given)
+    return {axis % dims for axis in axes} if axes else set(range(dims))
+
+
+def _numbers_in(tree: Any) -> list[int]:
+    """Return the numbers in nested tuples and lists."""
+    return [tree] if isinstance(tree, int) else [number for item in tree for number in _numbers_in(item)]
+
+
+def on_first_axis(batches: Sequence[BatchAxis]) -> BatchAxis:
+    """Return where the images are, for a call that treats all that is on the first axis alike: heads, windows, images."""
+    if batches[0].axis or any(batch != batches[0] for batch in batches):
+        raise UnsupportedCall(f"{MIXES}, which are not on its first axis")
+    return batches[0]
+
+
 def check_batch(call: CallContext, *shapes: torch.Size) -> None:
     """Refuse a call that does not leave the images of the batch apart, on the first axis."""
     if any(not shape or shape[0] != call.batch for shape in shapes):
-        raise UnsupportedCall("it mixes the images of the batch")
+        raise UnsupportedCall(MIXES)
 
 
 def check_only_first(call: CallContext) -> None:

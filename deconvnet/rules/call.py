@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..axes import Axes
+from ..batch_axis import FIRST, BatchAxis
 
 #: A function of torch, as a model calls it.
 Function = Callable[..., Any]
@@ -39,6 +40,7 @@ class Saved:
     """
 
     size: torch.Size = field(default_factory=torch.Size)  # of the call's first input that descends from the image
+    batch: BatchAxis = FIRST  # where the images are in what is saved of them
     held: tuple[bool, ...] = ()  # for each input: it takes no signal, since it is taken as a constant; () where none is
     status: str | None = None  # where it differs from its rule's
 
@@ -53,7 +55,8 @@ class Saved:
         """Return what is saved for these images: one that all signals share (int), one for each signal, or all (None)."""
         if rows is None or not self.has_images:
             return self
-        changed = self.with_tensors(lambda tensor, is_per_image: select_images(tensor, rows) if is_per_image else tensor)
+        batch = self.batch
+        changed = self.with_tensors(lambda tensor, is_per_image: select_images(tensor, rows, batch) if is_per_image else tensor)
         return self if changed is None else changed
 
     def image_tensors(self) -> list[Tensor]:
@@ -87,8 +90,10 @@ def _tensor_fields(kind: Any) -> tuple[tuple[str, bool], ...]:
     return tuple((item.name, bool(item.metadata.get("per_image"))) for item in fields(kind))
 
 
-def select_images(tensor: Tensor, rows: int | Tensor) -> Tensor:
+def select_images(tensor: Tensor, rows: int | Tensor, batch: BatchAxis = FIRST) -> Tensor:
     """Return the rows of some images; a tensor of one row serves all."""
+    if not batch.is_first:
+        return batch.select(tensor, torch.tensor([rows]) if isinstance(rows, int) else rows)
     if tensor.shape[0] == 1:
         return tensor
     if isinstance(rows, int):
@@ -118,6 +123,9 @@ class ValueLookup(Protocol):
 
     def value(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor on the tape."""
+
+    def batch_axis(self, tensor: Tensor) -> BatchAxis:
+        """Return where the images are in a tensor."""
 
     def maker(self, tensor: Tensor) -> Call | None:
         """Return the call that made a tensor."""
@@ -174,6 +182,10 @@ class CallContext:
     def axes(self, tensor: Tensor) -> Axes:
         """Return which axes of a tensor are channels, rows and columns."""
         return self._lookup.axes(tensor)
+
+    def batch_axis(self, tensor: Tensor) -> BatchAxis:
+        """Return where the images are in a tensor."""
+        return self._lookup.batch_axis(tensor)
 
     def maker(self, tensor: Tensor) -> Call | None:
         """Return the call that made a tensor; None for the image."""

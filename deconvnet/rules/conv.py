@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batch_axis import BatchAxis
 from ..receptive_field import sliding_window, spreading_window
 from ..units import Window
 from . import onednn
-from .base import Rule, Signals, SlidingSaved, Windows, check_only_first
+from .base import Rule, Signals, SlidingSaved, Windows, check_only_first, on_first_axis
 from .call import CallContext
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -73,6 +74,10 @@ class Conv(Rule[SavedConv]):
             cache=call.cache,
         )
         return call(), saved
+
+    def batch(self, saved: SavedConv, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def mirror(self, saved: SavedConv, signal: Tensor) -> Signals:
         """(K, C', H', W') -> (K, C, H, W)."""
@@ -215,6 +220,10 @@ class ConvTranspose(Rule[SavedConv]):
             groups=groups,
         )
         return call(), saved
+
+    def batch(self, saved: SavedConv, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def mirror(self, saved: SavedConv, signal: Tensor) -> Signals:
         """(K, C', H', W') -> (K, C, H, W)."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..axes import Axes
+from ..batch_axis import MIXES, BatchAxis
 from ..units import Window
 from .arithmetic import Pairwise, SavedOperands, image_operands, sum_to
-from .base import Rule, Signals, Status, Windows, check_batch, check_only_first
+from .base import Rule, Signals, Status, Windows, check_only_first
 from .call import CallContext, Saved, UnsupportedCall, per_image
 
 #: What an operand is to a call that chooses between two values.
@@ -34,26 +35,33 @@ class Reduction(Rule[SavedReduction]):
     """amax and amin over some axes, max and min over one: global max pooling. The first of equal values wins."""
 
     largest: bool = True
+    saves_like_input: ClassVar[bool] = False
 
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReduction]:
         """Save where the winners stand."""
         check_only_first(call)
         axes, keepdim = _reduced_axes(input, *args, **kwargs)
-        if 0 in axes or not axes:
-            raise UnsupportedCall("it mixes the images of the batch")
+        below = call.batch_axis(input)
+        rest = [axis for axis in range(input.dim()) if axis not in axes]
+        if below.axis in axes or not axes:
+            raise UnsupportedCall(MIXES)
         output = call()
         flat = _flattened(input, axes)
         indices = (flat.argmax(-1, keepdim=True) if self.largest else flat.argmin(-1, keepdim=True)).to(torch.int32)
-        return output, SavedReduction(size=input.shape, axes=axes, keepdim=keepdim, indices=indices)
+        batch = dataclasses.replace(below, axis=rest.index(below.axis))
+        return output, SavedReduction(size=input.shape, batch=batch, axes=axes, keepdim=keepdim, indices=indices)
+
+    def batch(self, saved: SavedReduction, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The same axis, among those that are left."""
+        return batches[0] if saved.keepdim else saved.batch
 
     def mirror(self, saved: SavedReduction, signal: Any) -> Signals:
         """(K, ...) -> (K, *input): each value at its winner, zero elsewhere."""
         values = signal[0] if isinstance(signal, tuple) else signal  # of (values, indices), values take a signal
-        values = values.reshape(values.shape[0], *saved.indices.shape[1:])
-        count = values.shape[0]
+        values = (values.squeeze(saved.axes) if saved.keepdim else values).unsqueeze(-1)
         rest = [axis for axis in range(len(saved.size)) if axis not in saved.axes]
         lengths = [saved.size[axis] for axis in saved.axes]
-        below = values.new_zeros((count, *saved.indices.shape[1:-1], torch.Size(lengths).numel()))
+        below = values.new_zeros((*values.shape[:-1], torch.Size(lengths).numel()))
         below.scatter_(-1, saved.indices.long().expand_as(values), values)
         below = below.unflatten(-1, lengths)
         result: Tensor = below.permute([([*rest, *saved.axes]).index(axis) for axis in range(len(saved.size))])
@@ -94,7 +102,6 @@ class Choice(Pairwise[SavedChoice]):
         descending: dict[Role, Tensor] = {role: operand for role, operand in operands.items() if call.descends(operand)}
         sizes = tuple(operand.shape for operand in descending.values())
         output = call()
-        check_batch(call, output.shape)
         saved = SavedChoice(
             size=sizes[0],
             output=output.shape,
@@ -110,7 +117,7 @@ class Choice(Pairwise[SavedChoice]):
         parts: list[Tensor | None] = []
         for role, size in zip(saved.roles, saved.sizes, strict=True):
             wins = saved.first_wins if role == "first" else ~saved.first_wins
-            parts.append(None if role == "condition" else sum_to(signal * wins, size))
+            parts.append(None if role == "condition" else sum_to(signal * wins, size, saved.batch.axis))
         return tuple(parts)
 
     def keeps_positions(self, saved: SavedChoice, window: Window) -> bool:
@@ -141,7 +148,7 @@ class Extreme(Choice):
         if len(saved.roles) == 2:
             return super().mirror(saved, signal)
         signal = signal.clamp(min=0) if self.rectify else signal
-        return super().mirror(saved, signal) if self.mask else (sum_to(signal, saved.sizes[0]),)
+        return super().mirror(saved, signal) if self.mask else (sum_to(signal, saved.sizes[0], saved.batch.axis),)
 
 
 class Conditional(Choice):
@@ -176,12 +183,15 @@ class ExtremeOrReduction(Rule[Any]):
     largest: bool = True
     mask: bool = False
     rectify: bool = True
+    saves_like_input: ClassVar[bool] = False
 
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
         """Ask the rule of the one or of the other."""
         has_two = isinstance(kwargs.get("other", args[0] if args else None), Tensor)
-        rule: Rule[Any] = self._extreme() if has_two else Reduction(self.largest)
-        return rule.run(call, input, *args, **kwargs)
+        if not has_two:
+            return Reduction(self.largest).run(call, input, *args, **kwargs)
+        output, saved = self._extreme().run(call, input, *args, **kwargs)
+        return output, dataclasses.replace(saved, batch=call.batch_axis(input if call.descends(input) else args[0]))
 
     def mirror(self, saved: Saved, signal: Any) -> Signals:
         """As the rule that ran."""
@@ -198,6 +208,10 @@ class ExtremeOrReduction(Rule[Any]):
     def keeps_positions(self, saved: Saved, window: Window) -> bool:
         """As the rule that ran."""
         return self._rule(saved).keeps_positions(saved, window)
+
+    def batch(self, saved: Saved, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """As the rule that ran."""
+        return self._rule(saved).batch(saved, batches, shape)
 
     def _rule(self, saved: Saved) -> Rule[Any]:
         return self._extreme() if isinstance(saved, SavedChoice) else Reduction(self.largest)

@@ -5,6 +5,7 @@ Local response normalisation is passed over, as the paper does, or derived.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batch_axis import MIXES, BatchAxis
 from ..choices import LRN
 from .activation import derivative
-from .base import Placewise, Signals, Status, check_only_first
+from .base import Placewise, Signals, Status, check_only_first, on_first_axis
 from .call import CallContext, Saved, UnsupportedCall, per_image
 
 
@@ -76,6 +78,10 @@ class BatchNorm(Placewise[SavedBatchNorm]):
         )
         return call(), saved
 
+    def batch(self, saved: SavedBatchNorm, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
+
     def mirror(self, saved: SavedBatchNorm, signal: Tensor) -> Signals:
         """(K, C, ...) -> (K, C, ...)."""
         return signal * saved.factor_like(signal)
@@ -121,6 +127,12 @@ class HeldNorm(Placewise[SavedNorm]):
     def status(self) -> Status:
         """Its statistics are held."""
         return "held"
+
+    def batch(self, saved: SavedNorm, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The same axis, if each image has statistics of its own."""
+        if not batches[0].is_first and saved.scale.shape[batches[0].axis] != shape[batches[0].axis]:
+            raise UnsupportedCall(MIXES)
+        return batches[0]
 
     def mirror(self, saved: SavedNorm, signal: Tensor) -> Signals:
         """(K, ...) -> (K, ...)."""
@@ -179,6 +191,10 @@ class Normalize(HeldNorm):
 class GroupNorm(HeldNorm):
     """(N, C, ...) in groups of channels; one scale for each channel and image."""
 
+    def batch(self, saved: SavedNorm, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
+
     def run(
         self,
         call: CallContext,
@@ -204,6 +220,10 @@ class SavedFixedNorm(Saved):
 
 class InstanceNorm(HeldNorm):
     """(N, C, ...), each channel of each image by itself, or by running statistics."""
+
+    def batch(self, saved: SavedNorm, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def run(  # type: ignore[override]  # what is saved is one of two kinds, with fields of the same names
         self,
@@ -278,6 +298,10 @@ class LocalResponseNorm(Placewise[SavedLocalResponse]):
         check_only_first(call)
         values = input.clone() if self.needs_values else None
         return call(), SavedLocalResponse(size=input.shape, arguments=(size, alpha, beta, k), input=values)
+
+    def batch(self, saved: SavedLocalResponse, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def mirror(self, saved: SavedLocalResponse, signal: Tensor) -> Signals:
         """(K, C, ...) -> (K, C, ...)."""

@@ -11,6 +11,7 @@ mask takes that signal away in any case. Values that no rectifier cut have a max
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batch_axis import BatchAxis
 from ..choices import Overlap, Silent
 from ..receptive_field import NOTHING, binned_window, pair, sliding_window, spreading_window
 from ..units import Window
-from .base import Rule, SavedAdjoint, Signals, SlidingSaved, Status, VectorJacobian, Windows, check_only_first
+from .base import Rule, SavedAdjoint, Signals, SlidingSaved, Status, VectorJacobian, Windows, check_only_first, on_first_axis
 from .call import CallContext, Saved, UnsupportedCall, per_image
 from .switches import DROPPED, SavedMaxPool, last_at_switch, middle_offsets, to_indices, to_offsets, unpool
 
@@ -69,6 +71,10 @@ class MaxPool2d(Rule[SavedMaxPool]):
         silent = output == 0 if call.is_rectified(input) else None
         saved = replace(saved, switches=to_offsets(indices, saved, silent), has_silent=silent is not None)
         return ((output, indices) if return_indices else output), saved
+
+    def batch(self, saved: SavedMaxPool, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def mirror(self, saved: SavedMaxPool, signal: Signals) -> Tensor:
         """(K, C, H', W') -> (K, C, H, W)."""
@@ -132,6 +138,10 @@ class AdaptiveMaxPool2d(Rule[SavedBins]):
             switches = torch.where(output == 0, ~switches, switches)
         saved = SavedBins(size=input.shape, bins=output.shape, switches=switches)
         return ((output, indices) if return_indices else output), saved
+
+    def batch(self, saved: SavedBins, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The first axis, whatever else is in it."""
+        return on_first_axis(batches)
 
     def mirror(self, saved: SavedBins, signal: Signals) -> Signals:
         """(K, C, H', W') -> (K, C, H, W)."""

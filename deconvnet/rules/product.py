@@ -7,16 +7,20 @@ Two other values follow the product rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..axes import Axes
+from ..batch_axis import FIRST, MIXES, BatchAxis
 from .arithmetic import GATES
-from .base import Rule, Signals, check_batch
+from .base import Rule, Signals, Status
 from .call import CallContext, Function, Saved, UnsupportedCall, per_image, tensors_in
 
 
@@ -27,6 +31,7 @@ class SavedProduct(Saved):
     product: Callable[[Tensor, Tensor], Tensor]
     sizes: tuple[torch.Size, torch.Size]
     descend: tuple[bool, bool]
+    above: BatchAxis  # where the images are in the product
     constant: Tensor | None = None  # the operand that does not descend from the image
     first: Tensor | None = per_image()  # what the second operand's signal is multiplied by
     second: Tensor | None = per_image()
@@ -44,9 +49,8 @@ class Product(Rule[SavedProduct]):
         if all(descend):
             held = (_is_pattern(call, first), not _is_pattern(call, first) and _is_pattern(call, second))
         values = [operand.clone() if all(descend) and not held[1 - place] else None for place, operand in enumerate(operands)]
-        _check_images_apart(call, operands, descend)
+        above = _batch_of_product(call, operands, descend)
         output = call()
-        check_batch(call, output.shape, *(operand.shape for operand, own in zip(operands, descend, strict=True) if own))
         return output, SavedProduct(
             size=first.shape if descend[0] else second.shape,
             held=tuple(hold for hold, own in zip(held, descend, strict=True) if own),
@@ -55,9 +59,14 @@ class Product(Rule[SavedProduct]):
             sizes=(first.shape, second.shape),
             descend=descend,
             constant=None if all(descend) else call.as_used(second if descend[0] else first),
+            above=above,
             first=values[0],
             second=values[1],
         )
+
+    def batch(self, saved: SavedProduct, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the product has them."""
+        return saved.above
 
     def mirror(self, saved: SavedProduct, signal: Tensor) -> Signals:
         """(K, ...) -> one (K, ...) for each operand that descends from the image, None for a pattern that is held."""
@@ -69,33 +78,41 @@ class Product(Rule[SavedProduct]):
         return parts[0] if len(parts) == 1 and parts[0] is not None else tuple(parts)
 
 
-def _check_images_apart(call: CallContext, operands: tuple[Tensor, Tensor], descend: tuple[bool, bool]) -> None:
-    """Refuse a product that sums over the images, or puts other axes before theirs."""
+def _batch_of_product(call: CallContext, operands: tuple[Tensor, Tensor], descend: tuple[bool, bool]) -> BatchAxis:
+    """Return where the images are in a product; refuse one that sums over them, or whose operands have them elsewhere."""
+    from_image = [operand for operand, own in zip(operands, descend, strict=True) if own]
+    batch = call.batch_axis(from_image[0])
+    above: BatchAxis | None = batch
     if call.func is torch.einsum:
-        is_apart = _starts_with_images(call.args[0], descend)
-    else:  # of the last two axes, the second operand's first one is summed over
+        above = _batch_of_einsum(call.args[0], descend, batch)
+    else:
         most = max(operand.dim() for operand in operands)
-        is_apart = all(operand.dim() == most for operand, own in zip(operands, descend, strict=True) if own)
-        is_apart = is_apart and most >= 2 and not (descend[1] and most == 2)
-    if not is_apart:
-        raise UnsupportedCall("it mixes the images of the batch")
+        is_apart = all(operand.dim() == most for operand in from_image)
+        # of the last two axes, the first operand's second one and the second operand's first one are summed over
+        last = most - 2 if not descend[1] else most - 3
+        above = batch if is_apart and batch.axis <= last else None
+    if above is None or any(call.batch_axis(operand) != batch for operand in from_image):
+        raise UnsupportedCall(MIXES)
+    return above
 
 
-def _starts_with_images(equation: Any, descend: tuple[bool, bool]) -> bool:
-    """Say whether the first axis of an einsum's operands that descend from the image is the first of its result."""
-    if not isinstance(equation, str) or "->" not in equation:
-        return False
+def _batch_of_einsum(equation: Any, descend: tuple[bool, bool], batch: BatchAxis) -> BatchAxis | None:
+    """Return where the images are in what an einsum makes."""
+    if not isinstance(equation, str) or "->" not in equation or "." in equation:
+        return None
     inputs, result = equation.replace(" ", "").split("->")
-    first = [terms[:1] for terms, own in zip(inputs.split(","), descend, strict=True) if own]
-    return bool(result) and set(first) == {result[0]}
+    letters = {terms[batch.axis] for terms, own in zip(inputs.split(","), descend, strict=True) if own}
+    letter = letters.pop()
+    return None if letters or letter not in result else dataclasses.replace(batch, axis=result.index(letter))
 
 
 def _transposed(saved: SavedProduct, signal: Tensor, place: int, other: Tensor) -> Tensor:
     """Carry a signal to one operand: the product with the transpose of a map that is linear in it."""
-    if saved.constant is None:
-        other = other.expand(len(signal), *other.shape[1:])
+    count = saved.above.count(signal.shape)
+    if saved.constant is None and not saved.batch.is_folded:
+        other = other.expand(saved.batch.resized(other.shape, count))
     with torch.enable_grad():
-        below = signal.new_zeros((signal.shape[0], *saved.sizes[place][1:])).requires_grad_()
+        below = signal.new_zeros(saved.batch.resized(saved.sizes[place], count)).requires_grad_()
         above = saved.product(*((below, other) if place == 0 else (other, below)))
         (result,) = torch.autograd.grad(above, below, signal)
     return result
@@ -148,7 +165,7 @@ class Attention(Rule[SavedAttention]):
     """scaled_dot_product_attention: the pattern of this picture is held, and the signal goes through the values."""
 
     @property
-    def status(self) -> str:  # type: ignore[override]
+    def status(self) -> Status:
         """The pattern is held."""
         return "held"
 
@@ -169,8 +186,10 @@ class Attention(Rule[SavedAttention]):
             raise UnsupportedCall("it drops values at random" if dropout_p else "its heads share keys and values")
         if not call.descends(value):
             raise UnsupportedCall("its values do not descend from the image")
+        batch = call.batch_axis(value)
+        if batch.axis > value.dim() - 3 or any(call.descends(part) and call.batch_axis(part) != batch for part in (query, key)):
+            raise UnsupportedCall(MIXES)
         output = call()
-        check_batch(call, output.shape, value.shape)
         scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
         if is_causal:
             scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
@@ -183,6 +202,10 @@ class Attention(Rule[SavedAttention]):
             held=tuple(place != VALUES for place in reads),
         )
 
+    def batch(self, saved: SavedAttention, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the values have them."""
+        return batches[0]
+
     def mirror(self, saved: SavedAttention, signal: Tensor) -> Signals:
         """(K, ..., L, E) -> (K, ..., S, E) for the values, None for what made the pattern."""
         below = saved.pattern.to(signal.dtype).transpose(-2, -1) @ signal
@@ -192,3 +215,69 @@ class Attention(Rule[SavedAttention]):
         """Those of the first operand."""
         first: Axes = axes[0]
         return first
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedHeads(Saved):
+    """The patterns of a layer of attention, (N, heads, L, S), and the matrices that the values go through."""
+
+    pattern: Tensor = per_image()
+    value_weight: Tensor  # (E, E')
+    output_weight: Tensor  # (E, E)
+    sources: torch.Size  # of the values
+    value_batch: BatchAxis
+
+
+class MultiHeadAttention(Rule[SavedHeads]):
+    """F.multi_head_attention_forward, which nn.MultiheadAttention calls: (L, N, E), or (L, E) of one image.
+
+    Each head's pattern is held; the signal goes through the values, their matrix and that of the output.
+    """
+
+    saves_like_input: ClassVar[bool] = False
+
+    @property
+    def status(self) -> Status:
+        """The patterns are held."""
+        return "held"
+
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedHeads]:
+        """Save the patterns, which the function itself returns when asked."""
+        given = inspect.signature(F.multi_head_attention_forward).bind(input, *args, **kwargs)
+        given.apply_defaults()
+        layer = given.arguments
+        value, batch = layer["value"], call.batch_axis(layer["value"])
+        if value.dim() != 3 or batch.axis != 1 or batch.is_folded or not call.descends(value):
+            raise UnsupportedCall(MIXES)
+        if layer["add_zero_attn"] or any(layer[name] is not None for name in ("bias_k", "static_k", "static_v")):
+            raise UnsupportedCall("it adds keys and values of its own")
+        output = call()
+        _, pattern = F.multi_head_attention_forward(**{**layer, "need_weights": True, "average_attn_weights": False})
+        assert pattern is not None  # for the types: it was asked for
+        joint = layer["in_proj_weight"]
+        value_weight = layer["v_proj_weight"] if joint is None else joint[2 * layer["embed_dim_to_check"] :]
+        reads = [name for name in ("query", "key", "value") if call.descends(layer[name])]
+        return output, SavedHeads(
+            size=value.shape,
+            held=tuple(name != "value" for name in reads),
+            pattern=pattern,
+            value_weight=call.as_used(value_weight),
+            output_weight=call.as_used(layer["out_proj_weight"]),
+            sources=value.shape,
+            value_batch=batch,
+        )
+
+    def mirror(self, saved: SavedHeads, signal: Any) -> Signals:
+        """(L, K, E) -> (S, K, E') for the values, None for what made the patterns."""
+        arrived = signal[0] if isinstance(signal, tuple) else signal  # of (output, patterns), the output takes a signal
+        heads = saved.pattern.shape[1]
+        length, count, width = arrived.shape
+        by_head = (arrived @ saved.output_weight.to(arrived.dtype)).view(length, count, heads, width // heads)
+        patterns = saved.pattern.to(arrived.dtype).expand(count, -1, -1, -1)
+        values = torch.einsum("khls,lkhd->skhd", patterns, by_head).flatten(2)
+        below = values @ saved.value_weight.to(arrived.dtype)
+        return tuple(None if hold else below for hold in saved.held)
+
+    def batch(self, saved: SavedHeads, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """The second axis of the output, the first of the patterns."""
+        return saved.value_batch if len(shape) == 3 and shape[-1] == saved.sources[-1] else FIRST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ..axes import Axes, default_axes
+from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..receptive_field import NOTHING, resized_window
 from ..units import Window
 from .arithmetic import sum_to
 from .base import Rule, Same, SavedAdjoint, Signals, VectorJacobian, Windows, check_batch, check_only_first
-from .call import CallContext, Saved, UnsupportedCall, tensors_in
+from .call import CallContext, Saved, UnsupportedCall, plain_name, tensors_in
 
 
 class Dropout(Same):
@@ -35,6 +37,7 @@ class SavedReshape(Saved):
 
     takes_signal: tuple[bool, ...]  # a tensor given for its size alone (`view_as`) takes none
     keeps_rows: bool
+    above: BatchAxis = FIRST  # where the images are in what it makes
 
 
 class Reshape(Rule[SavedReshape]):
@@ -47,16 +50,27 @@ class Reshape(Rule[SavedReshape]):
         size, axes = input.shape, call.axes(input)
         descends = call.descends(input)
         takes_signal = (True,) * descends + (False,) * (call.input_count - descends)
-        output = call()
-        check_batch(call, size, output.shape)
+        output, below = call(), call.batch_axis(input)
+        if plain_name(call.func) in ("squeeze", "unsqueeze"):  # of one image alone, sizes could not tell where they are
+            above = below.moved(call.func, size, args, kwargs)
+        else:
+            above = below.reshaped(size, output.shape)
+        if above is None or above.axis >= output.dim() or above.count(output.shape) != call.batch:
+            raise UnsupportedCall(MIXES)
         # rows and columns stay where they are if they are the last two axes before and after
         keeps_rows = min(len(size), output.dim()) >= 4 and size[-2:] == output.shape[-2:] and axes[1:] == default_axes(size)[1:]
-        return output, SavedReshape(size=size, takes_signal=takes_signal, keeps_rows=keeps_rows)
+        keeps_rows = keeps_rows and below.axis == above.axis == 0
+        return output, SavedReshape(size=size, takes_signal=takes_signal, keeps_rows=keeps_rows, above=above)
 
     def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
-        signals: Signals = self.for_inputs(saved, signal.reshape(signal.shape[0], *saved.size[1:]), None)
+        below = signal.reshape(saved.batch.resized(saved.size, saved.above.count(signal.shape)))
+        signals: Signals = self.for_inputs(saved, below, None)
         return signals
+
+    def batch(self, saved: SavedReshape, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the reshape put them."""
+        return saved.above
 
     def window(self, saved: SavedReshape, window: Window) -> Windows:
         """The same position if rows and columns stay; else all."""
@@ -79,10 +93,16 @@ class Expand(Reshape):
 
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReshape]:
         """Refuse new leading axes: they would come before the batch."""
-        output, saved = super().run(call, input, *args, **kwargs)
+        if not call.batch_axis(input).is_first:
+            raise UnsupportedCall(MIXES)
+        output = call()
+        check_batch(call, input.shape, output.shape)
         if output.dim() != input.dim():
             raise UnsupportedCall("it adds axes before the batch")
-        return output, saved
+        takes_signal = (True,) * call.descends(input) + (False,) * (call.input_count - call.descends(input))
+        keeps_rows = input.dim() >= 4 and input.shape[-2:] == output.shape[-2:]
+        keeps_rows = keeps_rows and call.axes(input)[1:] == default_axes(input.shape)[1:]
+        return output, SavedReshape(size=input.shape, takes_signal=takes_signal, keeps_rows=keeps_rows)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,13 +122,15 @@ class Permute(Rule[SavedPermutation]):
         check_only_first(call)
         labels = torch.empty(tuple(range(2, 2 + input.dim())), device="meta")
         order = tuple(size - 2 for size in call.func(labels, *args, **kwargs).shape)
-        if order[0] != 0:
-            raise UnsupportedCall("it moves the batch axis")
         return call(), SavedPermutation(size=input.shape, order=order)
 
     def mirror(self, saved: SavedPermutation, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
         return signal.permute([saved.order.index(axis) for axis in range(len(saved.order))])
+
+    def batch(self, saved: SavedPermutation, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where they went."""
+        return dataclasses.replace(batches[0], axis=saved.order.index(batches[0].axis))
 
     def window(self, saved: SavedPermutation, window: Window) -> Windows:
         """The same position: rows and columns keep their meaning on other axes."""
@@ -160,7 +182,7 @@ class IndexSelect(Parts):
     def run(self, call: CallContext, input: Tensor, dim: int, index: Tensor) -> tuple[Any, SavedParts]:
         """Refuse to pick images."""
         axis = dim % input.dim()
-        if axis == 0:
+        if axis == call.batch_axis(input).axis:
             raise UnsupportedCall("it mixes the images of the batch")
         return self.make_parts(call, input, dim, index, keeps_rows=axis < input.dim() - 2)
 
@@ -181,8 +203,10 @@ class GetItem(Parts):
 
     def run(self, call: CallContext, input: Tensor, index: Any) -> tuple[Any, SavedParts]:
         """Refuse to index the batch. Rows or columns picked by a list may come in any order."""
-        index = _all_images(index, input.shape[0])
-        plain = all(item is None or isinstance(item, (int, slice, type(...))) for item in index)
+        if call.batch_axis(input).axis == 0:
+            index = _all_images(index, input.shape[0])
+        items = index if isinstance(index, tuple) else (index,)
+        plain = all(item is None or isinstance(item, (int, slice, type(...))) for item in items)
         return self.make_parts(call, input, index, keeps_rows=plain)
 
 

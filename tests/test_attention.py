@@ -1,0 +1,169 @@
+"""Transformers: their images move between axes, and the patterns of attention are held."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torchvision.models import SwinTransformer, VisionTransformer
+from torchvision.models.swin_transformer import SwinTransformerBlockV2
+
+import deconvnet
+from deconvnet.batch_axis import BatchAxis
+from support.oracle import relative
+
+
+class Held(TorchFunctionMode):
+    """Lets autograd see what the mirror holds as constants: patterns of attention, and statistics of layer norms."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (F.softmax, torch.softmax, torch.Tensor.softmax):
+            return func(*args, **kwargs).detach()
+        if func is F.scaled_dot_product_attention:
+            q, k, v = args
+            return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).detach() @ v
+        if func is F.layer_norm:
+            return held_layer_norm(*args, **kwargs)
+        if func is F.normalize:
+            return args[0] / args[0].norm(dim=kwargs.get("dim", 1), keepdim=True).clamp(min=1e-12).detach()
+        if func is F.multi_head_attention_forward:
+            return held_heads(*args, **kwargs), None
+        return func(*args, **kwargs)
+
+
+def held_layer_norm(x, axes, weight=None, bias=None, eps=1e-5):
+    """A layer norm from its definition, with its statistics held."""
+    dims = tuple(range(-len(axes), 0))
+    mean, variance = x.mean(dims, keepdim=True).detach(), x.var(dims, unbiased=False, keepdim=True).detach()
+    return (x - mean) / (variance + eps).sqrt() * weight + bias
+
+
+def held_heads(
+    query, key, value, width, count, in_weight, in_bias, bias_k, bias_v, zero, dropout, out_weight, out_bias, **rest
+):
+    """torch's function from its definition, (L, N, E)."""
+    parts = F.linear(query, in_weight, in_bias).chunk(3, -1)
+    q, k, v = (part.unflatten(-1, (count, width // count)).permute(1, 2, 0, 3) for part in parts)
+    pattern = (q @ k.mT / (width // count) ** 0.5).softmax(-1).detach()
+    return F.linear((pattern @ v).permute(2, 0, 1, 3).flatten(2), out_weight, out_bias)
+
+
+def randomised(model):
+    """Give every parameter values that matter: some begin as zero."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model.double().eval()
+
+
+def vit():
+    return VisionTransformer(image_size=16, patch_size=4, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16, num_classes=5)
+
+
+def swin(**options):
+    return SwinTransformer([2, 2], 8, [2, 2], [2, 4], [4, 4], num_classes=5, stochastic_depth_prob=0.0, **options)
+
+
+class Timm(nn.Module):
+    """Attention as most of timm's nets write it, fused, with a class token, relative positions and talking heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.zeros(1, 1, 8))
+        self.norm, self.qkv, self.out = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.talk, self.bias, self.head = nn.Linear(2, 2), nn.Parameter(torch.zeros(2, 17, 17)), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.token.expand(x.shape[0], -1, -1), x), dim=1)
+        batch, length, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(batch, length, 3, 2, width // 2).permute(2, 0, 3, 1, 4).unbind(0)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width))
+        pattern = (q * 0.5 @ k.transpose(-2, -1) + self.bias).softmax(dim=-1)
+        x = x + (pattern @ v).transpose(1, 2).flatten(2)
+        return self.head(x[:, 0])
+
+
+MODELS = {
+    "vit": vit,
+    "swin": swin,
+    "swin v2": lambda: swin(block=SwinTransformerBlockV2),
+    "timm": Timm,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_way_down_is_autograd_with_the_patterns_held(name):
+    """The gradient of every class, of several images at once and of one image alone, to 1e-10."""
+    model = randomised(MODELS[name]())
+    net = deconvnet.DeconvNet(model)
+    images = torch.rand(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    with Held():
+        output = model(images)
+    assert relative(output.detach(), model(images).detach()) < 1e-10  # the oracle is the same net
+    recording = net.record(images)
+    layer = next(reversed([layer for layer, record in recording.records().items() if record.value is not None]))
+    signal = torch.randn(3, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, images, signal, retain_graph=True)
+    assert relative(net.project_signal(recording, layer, signal, rule="gradient"), expected) < 1e-10
+    projection = net.project(recording, layer, channels=[0, 1, 3, 4], image=1, rule="gradient", start="one")
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        (expected,) = torch.autograd.grad(output[1, unit.channel], images, retain_graph=True)
+        assert relative(pixels, expected[1]) < 1e-10
+    alone = net.record(images[1:2].detach())
+    again = net.project(alone, layer, channels=[0, 1, 3, 4], rule="gradient", start="one")
+    assert relative(again.pixels, projection.pixels) < 1e-10
+    assert "held" in projection.settings["statuses"]
+
+
+def test_a_pattern_of_another_image_is_another_way_down():
+    """What is held is of each picture: the same unit of two pictures has two projections."""
+    net = deconvnet.DeconvNet(randomised(Timm()))
+    recording = net.record(torch.rand(2, 3, 16, 16, dtype=torch.float64))
+    first, second = (net.project(recording, "head", channels=[2], image=image, start="one").pixels for image in (0, 1))
+    assert relative(first, second) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("batch", "size", "output", "expected"),
+    [
+        (BatchAxis(), (4, 12, 6), (4, 12, 3, 2), BatchAxis()),
+        (BatchAxis(), (4, 12, 6), (4, 72), BatchAxis()),
+        (BatchAxis(), (4, 12, 6), (16, 3, 6), BatchAxis(0, 1, 4)),
+        (BatchAxis(0, 1, 4), (16, 3, 6), (4, 2, 2, 3, 6), BatchAxis()),
+        (BatchAxis(1), (12, 4, 6), (12, 8, 3), BatchAxis(1, 1, 2)),
+        (BatchAxis(1), (3, 4, 6), (12, 6), BatchAxis(0, 3, 1)),
+        (BatchAxis(0, 3, 1), (12, 6), (3, 4, 6), BatchAxis(1)),
+        (BatchAxis(), (1, 8, 6), (1, 2, 4, 6), BatchAxis()),
+        (BatchAxis(), (4, 6), (8, 3), BatchAxis(0, 1, 2)),
+        (BatchAxis(), (4, 6), (3, 8), None),
+        (BatchAxis(1), (6, 4), (8, 3), None),
+    ],
+)
+def test_a_reshape_takes_the_images_along(batch, size, output, expected):
+    """The factor of an axis that counts images is found again, or torn apart; and each image stays whole there."""
+    assert batch.reshaped(size, output) == expected
+    if expected is None:
+        return
+    count = batch.count(size)
+    numbers = torch.arange(count).view(*[1] * batch.axis, 1, count, 1, *[1] * (len(size) - batch.axis - 1))
+    marked = numbers.expand(*size[: batch.axis], batch.outer, count, batch.inner, *size[batch.axis + 1 :]).reshape(size)
+    for image in range(count):
+        assert bool((expected.select(marked.reshape(output), torch.tensor([image])) == image).all())
+
+
+def test_calls_that_mix_images_are_refused_whichever_axis_they_are_on():
+    """Statistics of the batch and products over it are problems, and say so."""
+
+    class Mixes(nn.Module):
+        def forward(self, x):
+            tokens = x.flatten(2).permute(2, 0, 1)
+            return (tokens - tokens.mean(1, keepdim=True)).transpose(0, 1).flatten(1)
+
+    net = deconvnet.DeconvNet(Mixes())
+    recording = net.record(torch.rand(2, 3, 4, 4))
+    with pytest.raises(deconvnet.NoRuleError, match="it mixes the images of the batch"):
+        net.project(recording, "flatten_1", channels=[0])
