@@ -295,6 +295,30 @@ def test_a_child_that_takes_too_long_is_ended_and_replaced(readers, monkeypatch)
     assert open_picture("a.jp2", data=io.BytesIO(data)).size == drawing(3).size
 
 
+def test_a_picture_that_crashes_its_decoder_is_damaged(readers, monkeypatch):
+    """A child that crashes takes nothing with it: its picture is damaged, and the next one gets a new child."""
+    data = saved(drawing(3), "JPEG2000")
+    monkeypatch.setattr(reading_process, "_START", "import os, sys; sys.stdin.buffer.read(9); os.abort()")
+    for _ in range(2):
+        assert refusal("a.jp2", data=io.BytesIO(data)) == (
+            "cannot open 'a.jp2': the picture is damaged or cut short. Get a fresh copy."
+        )
+        assert readers._idle == []
+    monkeypatch.undo()
+    monkeypatch.setattr(reading_process, "_pool", readers)
+    assert open_picture("a.jp2", data=io.BytesIO(data)).size == drawing(3).size
+
+
+@pytest.mark.slow
+def test_the_seconds_of_a_child_end_it(readers, monkeypatch):
+    """A child that computes for longer than its seconds is ended by the system, and its picture takes too long."""
+    pytest.importorskip("resource")
+    source = "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (1, 2)); sys.stdin.buffer.read(9)\nwhile True: pass"
+    monkeypatch.setattr(reading_process, "_START", source)
+    text = "cannot open 'a.jp2': decoding it takes more than 30 seconds. Save it anew, as PNG or JPEG."
+    assert refusal("a.jp2", data=io.BytesIO(saved(drawing(3), "JPEG2000"))) == text
+
+
 def test_a_child_has_bounds_of_its_own(readers):
     """Each picture gives the child so many seconds more, and memory up to a bound, where the system can bound them."""
     resource = pytest.importorskip("resource")

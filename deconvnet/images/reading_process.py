@@ -31,6 +31,14 @@ PATIENCE = 5
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from deconvnet.images.reading_process import serve; serve()"
 
 
+#: The exit codes of a child that its bounds have ended: killed by the clock, or by its processor's seconds (SIGXCPU).
+_BY_BOUNDS = (-9, -24, 1) if sys.platform == "win32" else (-9, -24)
+
+
+class DeadReaderError(Exception):
+    """A child ended while it decoded a picture."""
+
+
 class ReadingProcess:
     """One child process, which decodes one picture after another."""
 
@@ -44,6 +52,7 @@ class ReadingProcess:
         Raises:
             TooSlowError: it took too long, or too much memory.
             OSError: it is damaged.
+            DeadReaderError: it made the decoder crash.
         """
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -52,8 +61,10 @@ class ReadingProcess:
         try:
             _send(self._child.stdin, json.dumps({"format": picture_format}).encode(), data)
             header, pixels, palette = _receive(self._child.stdout, 3)
-        except (EOFError, BrokenPipeError) as error:  # it is dead: of its own, or by the bounds
-            raise TooSlowError from error
+        except (EOFError, BrokenPipeError) as error:  # it is dead: by the bounds, or of its own
+            if self._child.wait() in _BY_BOUNDS:
+                raise TooSlowError from error
+            raise DeadReaderError from error
         finally:
             timer.cancel()
         told = json.loads(header)
