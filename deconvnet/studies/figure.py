@@ -32,8 +32,24 @@ def new_figure(width: float, height: float) -> Figure:
 def add_footer(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None:
     """Write under a figure how it was made: the notes, the model, its weights, the version."""
     parts = [*notes, str(settings["model"]), weights_text(str(settings["weights"])), f"deconvnet {settings['version']}"]
-    figure.supxlabel(printable(" · ".join(parts)), fontsize=7, color=FAINT, x=0.01, ha="left")
+    figure.supxlabel(" · ".join(parts), fontsize=7, color=FAINT, x=0.01, ha="left")
+    _write_plainly(figure)
     figure.draw_without_rendering()  # axes of a fixed shape settle only when their layout starts from one that is nearly right
+
+
+def _write_plainly(figure: Figure) -> None:
+    """Draw names as they are: a "$" begins no formula, and a letter that the font lacks is written as its code.
+
+    The numbers at ticks are left alone, which matplotlib itself writes as formulas.
+    """
+    from matplotlib.text import Text
+
+    numbers = {id(text) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
+    numbers -= {id(axis.label) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)}
+    for text in figure.findobj(Text):
+        if id(text) not in numbers:
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
 
 
 def fill_text(fill: str | Sequence[float]) -> str:
