@@ -81,8 +81,12 @@ def _entries(
     """
     at = np.nonzero(chosen[layer.span])  # channels and ranks, (E,) each
     scores, pictures, positions = (values[layer.span][at] for values in (top.scores, top.pictures, top.positions))
-    row, col = np.divmod(positions, layer.width)
-    return np.column_stack([at[0], at[1] + 1, pictures, scores, row, col, windows[layer.span][at]]).astype(np.float64)
+    scores = scores + 0.0  # SQLite keeps -0.0 as 0.0
+    entries = np.empty((len(scores), 10))
+    columns = (at[0], at[1] + 1, pictures, scores, *np.divmod(positions, layer.width), *windows[layer.span][at].T)
+    for number, values in enumerate(columns):
+        entries[:, number] = values
+    return entries
 
 
 def _rows(entries: npt.NDArray[np.float64]) -> Iterator[tuple[Any, ...]]:

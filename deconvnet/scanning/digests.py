@@ -38,8 +38,9 @@ def layer_digest(hits: npt.ArrayLike, counts: npt.ArrayLike) -> str:
         hits: (E, 10), the columns `HIT_COLUMNS` of its entries, by channel and rank.
         counts: (C, 4), of its channels: number, pictures, fired, total.
     """
-    entries = np.asarray(hits, "<f8").reshape(-1, 10) + 0.0  # SQLite keeps -0.0 as 0.0
-    return hashlib.sha256(entries.tobytes() + np.asarray(counts, "<i8").reshape(-1, 4).tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(hits, "<f8").reshape(-1, 10).data)
+    digest.update(np.ascontiguousarray(counts, "<i8").reshape(-1, 4).data)
+    return digest.hexdigest()
 
 
 class Digests:
