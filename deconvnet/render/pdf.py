@@ -133,7 +133,7 @@ def _image_command(item: ImageItem, number: int, page_height: int) -> str:
 def _png_data(image: Image.Image) -> bytes:
     """Return the compressed rows of a PNG, which PDF takes as they are."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     data, start, parts = buffer.getvalue(), 8, []
     while start < len(data):  # each chunk: its length, its kind, its bytes, a sum
         (length,) = struct.unpack(">I", data[start : start + 4])

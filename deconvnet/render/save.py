@@ -173,7 +173,7 @@ def _write_png(page: Box, handle: IO[bytes], settings: str, scale: float) -> Non
     text = PngImagePlugin.PngInfo()
     if settings:
         text.add_text(KEY, settings)
-    paint(page, scale).save(handle, "PNG", pnginfo=text, optimize=True, dpi=(RESOLUTION * scale, RESOLUTION * scale))
+    paint(page, scale).save(handle, "PNG", pnginfo=text, dpi=(RESOLUTION * scale, RESOLUTION * scale))
 
 
 def _write_jpeg(page: Box, handle: IO[bytes], settings: str, scale: float) -> None:
