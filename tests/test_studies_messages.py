@@ -208,7 +208,7 @@ def test_a_folder_without_checkpoints(tmp_path):
     """A folder that holds none is refused, with the suffixes that were looked for."""
     with pytest.raises(DeconvnetError) as caught:
         evolve.list_checkpoints(tmp_path)
-    assert str(caught.value) == f"no checkpoints in {str(tmp_path)!r}. Looked for .safetensors, .pt, .pth, .bin."
+    assert str(caught.value) == f"no checkpoints in {str(tmp_path)!r}. Looked for .safetensors, .pt, .pth, .ckpt, .bin."
 
 
 @pytest.mark.parametrize(
