@@ -6,15 +6,53 @@ does to the axes; whoever shows maps reads them here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import UnitError
 from .units import Window
 
 #: The axes of channels, rows and columns; None where there is no such axis, which then counts as one.
-Axes = tuple[int | None, int | None, int | None]
+Axes: TypeAlias = "tuple[int | None, int | None, int | None]"
+
+
+class TokenAxes(tuple[int | None, int | None, int | None]):
+    """The axes (channels, tokens, tokens) of (N, L, C): rows and columns share an axis, as a transformer has them.
+
+    Attributes:
+        prefix: how many tokens stand before the grid - class and register tokens - and so have no row and column.
+        height: rows of the grid.
+        width: columns of the grid.
+    """
+
+    prefix: int
+    height: int
+    width: int
+
+    def __new__(cls, channels: int | None, tokens: int, prefix: int, height: int, width: int) -> TokenAxes:
+        """Make the triple; the rest is beside it."""
+        axes = super().__new__(cls, (channels, tokens, tokens))
+        axes.prefix, axes.height, axes.width = prefix, height, width
+        return axes
+
+    def __getnewargs__(self) -> tuple[int | None, int, int, int, int]:
+        return self[0], self.tokens, self.prefix, self.height, self.width
+
+    @property
+    def tokens(self) -> int:
+        """The axis of the tokens."""
+        axis = self[1]
+        assert axis is not None
+        return axis
+
+    def at(self, channels: int | None, tokens: int, *, prefix: int | None = None) -> TokenAxes:
+        """Return the same grid on other axes."""
+        return TokenAxes(channels, tokens, self.prefix if prefix is None else prefix, self.height, self.width)
+
 
 #: The axes of (N, C, H, W).
 MAPS: Axes = (1, 2, 3)
@@ -29,6 +67,8 @@ def default_axes(shape: Sequence[int]) -> Axes:
 
 def map_size(shape: Sequence[int], axes: Axes) -> tuple[int, int]:
     """Return the rows and columns of a value of `shape`."""
+    if isinstance(axes, TokenAxes):
+        return axes.height, axes.width
     _, rows, cols = axes
     return (1 if rows is None else shape[rows]), (1 if cols is None else shape[cols])
 
@@ -52,12 +92,41 @@ def relabel(window: Window, shape: Sequence[int], given: Axes, wanted: Axes) -> 
     return Window(top, left, height, width)
 
 
+def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axes:
+    """Return the axes of what a reshape makes of a value: maps become tokens, and tokens maps."""
+    if isinstance(axes, TokenAxes):
+        return _reshaped_tokens(axes, size, output)
+    channels, rows, cols = axes
+    if len(size) == 4 and len(output) == 3 and rows is not None and cols == rows + 1 and channels is not None:
+        tokens = rows  # the axis that rows and columns become
+        if output[tokens] == size[rows] * size[cols]:
+            return TokenAxes(1 if channels == 1 else 2, tokens, 0, size[rows], size[cols])
+    if len(size) > 5 and len(output) == 4 and output[1] != size[1] and output[-1] == size[-1]:
+        return 3, 1, 2  # windows put together again, channels last
+    return default_axes(output)
+
+
+def _reshaped_tokens(axes: TokenAxes, size: Sequence[int], output: Sequence[int]) -> Axes:
+    lead, length = math.prod(size[: axes.tokens]), size[axes.tokens]
+    for axis in range(1, len(output)):
+        if math.prod(output[:axis]) != lead:
+            continue
+        if output[axis] == length:
+            return axes.at(3 - axis if len(output) == 3 else None, axis)
+        if not axes.prefix and len(output) == 4 and tuple(output[axis : axis + 2]) == (axes.height, axes.width):
+            return 1 if axis == 2 else 3, axis, axis + 1
+    return default_axes(output)
+
+
 def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
     """Return activations as maps (N, C', H', W'), whichever their axes are; an (N, F) layer counts as F channels of 1x1.
 
     Raises:
         UnitError: the layer has no maps, such as one of (N, T, F).
     """
+    if isinstance(axes, TokenAxes) and activations.dim() == 3 and axes[0] is not None:
+        grid = activations.narrow(axes.tokens, axes.prefix, axes.height * axes.width)
+        return grid.permute(0, axes[0], axes.tokens).unflatten(2, (axes.height, axes.width))  # type: ignore[no-untyped-call,no-any-return]
     if axes[0] is None or activations.dim() not in (2, 4):
         size = "x".join(map(str, activations.shape[1:]))
         raise UnitError(f"layer {layer!r} has no maps: its output is {size}, not channels x rows x columns.")
@@ -66,6 +135,9 @@ def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
 
 def from_maps(maps: Tensor, axes: Axes) -> Tensor:
     """Return maps (K, C', H', W') with the axes of their layer: the inverse of `as_maps`."""
+    if isinstance(axes, TokenAxes):
+        tokens = F.pad(maps.flatten(2), (axes.prefix, 0))  # tokens without a place take no signal
+        return tokens if axes.tokens == 2 else tokens.transpose(1, 2)
     if axes[1] is None:
         return maps.flatten(1)
     return maps.permute(0, *(1 + axes.index(axis) for axis in (1, 2, 3)))

@@ -2,7 +2,8 @@
 
 The deconvnet takes two things from the picture: the unit's activation, and the switches of the max pools below. Where there is
 no pool, nothing of the picture is in a projection but its scale. Springenberg et al. 2015 (section 3.4) made guided
-backpropagation for such nets: its forward masks are of the picture, too.
+backpropagation for such nets: its forward masks are of the picture, too. What wins another maximum, and where
+attention looks, is of the picture as switches are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from .receptive_field import binned_window
 from .rules import parse_rule
 from .rules.activation import Activation, ReLU
 from .rules.call import Call
+from .rules.extreme import SavedChoice, SavedReduction
 from .rules.pool import SavedBins
+from .rules.product import SavedAttention, SavedHeads, SavedProduct
 from .rules.switches import SavedMaxPool
 from .tape import Tape
 from .units import Window
@@ -82,6 +85,13 @@ def is_max_pool(call: Call) -> bool:
     return isinstance(call.saved, (SavedMaxPool, SavedBins))
 
 
+def follows_picture(call: Call) -> bool:
+    """Say whether a call sends a signal where this picture has it: to the switches of a pool, to a maximum, along attention."""
+    saved = call.saved
+    is_attention = isinstance(saved, (SavedAttention, SavedHeads)) or (isinstance(saved, SavedProduct) and any(saved.held))
+    return is_max_pool(call) or is_attention or isinstance(saved, (SavedReduction, SavedChoice))
+
+
 def _pool_reach(tape: Tape, call: Call) -> tuple[int, int]:
     """Return how far apart the first and the last place of a pool's window are, in pixels."""
     saved = call.saved
@@ -137,7 +147,7 @@ def check_rule(rule: str) -> RuleChoice:
 def _needs_masks(tape: Tape, value: int) -> bool:
     """Say whether no switch, but an activation's mask, could bring the picture into the projections of a value's units."""
     calls = calls_below(tape, value)
-    if any(is_max_pool(call) for call in calls):
+    if any(follows_picture(call) for call in calls):
         return False
     own = _origin(tape, value)
     rules = (tape.table.rule_for(call.func, call.layer) for call in calls if call is not own)

@@ -167,3 +167,85 @@ def test_calls_that_mix_images_are_refused_whichever_axis_they_are_on():
     recording = net.record(torch.rand(2, 3, 4, 4))
     with pytest.raises(deconvnet.NoRuleError, match="it mixes the images of the batch"):
         net.project(recording, "flatten_1", channels=[0])
+
+
+# ---- tokens
+
+
+def test_tokens_are_maps():
+    """Rows and columns come from the grid of patches; the class token before it has no place."""
+    net = deconvnet.DeconvNet(randomised(Timm()))
+    recording = net.record(torch.rand(2, 3, 16, 16))
+    for layer in ("norm", "add", "add_2", "out"):
+        tokens = recording.activations(layer)
+        expected = tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+        assert torch.equal(recording.maps(layer), expected)
+    listed = net.layers((3, 16, 16))
+    assert (listed["norm"].channels, listed["norm"].height, listed["norm"].width) == (8, 4, 4)
+    with pytest.raises(deconvnet.UnitError):
+        recording.maps("permute")
+
+
+@pytest.mark.parametrize("name", ["timm", "vit", "swin"])
+def test_units_of_tokens_stand_where_their_patch_is(name):
+    """Before any attention a unit is its patch's: its window, and all of its projection, lie there and nowhere else."""
+    model = randomised(MODELS[name]())
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(torch.rand(1, 3, 16, 16))
+    layer, size = {"timm": ("norm", 4), "vit": ("encoder.layers.encoder_layer_0.ln_1", 4), "swin": ("features.0.2", 2)}[name]
+    count = recording.maps(layer).shape[2]
+    assert count == 16 // size
+    for row, col in ((0, 0), (1, count - 1), (count - 1, 2)):
+        projection = net.project(recording, layer, units=[(3, row, col)], rule="gradient", start="one")
+        window = deconvnet.Window(row * size, col * size, size, size)
+        assert projection.windows == [window]
+        _, rows, cols = projection.pixels[0].nonzero().T
+        assert (rows // size == row).all()
+        assert (cols // size == col).all()
+
+
+@pytest.mark.parametrize("name", ["vit", "swin", "swin v2"])
+def test_units_of_tokens_behind_attention_equal_autograd(name):
+    """Units by channel, row and column, of layers with maps that are not convolutions'."""
+    model = randomised(MODELS[name]())
+    net = deconvnet.DeconvNet(model)
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    layer = "encoder.layers.encoder_layer_1.mlp.1" if name == "vit" else "features.3.1.mlp.1"
+    recording = net.record(images.detach())
+    maps = recording.maps(layer)
+    kept = {}
+    hook = model.get_submodule(layer).register_forward_hook(lambda module, inputs, output: kept.update(output=output))
+    with Held():
+        model(images)
+    hook.remove()
+    values = kept["output"]
+    assert values.dim() == (3 if name == "vit" else 4)
+    for channel, row, col in ((0, 0, 0), (5, 1, maps.shape[3] - 1), (7, maps.shape[2] - 1, 1)):
+        projection = net.project(recording, layer, units=[(channel, row, col)], image=1, rule="gradient", start="one")
+        unit = values[1, 1 + row * maps.shape[3] + col, channel] if name == "vit" else values[1, row, col, channel]
+        assert projection.units[0].activation == pytest.approx(float(unit.detach()))
+        (expected,) = torch.autograd.grad(unit, images, retain_graph=True)
+        assert relative(projection.pixels[0], expected[1]) < 1e-10
+
+
+def test_own_of_a_transformer_is_in_its_attention():
+    """With patterns held, a unit's projection differs between pictures by the paper's rule; with one pattern for all it does less."""
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+
+    def alike(model):
+        net = deconvnet.DeconvNet(model)
+        recording = net.record(images)
+        projections = [net.project(recording, "add_2", units=[(3, 1, 2)], image=image, start="one") for image in (0, 1)]
+        assert {projection.settings["rule"] for projection in projections} == {"deconvnet"}
+        first, second = (projection.pixels.flatten() for projection in projections)
+        return float(torch.cosine_similarity(first, second, dim=0))
+
+    model = randomised(Timm())
+    model.qkv.weight.data[:16] *= 8
+    model.out.weight.data *= 20  # what attention brings is much of what there is
+    attentive = alike(model)
+    for tensor in (model.qkv.weight, model.qkv.bias, model.bias):
+        tensor.data[:16] = 0.0  # queries and keys: every token looks at all alike
+    uniform = alike(model)
+    assert attentive < 0.95
+    assert uniform > 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from deconvnet import rules
+from deconvnet.axes import TokenAxes, map_size
 from deconvnet.errors import NoRuleError, OptionError
 from deconvnet.forward import ModelInputs, trace
 from deconvnet.mirror import project_value
@@ -592,16 +594,19 @@ def test_window_holds_all_that_a_place_depends_on(name):
     """No pixel outside a place's window has an influence on it, wherever the axes of rows and columns went."""
     _, x, tape, value, output = run_case(name)
     value = next(v for v in range(value, -1, -1) if tape.shapes[v] == output.shape)
-    _, rows, cols = tape.axes[value]
-    for row in range(1 if rows is None else output.shape[rows]):
-        for col in range(1 if cols is None else output.shape[cols]):
-            signal = torch.zeros(output.shape, dtype=torch.float64)
+    axes = tape.axes[value]
+    _, rows, cols = axes
+    for row, col in itertools.product(*map(range, map_size(output.shape, axes))):
+        signal = torch.zeros(output.shape, dtype=torch.float64)
+        if isinstance(axes, TokenAxes):
+            place = signal.select(axes.tokens, axes.prefix + row * axes.width + col)
+        else:
             place = signal if rows is None else signal.select(rows, row).select(cols - (cols > rows), col)
-            place += 1 + torch.rand(place.shape, dtype=torch.float64)
-            inside = tape.pixel_window(value, Window(row, col, 1, 1)).clip(*x.shape[2:])
-            reached = project_value(tape, value, signal, GRADIENT)
-            reached[:, :, inside.top : inside.bottom, inside.left : inside.right] = 0
-            assert not reached.any()
+        place += 1 + torch.rand(place.shape, dtype=torch.float64)
+        inside = tape.pixel_window(value, Window(row, col, 1, 1)).clip(*x.shape[2:])
+        reached = project_value(tape, value, signal, GRADIENT)
+        reached[:, :, inside.top : inside.bottom, inside.left : inside.right] = 0
+        assert not reached.any()
 
 
 def test_every_row_of_the_table_has_a_case():

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..axes import Axes, default_axes
+from ..axes import Axes, TokenAxes, default_axes
 from ..batch_axis import MIXES, BatchAxis
 from ..receptive_field import NOTHING
 from ..units import Window
@@ -307,7 +307,8 @@ class Cat(Rule[SavedCat]):
                 first = part if first is None else first
                 slices.append((start, part.shape[dim]))
             start += part.shape[dim]
-        rows_cols = (None, None) if first is None else call.axes(first)[1:]
+        axes = default_axes(()) if first is None else call.axes(first)
+        rows_cols = (None, None) if isinstance(axes, TokenAxes) else axes[1:]
         return call(), SavedCat(dim=dim, slices=tuple(slices), rows_cols=rows_cols)
 
     def mirror(self, saved: SavedCat, signal: Tensor) -> Signals:
@@ -315,8 +316,13 @@ class Cat(Rule[SavedCat]):
         return tuple(signal.narrow(saved.dim, start, length) for start, length in saved.slices)
 
     def axes(self, saved: SavedCat, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
-        """Those of the parts."""
-        return axes[0] if axes else default_axes(shape)
+        """Those of the parts; tokens that come before a grid have no place in it."""
+        first = axes[0] if axes else default_axes(shape)
+        if not isinstance(first, TokenAxes) or saved.dim != first.tokens:
+            return first
+        prefix = first.prefix + saved.slices[0][0]
+        is_whole = len(axes) == 1 and shape[first.tokens] == prefix + first.height * first.width
+        return first.at(first[0], first.tokens, prefix=prefix) if is_whole else default_axes(shape)
 
     def batch(self, saved: SavedCat, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """Where the parts have them."""

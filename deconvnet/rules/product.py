@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..axes import Axes
+from ..axes import Axes, TokenAxes, default_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from .arithmetic import GATES
 from .base import Rule, Signals, Status
@@ -32,6 +32,7 @@ class SavedProduct(Saved):
     sizes: tuple[torch.Size, torch.Size]
     descend: tuple[bool, bool]
     above: BatchAxis  # where the images are in the product
+    is_matmul: bool  # of the last axes; not an einsum
     constant: Tensor | None = None  # the operand that does not descend from the image
     first: Tensor | None = per_image()  # what the second operand's signal is multiplied by
     second: Tensor | None = per_image()
@@ -60,9 +61,16 @@ class Product(Rule[SavedProduct]):
             descend=descend,
             constant=None if all(descend) else call.as_used(second if descend[0] else first),
             above=above,
+            is_matmul=call.func is not torch.einsum,
             first=values[0],
             second=values[1],
         )
+
+    def axes(self, saved: SavedProduct, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """The first operand's tokens stay where they are."""
+        first = axes[0]
+        keeps_tokens = isinstance(first, TokenAxes) and saved.descend[0] and saved.is_matmul and first.tokens == len(shape) - 2
+        return first.at(None, first.tokens) if isinstance(first, TokenAxes) and keeps_tokens else default_axes(shape)
 
     def batch(self, saved: SavedProduct, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """Where the product has them."""
@@ -277,6 +285,10 @@ class MultiHeadAttention(Rule[SavedHeads]):
         values = torch.einsum("khls,lkhd->skhd", patterns, by_head).flatten(2)
         below = values @ saved.value_weight.to(arrived.dtype)
         return tuple(None if hold else below for hold in saved.held)
+
+    def axes(self, saved: SavedHeads, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """Those of the queries."""
+        return axes[0] if len(shape) == 3 and shape[-1] == saved.sources[-1] else default_axes(shape)
 
     def batch(self, saved: SavedHeads, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """The second axis of the output, the first of the patterns."""

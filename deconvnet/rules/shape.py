@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..axes import Axes, default_axes
+from ..axes import Axes, TokenAxes, default_axes, reshaped_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..receptive_field import NOTHING, resized_window
 from ..units import Window
@@ -38,6 +38,7 @@ class SavedReshape(Saved):
     takes_signal: tuple[bool, ...]  # a tensor given for its size alone (`view_as`) takes none
     keeps_rows: bool
     above: BatchAxis = FIRST  # where the images are in what it makes
+    output_axes: Axes | None = None  # where that is not torch's convention
 
 
 class Reshape(Rule[SavedReshape]):
@@ -60,7 +61,19 @@ class Reshape(Rule[SavedReshape]):
         # rows and columns stay where they are if they are the last two axes before and after
         keeps_rows = min(len(size), output.dim()) >= 4 and size[-2:] == output.shape[-2:] and axes[1:] == default_axes(size)[1:]
         keeps_rows = keeps_rows and below.axis == above.axis == 0
-        return output, SavedReshape(size=size, takes_signal=takes_signal, keeps_rows=keeps_rows, above=above)
+        output_axes = None if keeps_rows else reshaped_axes(axes, size, output.shape)
+        is_grid = (isinstance(axes, TokenAxes) or isinstance(output_axes, TokenAxes)) and output_axes != (None, None, None)
+        return output, SavedReshape(
+            size=size,
+            takes_signal=takes_signal,
+            keeps_rows=keeps_rows or (is_grid and output_axes is not None and output_axes[0] is not None),
+            above=above,
+            output_axes=output_axes,
+        )
+
+    def axes(self, saved: SavedReshape, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """Maps that become tokens, or tokens that become maps, keep their rows and columns."""
+        return default_axes(shape) if saved.output_axes is None else saved.output_axes
 
     def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
         """(K, *output) -> (K, *input)."""
@@ -139,7 +152,8 @@ class Permute(Rule[SavedPermutation]):
     def axes(self, saved: SavedPermutation, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """The same axes, where they went."""
         channels, rows, cols = (None if axis is None else saved.order.index(axis) for axis in axes[0])
-        return channels, rows, cols
+        first = axes[0]
+        return first.at(channels, rows) if isinstance(first, TokenAxes) and rows is not None else (channels, rows, cols)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,8 +186,28 @@ class Parts(VectorJacobian[SavedParts]):
         return window if saved.keeps_rows else None
 
     def axes(self, saved: SavedParts, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
-        """Those of the input where the axes are as many."""
+        """Those of the input where the axes are as many, or where its tokens went."""
+        if isinstance(axes[0], TokenAxes):
+            return _tokens_of_part(saved, axes[0], shape)
         return axes[0] if len(shape) == len(saved.size) else default_axes(shape)
+
+
+def _tokens_of_part(saved: SavedParts, axes: TokenAxes, shape: Sequence[int]) -> Axes:
+    """Return the axes of a part of tokens: all of them, or those of the grid alone, as `x[:, 1:]` takes them."""
+    if len(shape) == len(saved.size) and shape[axes.tokens] == saved.size[axes.tokens]:
+        return axes
+    if len(shape) == len(saved.size):
+        index = saved.args[0] if saved.args and plain_name(saved.func) == "getitem" else None
+        items = index if isinstance(index, tuple) else ()
+        cut = items[axes.tokens] if len(items) > axes.tokens and all(isinstance(item, slice) for item in items) else None
+        takes_grid = isinstance(cut, slice) and cut.start == axes.prefix and cut.step is None
+        is_grid = takes_grid and shape[axes.tokens] == axes.height * axes.width
+        return axes.at(axes[0], axes.tokens, prefix=0) if is_grid else default_axes(shape)
+    tokens, channels = (
+        None if axis is None else BatchAxis(axis).moved(saved.func, saved.size, saved.args, saved.kwargs)
+        for axis in (axes.tokens, axes[0])
+    )
+    return default_axes(shape) if tokens is None else axes.at(None if channels is None else channels.axis, tokens.axis)
 
 
 class IndexSelect(Parts):
