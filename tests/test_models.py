@@ -260,7 +260,7 @@ def test_scripted_models_are_refused():
     script = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
     text = refused(lambda: deconvnet.DeconvNet(script), UnknownModelError)
     assert text == "the model is scripted: its calls cannot be seen. Give the Python model that was scripted."
-    text = refused(lambda: deconvnet.DeconvNet(print), UnknownModelError)
+    text = refused(lambda: deconvnet.DeconvNet(len), UnknownModelError)
     assert text == "a model must be an nn.Module, found builtin_function_or_method. Give load_model's result or a module."
 
 
