@@ -43,8 +43,17 @@ def check_images(images: Tensor) -> Tensor:
     """
     if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
         form = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
-        raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}. One picture: image.unsqueeze(0).")
+        raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}.{_advice(images)}")
     return images
+
+
+def _advice(images: Tensor) -> str:
+    """Return what to do with a tensor of other axes."""
+    if images.dim() == 5:
+        return " Volumes and videos cannot be projected yet."
+    if images.dim() == 3 and 1 in images.shape[1:]:
+        return " Signals (N, C, L) cannot be projected yet."
+    return " One picture: image.unsqueeze(0)." if images.dim() in (2, 3) else ""
 
 
 def as_list(inputs: PictureInputs) -> list[PictureInput]:

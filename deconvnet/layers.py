@@ -64,15 +64,18 @@ def last_layer(recording: Recording) -> str:
 def _body(recording: Recording) -> list[LayerRecord]:
     """Return the rectified layers with more than one position, without the classifier: the last of the model's children.
 
-    Where there are none, those of the classifier, or those that nothing rectified.
+    One that ends in rectified maps is no classifier. Where there are none, those of the classifier, or those that nothing
+    rectified.
     """
     records = _image_records(recording)
     tape, rectified = recording.tape, rectified_values(recording.tape)
     with_maps = [record for record in records if tape.axes[record.number][0] is not None]
     spatial = [record for record in with_maps if record.value in rectified and _positions(tape, record) > 1]
     children = [record for record in records if "." not in record.name and not record.is_call]
-    head = max(children, key=lambda record: record.last).name if children else ""
-    body = [record for record in spatial if not f"{record.name}.".startswith(f"{head}.")]
+    head = max(children, key=lambda record: record.last) if children else None
+    if head in spatial:  # it ends in rectified maps: the last stage of a net without a classifier
+        head = None
+    body = [record for record in spatial if head is None or not f"{record.name}.".startswith(f"{head.name}.")]
     candidates = body or spatial or [record for record in with_maps if _positions(tape, record) > 1]
     if not candidates:
         raise UnknownLayerError(f"{recording.name} has no layer with feature maps. Name one: see deconvnet layers.")

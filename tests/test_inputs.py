@@ -81,6 +81,8 @@ def test_pictures_have_the_names_that_they_are_given(picture):
         (lambda net: as_list([]), "the list of pictures is empty. Give one or more."),
         (lambda net: as_batch(net, ()), "the list of pictures is empty. Give one or more."),
         (lambda net: as_batch(net, torch.rand(3, 5, 7)), "images must be a float tensor (N, C, H, W), found (3, 5, 7) of float32. One picture: image.unsqueeze(0)."),
+        (lambda net: as_batch(net, torch.rand(1, 1, 64)), "images must be a float tensor (N, C, H, W), found (1, 1, 64) of float32. Signals (N, C, L) cannot be projected yet."),
+        (lambda net: as_batch(net, torch.rand(1, 1, 4, 5, 6)), "images must be a float tensor (N, C, H, W), found (1, 1, 4, 5, 6) of float32. Volumes and videos cannot be projected yet."),
         (lambda net: as_list([torch.rand(5, 7)]), "images must be a float tensor (N, C, H, W), found (5, 7) of float32. One picture: image.unsqueeze(0)."),
         (lambda net: as_batch(net, default_picture()), "Sequential has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W)."),
         (lambda net: as_batch(net, [torch.rand(3, 5, 7), torch.rand(3, 6, 7)]), "pictures must become images of one size, found 3x5x7 and 3x6x7. Resize them, or take them one by one."),

@@ -295,16 +295,16 @@ def test_unknown_layer_has_a_hint():
 @pytest.mark.parametrize(
     ("images", "found"),
     [
-        (torch.zeros(3, 8, 8), "(3, 8, 8) of float32"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "(1, 3, 8, 8) of uint8"),
-        (torch.zeros(0, 3, 8, 8), "(0, 3, 8, 8) of float32"),
+        (torch.zeros(3, 8, 8), "(3, 8, 8) of float32. One picture: image.unsqueeze(0)."),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "(1, 3, 8, 8) of uint8."),
+        (torch.zeros(0, 3, 8, 8), "(0, 3, 8, 8) of float32."),
     ],
 )
 def test_images_of_another_shape_are_refused(images, found):
     """What is not a batch of images gets one line."""
     with pytest.raises(PictureError) as error:
         deconvnet.DeconvNet(nn.Conv2d(3, 4, 3)).record(images)
-    expected = f"images must be a float tensor (N, C, H, W), found {found}. One picture: image.unsqueeze(0)."
+    expected = f"images must be a float tensor (N, C, H, W), found {found}"
     assert str(error.value) == expected
 
 
