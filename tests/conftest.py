@@ -16,13 +16,6 @@ pytest.register_assert_rewrite("support")
 SHARED = Path(os.environ.get("DECONVNET_SHARED", Path(__file__).parents[2] / "shared"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Hold the bound on coverage only where the whole suite runs: a part of it cannot reach that."""
-    coverage = config.pluginmanager.getplugin("_cov")
-    if coverage is not None and config.invocation_params.args:
-        coverage.options.cov_fail_under = 0
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs real weights, a browser or Ray, each told by a fixture or a file's name."""
     for item in items:

@@ -1,6 +1,6 @@
 """The public API, written down: a change of a name, a parameter, a default or a type must be meant.
 
-To accept what the package has now: DECONVNET_ACCEPT=1 python -m pytest --no-cov tests/test_api.py
+To accept what the package has now: DECONVNET_ACCEPT=1 python -m pytest tests/test_api.py
 """
 
 from __future__ import annotations

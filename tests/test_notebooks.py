@@ -1,6 +1,6 @@
 """Promises about notebooks/: each runs from top to bottom, offline, and what is committed is what it prints.
 
-To commit what they give now: DECONVNET_ACCEPT_NOTEBOOKS=1 python -m pytest --no-cov tests/test_notebooks.py
+To commit what they give now: DECONVNET_ACCEPT_NOTEBOOKS=1 python -m pytest tests/test_notebooks.py
 """
 
 from __future__ import annotations

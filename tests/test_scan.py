@@ -463,13 +463,17 @@ def test_nan_and_nothing_never_enter(tmp_path):
     images[2] = 9.0
     images[4, 0, 1, 2] = float("inf")
     images[5] = float("-inf")
-    scan = made(tmp_path, model, images, ["0", "1"])
+    with pytest.warns(deconvnet.errors.DeconvnetWarning) as warned:
+        scan = made(tmp_path, model, images, ["0", "1"])
+    text = "layer '0' has maps whose maximum is NaN: they count as not firing. Look for what overflows."
+    assert text in {str(warning.message) for warning in warned}
     assert [hit.picture for hit in scan.top("0", 1)] == [4, 2, 0, 3]
     assert [hit.activation for hit in scan.top("0", 1)] == [float("inf"), 9, 2, 2]
     assert (scan.top("0", 1)[0].row, scan.top("0", 1)[0].col) == (1, 2)
     assert [hit.picture for hit in scan.top("1", 1)] == [4, 2, 0, 3, 5]  # the ReLU makes a 0 of it
     (tmp_path / "none").mkdir()
-    none = made(tmp_path / "none", model, torch.full((2, 1, 3, 4), float("nan")), ["0"])
+    with pytest.warns(deconvnet.errors.DeconvnetWarning):
+        none = made(tmp_path / "none", model, torch.full((2, 1, 3, 4), float("nan")), ["0"])
     assert none.top("0", 0) == []
     assert none.statistics("0")["maximum"].tolist() == [-np.inf, -np.inf]
     assert none.dead("0") == [0, 1]

@@ -8,6 +8,7 @@ comparison would have to wait for the device, they come with the maxima.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..axes import Axes, as_maps, map_size
-from ..errors import OptionError
+from ..errors import DeconvnetWarning, OptionError
 from ..forward import ForwardEngine, LayerRecord
 from ..net import DeconvNet
 from ..projection import inside_part, unit_window
@@ -230,8 +231,21 @@ class MaximaBuffer:
             self.scores[:, layer.span] = values
             found = layer.positions(positions.cpu().numpy())
             self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], found, -1)
-        np.copyto(self.scores, -np.inf, where=np.isnan(self.scores))
+        is_nan = np.isnan(self.scores)
+        if is_nan.any():
+            self._say_nan(is_nan)
+            np.copyto(self.scores, -np.inf, where=is_nan)
         return Maxima(self.scores, self.positions)
+
+    def _say_nan(self, is_nan: npt.NDArray[np.bool_]) -> None:
+        """Say of which layers activations are NaN: the same line each time, which Python prints once."""
+        for layer in self.layers.values():
+            if is_nan[:, layer.span].any():
+                warnings.warn(
+                    f"layer {layer.name!r} has maps whose maximum is NaN: they count as not firing. Look for what overflows.",
+                    DeconvnetWarning,
+                    stacklevel=2,
+                )
 
 
 def row_maxima(maps: Tensor) -> Tensor:
