@@ -250,6 +250,7 @@ def test_only_what_changed_is_drawn(net, tmp_path, jinja, monkeypatch):
     assert tree(tmp_path / "site") == tree(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_continues(scan, tmp_path, jinja, monkeypatch):
     """A kill leaves whole files and no first page; the next call draws the rest, and the atlas is that of one run."""
     code = f"""

@@ -179,6 +179,7 @@ def deconvnet_version():
     return __version__
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_bytes(tmp_path):
     """Two processes write the same file, byte for byte."""
     for name in ("a.png", "b.png"):

@@ -649,6 +649,7 @@ def test_edited_scans(original, here):
     assert opened == []
 
 
+@pytest.mark.slow
 def test_damaged_scans(original, here):
     """A file with flipped bits or a missing end shows what was scanned, or says that it is damaged."""
     known, refusals, faults = tell(original), 0, []
