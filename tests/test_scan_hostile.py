@@ -633,7 +633,7 @@ def test_edited_scans(original, here):
     All of them: benchmarks/hostile_scans.py.
     """
     faults, before, opened = [], tree(here), []
-    for change in edits(40):
+    for change in edits(20):
         for name, words in commands_of(original, "a.scan").items():
             change.write(original, here / "a.scan")
             with watch(here / "private", here / "evil.py", here / "keep") as seen:
@@ -653,7 +653,7 @@ def test_edited_scans(original, here):
 def test_damaged_scans(original, here):
     """A file with flipped bits or a missing end shows what was scanned, or says that it is damaged."""
     known, refusals, faults = tell(original), 0, []
-    for name, data in damages(original.read_bytes(), 60):
+    for name, data in damages(original.read_bytes(), 40):
         (here / "a.scan").write_bytes(data)
         try:
             if tell(here / "a.scan") != known:
