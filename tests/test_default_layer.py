@@ -109,6 +109,7 @@ def test_the_table_has_every_net():
     assert sorted(LAYERS) == sorted(ALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nets_of_torchvision(name):
     """The layer of the table, whose units see less than two fifths of the frame; never one that sees more."""

@@ -17,6 +17,8 @@ from PIL import Image
 import deconvnet
 from deconvnet.drawings import draw
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(deconvnet.__file__).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -37,6 +37,8 @@ from deconvnet.scanning.store import Store
 from support.hostile import damages, edits, run, tell, tree, watch
 from support.scans import drawing, drawings, dump, rows
 
+pytestmark = pytest.mark.slow
+
 LAYERS = ["features.1", "features.5"]
 ATLAS = ["--layer", "features.1", "--tile", "16"]
 
