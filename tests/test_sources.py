@@ -601,12 +601,19 @@ def test_a_grey_net_refuses_three_numbers():
     assert text == "Conv2d takes a mean of one number, for its one channel; found 3: 0.5,0.5,0.5."
 
 
+#: What the command says of `NET`, which has no pool.
+NO_POOL = (
+    "No max pool lies below 3: the deconvnet's projection would be the same for any picture, so it is made by guided"
+    " backpropagation (Springenberg et al. 2015).\n"
+)
+
+
 def test_the_command_takes_mean_std_and_size(run, write, picture):
     """--mean, --std and --size reach the net: its picture is of that size, a sheet's name leaves a file's folder out."""
     write(NET, "nets/net.py")
     options = ["--mean", "0.1,0.2,0.3", "--std=.4,.5,.6", "--size", "40", "--top", "2", "--device", "cpu"]
     code, out, err = run("project", picture, "--model", "file:nets/net.py:make", *options)
-    assert (code, out, err) == (0, "face-net.py-make.png\n", "")
+    assert (code, out, err) == (0, "face-net.py-make.png\n", NO_POOL)
     code, out, _ = run("project", picture, "--model", "file:nets/net.py:make", *options, "--out", "a.npz")
     assert np.load("a.npz")["pixels"].shape == (2, 3, 40, 40)
 
@@ -618,7 +625,7 @@ def test_the_command_says_which_preprocessing_it_assumes(run, write, picture):
     assert (code, err) == (
         0,
         "file:net.py:make has no preprocessing. Assumed: short side 32, centre 32, mean 0.485,0.456,0.406, "
-        "std 0.229,0.224,0.225. To change it: --size, --mean, --std.\n",
+        f"std 0.229,0.224,0.225. To change it: --size, --mean, --std.\n{NO_POOL}",
     )
 
 
@@ -639,7 +646,7 @@ def test_layers_of_a_net_from_a_file(run, write):
     write(NET)
     code, out, _ = run("layers", "file:net.py:make", "--size", "20")
     assert code == 0
-    assert out.splitlines()[1].split() == ["0", "Conv2d", "4x18x18", "3x3", "1x1", "exact"]
+    assert out.splitlines()[1].split() == ["0", "Conv2d", "4x18x18", "3x3", "1x1", "0", "0x0", "exact"]
 
 
 def test_help_says_that_a_file_is_run():
