@@ -21,7 +21,7 @@ Axes: TypeAlias = "tuple[int | None, int | None, int | None]"
 
 
 class TokenAxes(tuple[int | None, int | None, int | None]):
-    """The axes (channels, tokens, tokens) of (N, L, C): rows and columns share an axis, as a transformer has them.
+    """The axes (channels, tokens, tokens) of (N, L, C) or (L, N, C): rows and columns share one, as a transformer has them.
 
     Attributes:
         prefix: how many tokens stand before the grid - class and register tokens - and so have no row and column.
@@ -48,6 +48,15 @@ class TokenAxes(tuple[int | None, int | None, int | None]):
         axis = self[1]
         assert axis is not None
         return axis
+
+    @property
+    def images(self) -> int | None:
+        """The axis that is left, of three; None where it is not known which are the channels."""
+        return None if self[0] is None else 3 - self[0] - self.tokens
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Say whether a value of `shape` has as many tokens."""
+        return self.tokens < len(shape) and shape[self.tokens] == self.prefix + self.height * self.width
 
     def at(self, channels: int | None, tokens: int, *, prefix: int | None = None) -> TokenAxes:
         """Return the same grid on other axes."""
@@ -97,10 +106,11 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     if isinstance(axes, TokenAxes):
         return _reshaped_tokens(axes, size, output)
     channels, rows, cols = axes
-    if len(size) == 4 and len(output) == 3 and rows is not None and cols == rows + 1 and channels is not None:
-        tokens = rows  # the axis that rows and columns become
-        if output[tokens] == size[rows] * size[cols]:
-            return TokenAxes(1 if channels == 1 else 2, tokens, 0, size[rows], size[cols])
+    is_grid = len(size) == 4 and len(output) == 3 and rows is not None and cols == rows + 1
+    if (
+        is_grid and rows is not None and cols is not None and output[rows] == size[rows] * size[cols]
+    ):  # one axis, where rows were
+        return TokenAxes(1 if channels == 1 else 2, rows, 0, size[rows], size[cols])
     if len(size) > 5 and len(output) == 4 and output[1] != size[1] and output[-1] == size[-1]:
         return 3, 1, 2  # windows put together again, channels last
     return default_axes(output)
@@ -121,12 +131,15 @@ def _reshaped_tokens(axes: TokenAxes, size: Sequence[int], output: Sequence[int]
 def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
     """Return activations as maps (N, C', H', W'), whichever their axes are; an (N, F) layer counts as F channels of 1x1.
 
+    Tokens before a grid are left out.
+
     Raises:
         UnitError: the layer has no maps, such as one of (N, T, F).
     """
-    if isinstance(axes, TokenAxes) and activations.dim() == 3 and axes[0] is not None:
+    if isinstance(axes, TokenAxes) and activations.dim() == 3 and axes[0] is not None and axes.images is not None:
         grid = activations.narrow(axes.tokens, axes.prefix, axes.height * axes.width)
-        return grid.permute(0, axes[0], axes.tokens).unflatten(2, (axes.height, axes.width))  # type: ignore[no-untyped-call,no-any-return]
+        maps: Tensor = grid.permute(axes.images, axes[0], axes.tokens).unflatten(2, (axes.height, axes.width))  # type: ignore[no-untyped-call]
+        return maps
     if axes[0] is None or activations.dim() not in (2, 4):
         size = "x".join(map(str, activations.shape[1:]))
         raise UnitError(f"layer {layer!r} has no maps: its output is {size}, not channels x rows x columns.")
@@ -137,7 +150,7 @@ def from_maps(maps: Tensor, axes: Axes) -> Tensor:
     """Return maps (K, C', H', W') with the axes of their layer: the inverse of `as_maps`."""
     if isinstance(axes, TokenAxes):
         tokens = F.pad(maps.flatten(2), (axes.prefix, 0))  # tokens without a place take no signal
-        return tokens if axes.tokens == 2 else tokens.transpose(1, 2)
+        return tokens.permute([(axes.images, axes[0], axes.tokens).index(axis) for axis in range(3)])
     if axes[1] is None:
         return maps.flatten(1)
     return maps.permute(0, *(1 + axes.index(axis) for axis in (1, 2, 3)))

@@ -57,25 +57,25 @@ class BatchAxis:
         count = self.count(size)
         before = math.prod(size[: self.axis]) * self.outer
         after = self.inner * math.prod(size[self.axis + 1 :])
-        found = []
+        places = []
         for axis, length in enumerate(output):
             lead, trail = math.prod(output[:axis]), math.prod(output[axis + 1 :])
             if not lead or not trail or before % lead or after % trail:
                 continue
             outer, inner = before // lead, after // trail
             if outer * count * inner == length:
-                found.append(BatchAxis(axis, outer, inner))
+                places.append(BatchAxis(axis, outer, inner))
         # of one image there may be several places: the one with nothing else in it, and nearest to where it was
-        return min(found, key=lambda place: (place.outer * place.inner, abs(place.axis - self.axis)), default=None)
+        return min(places, key=lambda place: (place.outer * place.inner, abs(place.axis - self.axis)), default=None)
 
     def moved(self, func: Callable[..., Any], size: Sequence[int], args: Any, kwargs: Any) -> BatchAxis | None:
         """Return where the images are in what a call makes that only moves axes or takes parts; None where it touches them."""
         marked = torch.empty((*size[: self.axis], MARK, *size[self.axis + 1 :]), device="meta")
         try:
-            made = func(marked, *args, **kwargs)
+            output = func(marked, *args, **kwargs)
         except (RuntimeError, IndexError, TypeError):
             return None
-        shapes = {tuple(tensor.shape) for tensor in (made if isinstance(made, (tuple, list)) else (made,))}
+        shapes = {tuple(tensor.shape) for tensor in (output if isinstance(output, (tuple, list)) else (output,))}
         axes = {shape.index(MARK) if shape.count(MARK) == 1 else -1 for shape in shapes}
         return BatchAxis(axes.pop(), self.outer, self.inner) if len(axes) == 1 and -1 not in axes else None
 

@@ -110,7 +110,7 @@ def list_layers(recording: Recording, table: Table) -> Layers:
     """Return the layers with maps of a recording of the whole net."""
     tape = recording.tape
     records = [record for record in recording.records().values() if record.value is not None]
-    return Layers([_layer(recording.tape, record, table) for record in records if tape.axes[record.number][0] is not None])
+    return Layers([_layer(recording.tape, record, table) for record in records if tape.map_axes(record.number)[0] is not None])
 
 
 def _layer(tape: Tape, record: LayerRecord, table: Table) -> Layer:

@@ -69,7 +69,7 @@ def _body(recording: Recording) -> list[LayerRecord]:
     """
     records = _image_records(recording)
     tape, rectified = recording.tape, rectified_values(recording.tape)
-    with_maps = [record for record in records if tape.axes[record.number][0] is not None]
+    with_maps = [record for record in records if tape.map_axes(record.number)[0] is not None]
     spatial = [record for record in with_maps if record.value in rectified and _positions(tape, record) > 1]
     children = [record for record in records if "." not in record.name and not record.is_call]
     head = max(children, key=lambda record: record.last) if children else None

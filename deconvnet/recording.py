@@ -120,8 +120,8 @@ class Recording:
         return self.record(layer).number
 
     def axes(self, layer: str) -> Axes:
-        """Return which axes of a layer are channels, rows and columns."""
-        return self._pass.tape.axes[self.value(layer)]
+        """Return which axes of a layer are channels, rows and columns; no channels where it has no maps."""
+        return self._pass.tape.map_axes(self.value(layer))
 
     def source(self, image: int) -> str:
         """Return the path that an image came from, or "image 0"."""

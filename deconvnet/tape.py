@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import Axes, default_axes, relabel, whole_frame
+from .axes import Axes, TokenAxes, default_axes, relabel, whole_frame
 from .batch_axis import FIRST, BatchAxis
 from .errors import NoRuleError
 from .receptive_field import NOTHING
@@ -72,6 +72,15 @@ class Tape:
         """True where some value's images are not on its first axis."""
         return any(not batch.is_first for batch in self.batches)
 
+    def map_axes(self, value: int) -> Axes:
+        """Return the axes of a value's maps; no channels where it has none, or none of each image by itself.
+
+        That is so where heads or windows are counted among the images, or where those are on another axis than tokens leave.
+        """
+        axes, batch = self.axes[value], self.batches[value]
+        images = axes.images if isinstance(axes, TokenAxes) else 0
+        return axes if batch.axis == images and not batch.is_folded else (None, *axes[1:])
+
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""
         last = self.makers.get(value)
@@ -98,9 +107,11 @@ class Tape:
                 above = above.union(other)
             rule = self.rule(call)
             below = rule.window(call.saved, above)
-            for number, part in zip(
-                call.inputs, below if isinstance(below, tuple) else (below,) * len(call.inputs), strict=True
-            ):
+            parts = below if isinstance(below, tuple) else (below,) * len(call.inputs)
+            held = call.saved.held or (False,) * len(call.inputs)
+            for number, part, hold in zip(call.inputs, parts, held, strict=True):
+                if hold:  # no signal goes there
+                    continue
                 shape, axes = self.shapes[number], self.axes[number]
                 # a rule without axes of its own has rows and columns where torch has them, others where their first input has
                 of_rule = self.axes[call.inputs[0]] if rule.has_own_axes() else default_axes(shape)
@@ -359,9 +370,12 @@ class Tracer(TorchFunctionMode):
         numbers = []
         for tensor in made:
             known_rule = None if problem else rule
-            output_axes, axes_reason = _output_axes(known_rule, saved, axes, tensor.shape)
-            output_batch, batch_reason = _output_batch(known_rule, saved, batches, tensor.shape)
-            problem = problem or axes_reason or batch_reason
+            if known_rule is None and inputs and tensor.shape == self.tape.shapes[inputs[0]]:
+                output_axes, output_batch = axes[0], batches[0]  # a comparison, as likely as not; nothing goes down through it
+            else:
+                output_axes, axes_reason = _output_axes(known_rule, saved, axes, tensor.shape)
+                output_batch, batch_reason = _output_batch(known_rule, saved, batches, tensor.shape)
+                problem = problem or axes_reason or batch_reason
             numbers.append(self._number(tensor, output_axes, output_batch))
             if tensor._base is not None or id(tensor) in self._buffers:
                 self._filled.add(tensor.untyped_storage().data_ptr())
@@ -412,7 +426,8 @@ def _output_axes(rule: AnyRule | None, saved: Saved, axes: list[Axes], shape: to
     if rule is None:
         return default_axes(shape), None
     try:
-        return rule.axes(saved, axes, shape), None
+        output = rule.axes(saved, axes, shape)
+        return default_axes(shape) if isinstance(output, TokenAxes) and not output.fits(shape) else output, None
     except Exception as error:  # as in `run`
         return default_axes(shape), _failure(error)
 

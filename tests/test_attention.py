@@ -249,3 +249,158 @@ def test_own_of_a_transformer_is_in_its_attention():
     uniform = alike(model)
     assert attentive < 0.95
     assert uniform > 0.99
+
+
+# ---- shapes that other nets give attention
+
+
+class LengthFirst(nn.Module):
+    """Tokens as (L, N, C), as CLIP has them, with values of a width of their own and a mask made of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2, vdim=6)
+        self.values, self.act, self.head = nn.Linear(8, 6), nn.GELU(), nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.norm(self.patches(x).flatten(2).permute(2, 0, 1))
+        ignored = (tokens[..., 0] < tokens[..., 0].mean(0, keepdim=True)).transpose(0, 1)
+        mixed, _ = self.attention(tokens, tokens, self.values(tokens), key_padding_mask=ignored, need_weights=False)
+        return self.head(self.act(tokens + mixed).mean(0))
+
+
+def test_tokens_before_images():
+    """Units of (L, N, C) have rows and columns, and go down with K signals where N was, to 1e-10."""
+    model = randomised(LengthFirst())
+    net = deconvnet.DeconvNet(model)
+    images = torch.rand(3, 3, 16, 12, dtype=torch.float64, requires_grad=True)
+    layers, names = {}, ("norm", "act")
+    hooks = [
+        model.get_submodule(name).register_forward_hook(lambda module, inputs, output, name=name: layers.update({name: output}))
+        for name in names
+    ]
+    with HeldSeparate(model):
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    recording = net.record(images.detach())
+    for name in names:
+        maps = recording.maps(name)
+        assert torch.equal(maps, recording.activations(name).permute(1, 2, 0).unflatten(2, (4, 3)))
+        units = [(0, 0, 0), (5, 3, 1), (7, 2, 2), (3, 1, 0)]
+        projection = net.project(recording, name, units=units, image=1, rule="gradient", start="one")
+        for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+            value = layers[name][unit.row * 3 + unit.col, 1, unit.channel]
+            (expected,) = torch.autograd.grad(value, images, retain_graph=True)
+            assert relative(pixels, expected[1]) < 1e-10
+
+
+class HeldSeparate(TorchFunctionMode):
+    """As `Held`, for attention whose values have a width of their own, with a mask of keys."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.attention = model.attention
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is F.layer_norm:
+            return held_layer_norm(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            query, key, value = args[:3]
+            layer, bias = self.attention, self.attention.in_proj_bias.chunk(3)
+            weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)
+            parts = (F.linear(*each) for each in zip((query, key, value), weights, bias, strict=True))
+            q, k, v = (part.unflatten(-1, (2, 4)).permute(1, 2, 0, 3) for part in parts)
+            scores = q @ k.mT / 2 + kwargs["key_padding_mask"][:, None, None, :]
+            mixed = (scores.softmax(-1).detach() @ v).permute(2, 0, 1, 3).flatten(2)
+            return F.linear(mixed, layer.out_proj.weight, layer.out_proj.bias), None
+        return func(*args, **kwargs)
+
+
+class Pooled(nn.Module):
+    """A learned query looks at the tokens: what it makes has no grid."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.query, self.head = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.zeros(1, 2, 1, 4)), nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        keys = tokens.unflatten(2, (2, 4)).transpose(1, 2)
+        return self.head(
+            F.scaled_dot_product_attention(self.query.expand(len(x), -1, -1, -1), keys, keys).transpose(1, 2).flatten(1)
+        )
+
+
+def test_a_learned_query_has_no_grid():
+    """Its layers are maps of one position, or none; the classes go down as autograd has it."""
+    model = randomised(Pooled())
+    net = deconvnet.DeconvNet(model)
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    with Held():
+        output = model(images)
+    recording = net.record(images.detach())
+    for layer in recording.records():
+        if recording.axes(layer)[0] is not None:
+            assert len(recording.maps(layer)) == 2
+    projection = net.project(recording, "head", channels=[1, 4], image=1, rule="gradient", start="one")
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        (expected,) = torch.autograd.grad(output[1, unit.channel], images, retain_graph=True)
+        assert relative(pixels, expected[1]) < 1e-10
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_have_a_map_of_each_image_or_none(name):
+    """Where heads or windows are counted among the images, or tokens and images changed places, no layer shows other things."""
+    net = deconvnet.DeconvNet(randomised(MODELS[name]()))
+    recording = net.record(torch.rand(3, 3, 16, 16))
+    listed = net.layers((3, 16, 16)).names
+    for layer, record in recording.records().items():
+        if record.value is None:
+            continue
+        if recording.axes(layer)[0] is None:
+            assert layer not in listed
+            with pytest.raises(deconvnet.UnitError):
+                recording.maps(layer)
+        else:
+            assert layer in listed
+            assert len(recording.maps(layer)) == 3
+
+
+class Folds(nn.Module):
+    """Counts the windows of its maps among the images, convolves there, and puts them together again."""
+
+    def __init__(self):
+        super().__init__()
+        self.below, self.inside, self.pool, self.above = (
+            nn.Conv2d(3, 4, 1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.MaxPool2d(2),
+            nn.Conv2d(4, 5, 1),
+        )
+
+    def forward(self, x):
+        y = self.below(x).unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 2, 4, 1, 3, 5)
+        y = self.pool(F.relu(self.inside(y.reshape(-1, 4, 4, 4))))
+        y = y.reshape(-1, 2, 2, 4, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(-1, 4, 4, 4)
+        return self.above(y)
+
+
+def test_windows_among_the_images_keep_each_image_s_switches():
+    """Layers inside the windows have no maps; above them, K signals of one image go by that image's switches."""
+    torch.manual_seed(0)
+    model = Folds().double()
+    net = deconvnet.DeconvNet(model, silent="first")
+    images = torch.rand(3, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    recording, output = net.record(images.detach()), model(images)
+    for layer in ("inside", "pool"):
+        with pytest.raises(deconvnet.UnitError):
+            recording.maps(layer)
+    units = [(0, 0, 0), (1, 3, 3), (4, 1, 2), (2, 2, 0), (3, 0, 3)]
+    for image in range(3):
+        projection = net.project(recording, "above", units=units, image=image, rule="gradient", start="one")
+        for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+            (expected,) = torch.autograd.grad(output[image, unit.channel, unit.row, unit.col], images, retain_graph=True)
+            assert relative(pixels, expected[image]) < 1e-10

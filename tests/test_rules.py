@@ -148,6 +148,7 @@ CASES = {
     "where, one constant": (Of(lambda x: torch.where(x > 0.2, 0.5, x)), (4, 3, 5)),
     "where, a constant condition": (Of(lambda x: torch.where(torch.arange(5) > 2, x, x.flip(1) * 2)), (4, 3, 5)),
     "masked_fill": (Of(lambda x: x.masked_fill(x < 0.3, 0.0)), (4, 3, 5)),
+    "masked_fill in place": (Of(lambda x: (x + 0.0).masked_fill_(x < 0.3, 0.0)), (4, 3, 5)),
     "torch.masked_fill": (Of(lambda x: torch.masked_fill(x, torch.arange(5) > 2, 0.0)), (4, 3, 5)),
     "matmul with a constant": (Of(lambda x: x.permute(0, 2, 3, 1) @ weights(4, 6)), (4, 3, 5)),
     "a constant's matmul": (Of(lambda x: weights(6, 3) @ x), (4, 3, 5)),
@@ -216,6 +217,19 @@ CASES = {
         Of(lambda x: torch.einsum("ncw,wd->cnd", x, weights(5, 6)).square().transpose(0, 1).mean(2)),
         (4, 5),
     ),
+    "where, images moved": (
+        Of(
+            lambda x: (lambda y: torch.where(y > 0.1, y, 0.3 * y).masked_fill(y < -0.2, 0.0))(x.permute(1, 2, 0, 3)).permute(
+                2, 0, 1, 3
+            )
+        ),
+        (4, 3, 5),
+    ),
+    "where, channels last": (
+        Of(lambda x: (lambda y: torch.where(y > 0.1, y, 0.3 * y))(x.permute(0, 2, 3, 1)) @ weights(4, 2)),
+        (4, 3, 5),
+    ),
+    "maximum, images moved": (Of(lambda x: torch.max(x.transpose(0, 1), x.transpose(0, 1).flip(2)).transpose(0, 1)), (4, 3, 5)),
     "hstack": (Of(lambda x: torch.hstack([x, x.flip(1)])), (4, 3, 5)),
     "swapdims": (Of(lambda x: x.swapdims(2, 3)), (4, 3, 5)),
     "torch.swapdims": (Of(lambda x: torch.swapdims(x, 1, 3)), (4, 3, 5)),

@@ -116,7 +116,7 @@ DEFAULT = Table(
         (torch.max, T.max): ExtremeOrReduction(),
         (torch.min, T.min): ExtremeOrReduction(largest=False),
         (torch.where,): Where(),
-        (T.masked_fill, torch.masked_fill): MaskedFill(),
+        (T.masked_fill, T.masked_fill_, torch.masked_fill): MaskedFill(),
         # what moves values about
         (torch.flatten, T.flatten, T.unflatten, torch.unflatten, T.view, T.reshape, torch.reshape): Reshape(),
         (T.view_as, T.reshape_as, torch.squeeze, T.squeeze, torch.unsqueeze, T.unsqueeze): Reshape(),

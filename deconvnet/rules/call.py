@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -174,6 +174,11 @@ class CallContext:
     def descends(self, value: Any) -> bool:
         """Say whether something is a tensor that descends from the image."""
         return isinstance(value, Tensor) and self._lookup.value(value) is not None
+
+    def read(self, parameters: Sequence[str]) -> list[str]:
+        """Return which of a function's `parameters` were given a tensor from the image, in the order of the call's inputs."""
+        given = {**dict(zip(parameters, self.args, strict=False)), **self.kwargs}
+        return [name for name, argument in given.items() if self.descends(argument)]
 
     def value(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor on the tape; two tensors with one number are the same value."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ..axes import Axes
+from ..axes import Axes, default_axes
 from ..batch_axis import MIXES, BatchAxis
 from ..units import Window
 from .arithmetic import Pairwise, SavedOperands, image_operands, sum_to
@@ -50,6 +50,10 @@ class Reduction(Rule[SavedReduction]):
         indices = (flat.argmax(-1, keepdim=True) if self.largest else flat.argmin(-1, keepdim=True)).to(torch.int32)
         batch = dataclasses.replace(below, axis=rest.index(below.axis))
         return output, SavedReduction(size=input.shape, batch=batch, axes=axes, keepdim=keepdim, indices=indices)
+
+    def axes(self, saved: SavedReduction, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """The same axes where none has gone."""
+        return axes[0] if saved.keepdim else default_axes(shape)
 
     def batch(self, saved: SavedReduction, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """The same axis, among those that are left."""
@@ -96,14 +100,17 @@ class SavedChoice(SavedOperands):
 class Choice(Pairwise[SavedChoice]):
     """A call that takes each number from one of two values: the signal goes where the number came from."""
 
+    saves_like_input: ClassVar[bool] = False  # the first input may be the condition
+
     def choose(self, call: CallContext, operands: dict[Role, Any], first_wins: Tensor) -> tuple[Any, SavedChoice]:
         """Make the call; save which value won. `operands` are in the order of the call's arguments."""
-        image_operands(call, operands["first"], operands["second"])
+        values = image_operands(call, operands["first"], operands["second"])
         descending: dict[Role, Tensor] = {role: operand for role, operand in operands.items() if call.descends(operand)}
         sizes = tuple(operand.shape for operand in descending.values())
         output = call()
         saved = SavedChoice(
             size=sizes[0],
+            batch=call.batch_axis(values[0]),
             output=output.shape,
             sizes=sizes,
             roles=tuple(descending),
@@ -111,6 +118,14 @@ class Choice(Pairwise[SavedChoice]):
             first_wins=torch.broadcast_to(first_wins, output.shape).clone(),
         )
         return output, saved
+
+    def axes(self, saved: SavedChoice, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """Those of the values; the condition has them, or is broadcast."""
+        return next(part for part, role in zip(axes, saved.roles, strict=True) if role != "condition")
+
+    def batch(self, saved: SavedChoice, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
+        """Where the values have them."""
+        return saved.batch
 
     def mirror(self, saved: SavedChoice, signal: Tensor) -> Signals:
         """(K, ...) -> one (K, ...) for each operand that descends from the image, None for a condition."""
@@ -188,10 +203,8 @@ class ExtremeOrReduction(Rule[Any]):
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
         """Ask the rule of the one or of the other."""
         has_two = isinstance(kwargs.get("other", args[0] if args else None), Tensor)
-        if not has_two:
-            return Reduction(self.largest).run(call, input, *args, **kwargs)
-        output, saved = self._extreme().run(call, input, *args, **kwargs)
-        return output, dataclasses.replace(saved, batch=call.batch_axis(input if call.descends(input) else args[0]))
+        rule: Rule[Any] = self._extreme() if has_two else Reduction(self.largest)
+        return rule.run(call, input, *args, **kwargs)
 
     def mirror(self, saved: Saved, signal: Any) -> Signals:
         """As the rule that ran."""

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from ..axes import Axes, TokenAxes, default_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
+from ..units import Window
 from .arithmetic import GATES
-from .base import Rule, Signals, Status
+from .base import Rule, Signals, Status, Windows
 from .call import CallContext, Function, Saved, UnsupportedCall, per_image, tensors_in
 
 
@@ -34,6 +35,7 @@ class SavedProduct(Saved):
     above: BatchAxis  # where the images are in the product
     is_matmul: bool  # of the last axes; not an einsum
     constant: Tensor | None = None  # the operand that does not descend from the image
+    is_placewise: bool = False  # only channels were summed over
     first: Tensor | None = per_image()  # what the second operand's signal is multiplied by
     second: Tensor | None = per_image()
 
@@ -45,32 +47,42 @@ class Product(Rule[SavedProduct]):
         """Save what each signal is multiplied by."""
         first, second = operands = _two_operands(args, kwargs)
         descend = call.descends(first), call.descends(second)
-        product = _as_function(call.func, args, kwargs)
-        held = (False, False)
+        above, held = _batch_of_product(call, operands, descend), (False, False)
         if all(descend):
-            held = (_is_pattern(call, first), not _is_pattern(call, first) and _is_pattern(call, second))
+            is_pattern = _is_pattern(call, first)
+            held = is_pattern, not is_pattern and _is_pattern(call, second)
         values = [operand.clone() if all(descend) and not held[1 - place] else None for place, operand in enumerate(operands)]
-        above = _batch_of_product(call, operands, descend)
-        output = call()
-        return output, SavedProduct(
+        return call(), SavedProduct(
             size=first.shape if descend[0] else second.shape,
-            held=tuple(hold for hold, own in zip(held, descend, strict=True) if own),
+            held=tuple(hold for hold, is_input in zip(held, descend, strict=True) if is_input),
             status="held" if any(held) else None,
-            product=product,
+            product=_as_function(call.func, args, kwargs),
             sizes=(first.shape, second.shape),
             descend=descend,
             constant=None if all(descend) else call.as_used(second if descend[0] else first),
             above=above,
             is_matmul=call.func is not torch.einsum,
+            is_placewise=descend == (True, False)
+            and second.dim() == 2
+            and call.func is not torch.einsum
+            and first.dim() - 1 not in call.axes(first)[1:],
             first=values[0],
             second=values[1],
         )
 
     def axes(self, saved: SavedProduct, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
-        """The first operand's tokens stay where they are."""
+        """The first operand's, if only its channels were summed over; of a matrix of tokens, its tokens."""
         first = axes[0]
-        keeps_tokens = isinstance(first, TokenAxes) and saved.descend[0] and saved.is_matmul and first.tokens == len(shape) - 2
-        return first.at(None, first.tokens) if isinstance(first, TokenAxes) and keeps_tokens else default_axes(shape)
+        if saved.is_placewise:
+            return first
+        keeps_tokens = saved.is_matmul and saved.descend[0]
+        if isinstance(first, TokenAxes) and keeps_tokens and first.tokens == len(shape) - 2:
+            return first.at(None, first.tokens)
+        return default_axes(shape)
+
+    def window(self, saved: SavedProduct, window: Window) -> Windows:
+        """The same position, if only channels were summed over; else all."""
+        return window if saved.is_placewise else None
 
     def batch(self, saved: SavedProduct, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """Where the product has them."""
@@ -79,16 +91,16 @@ class Product(Rule[SavedProduct]):
     def mirror(self, saved: SavedProduct, signal: Tensor) -> Signals:
         """(K, ...) -> one (K, ...) for each operand that descends from the image, None for a pattern that is held."""
         parts = []
-        for place, own in enumerate(saved.descend):
+        for place, is_input in enumerate(saved.descend):
             other = saved.constant if saved.constant is not None else (saved.second, saved.first)[place]
-            if own:
+            if is_input:
                 parts.append(None if other is None else _transposed(saved, signal, place, other.to(signal.dtype)))
         return parts[0] if len(parts) == 1 and parts[0] is not None else tuple(parts)
 
 
 def _batch_of_product(call: CallContext, operands: tuple[Tensor, Tensor], descend: tuple[bool, bool]) -> BatchAxis:
     """Return where the images are in a product; refuse one that sums over them, or whose operands have them elsewhere."""
-    from_image = [operand for operand, own in zip(operands, descend, strict=True) if own]
+    from_image = [operand for operand, is_input in zip(operands, descend, strict=True) if is_input]
     batch = call.batch_axis(from_image[0])
     above: BatchAxis | None = batch
     if call.func is torch.einsum:
@@ -109,7 +121,7 @@ def _batch_of_einsum(equation: Any, descend: tuple[bool, bool], batch: BatchAxis
     if not isinstance(equation, str) or "->" not in equation or "." in equation:
         return None
     inputs, result = equation.replace(" ", "").split("->")
-    letters = {terms[batch.axis] for terms, own in zip(inputs.split(","), descend, strict=True) if own}
+    letters = {terms[batch.axis] for terms, is_input in zip(inputs.split(","), descend, strict=True) if is_input}
     letter = letters.pop()
     return None if letters or letter not in result else dataclasses.replace(batch, axis=result.index(letter))
 
@@ -159,9 +171,6 @@ def _replaced(tree: Any, tensors: Any) -> Any:
     return tree
 
 
-VALUES = 2  # which argument of attention the values are
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedAttention(Saved):
     """The pattern of attention, (N, ..., L, S)."""
@@ -203,11 +212,11 @@ class Attention(Rule[SavedAttention]):
             scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
         if attn_mask is not None:
             scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-        reads = [place for place, part in enumerate((query, key, value, attn_mask)) if call.descends(part)]
+        reads = call.read(("query", "key", "value", "attn_mask"))
         return output, SavedAttention(
             size=value.shape,
             pattern=scores.softmax(-1).nan_to_num(0.0),
-            held=tuple(place != VALUES for place in reads),
+            held=tuple(name != "value" for name in reads),
         )
 
     def batch(self, saved: SavedAttention, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
@@ -232,12 +241,12 @@ class SavedHeads(Saved):
     pattern: Tensor = per_image()
     value_weight: Tensor  # (E, E')
     output_weight: Tensor  # (E, E)
-    sources: torch.Size  # of the values
-    value_batch: BatchAxis
+    output: torch.Size
+    above: BatchAxis  # where the images are in the output
 
 
 class MultiHeadAttention(Rule[SavedHeads]):
-    """F.multi_head_attention_forward, which nn.MultiheadAttention calls: (L, N, E), or (L, E) of one image.
+    """F.multi_head_attention_forward, which nn.MultiheadAttention calls, on (L, N, E).
 
     Each head's pattern is held; the signal goes through the values, their matrix and that of the output.
     """
@@ -251,7 +260,8 @@ class MultiHeadAttention(Rule[SavedHeads]):
 
     def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedHeads]:
         """Save the patterns, which the function itself returns when asked."""
-        given = inspect.signature(F.multi_head_attention_forward).bind(input, *args, **kwargs)
+        signature = inspect.signature(F.multi_head_attention_forward)
+        given = signature.bind(input, *args, **kwargs)
         given.apply_defaults()
         layer = given.arguments
         value, batch = layer["value"], call.batch_axis(layer["value"])
@@ -264,15 +274,14 @@ class MultiHeadAttention(Rule[SavedHeads]):
         assert pattern is not None  # for the types: it was asked for
         joint = layer["in_proj_weight"]
         value_weight = layer["v_proj_weight"] if joint is None else joint[2 * layer["embed_dim_to_check"] :]
-        reads = [name for name in ("query", "key", "value") if call.descends(layer[name])]
         return output, SavedHeads(
             size=value.shape,
-            held=tuple(name != "value" for name in reads),
+            held=tuple(name != "value" for name in call.read(list(signature.parameters))),
             pattern=pattern,
             value_weight=call.as_used(value_weight),
             output_weight=call.as_used(layer["out_proj_weight"]),
-            sources=value.shape,
-            value_batch=batch,
+            output=output[0].shape,
+            above=batch,
         )
 
     def mirror(self, saved: SavedHeads, signal: Any) -> Signals:
@@ -288,8 +297,8 @@ class MultiHeadAttention(Rule[SavedHeads]):
 
     def axes(self, saved: SavedHeads, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Those of the queries."""
-        return axes[0] if len(shape) == 3 and shape[-1] == saved.sources[-1] else default_axes(shape)
+        return axes[0] if shape == saved.output else default_axes(shape)
 
     def batch(self, saved: SavedHeads, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """The second axis of the output, the first of the patterns."""
-        return saved.value_batch if len(shape) == 3 and shape[-1] == saved.sources[-1] else FIRST
+        return saved.above if shape == saved.output else FIRST
