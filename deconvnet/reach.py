@@ -149,17 +149,6 @@ def _needs_masks(tape: Tape, value: int) -> bool:
     calls = calls_below(tape, value)
     if any(follows_picture(call) for call in calls):
         return False
-    own = _origin(tape, value)
-    rules = (tape.table.rule_for(call.func, call.layer) for call in calls if call is not own)
+    maker = tape.origin(value)
+    rules = (tape.table.rule_for(call.func, call.layer) for call in calls if call is not maker)
     return any(isinstance(rule, (Activation, ReLU)) for rule in rules)
-
-
-def _origin(tape: Tape, value: int) -> Call | None:
-    """Return the call that computed a value, looking through calls that only move values about."""
-    while value in tape.makers:
-        call = tape.calls[tape.makers[value]]
-        rule = tape.table.rule_for(call.func, call.layer)
-        if rule is None or not rule.moves or not call.inputs:
-            return call
-        value = call.inputs[0]
-    return None

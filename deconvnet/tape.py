@@ -72,6 +72,16 @@ class Tape:
         """True where some value's images are not on its first axis."""
         return any(not batch.is_first for batch in self.batches)
 
+    def origin(self, value: int) -> Call | None:
+        """Return the call that computed a value, looking through calls that only move values about; None for the image."""
+        while value in self.makers:
+            call = self.calls[self.makers[value]]
+            rule = self.table.rule_for(call.func, call.layer)
+            if rule is None or not rule.moves or not call.inputs:
+                return call
+            value = call.inputs[0]
+        return None
+
     def map_axes(self, value: int) -> Axes:
         """Return the axes of a value's maps; no channels where it has none, or none of each image by itself.
 
@@ -263,14 +273,8 @@ class Tracer(TorchFunctionMode):
 
     def origin(self, tensor: Tensor) -> Call | None:
         """Return the call that computed a tensor, looking through calls that only move values about."""
-        tape, value = self.tape, self.value(tensor)
-        while value in tape.makers:
-            call = tape.calls[tape.makers[value]]
-            rule = tape.table.rule_for(call.func, call.layer)
-            if rule is None or not rule.moves or not call.inputs:
-                return call
-            value = call.inputs[0]
-        return None
+        value = self.value(tensor)
+        return None if value is None else self.tape.origin(value)
 
     def is_rectified(self, tensor: Tensor) -> bool:
         """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""

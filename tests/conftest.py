@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import deconvnet
+from deconvnet import cli
 from deconvnet.drawings import draw
 
 pytest.register_assert_rewrite("support")
@@ -66,3 +68,19 @@ def picture(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny() -> deconvnet.LoadedModel:
     return deconvnet.load_model("tiny")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command in this process; return (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call

@@ -17,10 +17,11 @@ from torch import nn
 
 import deconvnet
 from deconvnet import cli
-from deconvnet.errors import DeconvnetError, MissingPackageError, OptionError, PictureError, UnknownModelError, WeightsError
+from deconvnet.errors import MissingPackageError, OptionError, PictureError, WeightsError
 from deconvnet.images import Preprocess
 from deconvnet.models import FORMS, SOURCES, load_model
 from deconvnet.models.model import hash_tensors
+from support.errors import refused
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -49,30 +50,6 @@ def write(tmp_path, monkeypatch):
         return path
 
     return call
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command in this process; return (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
-
-
-def refused(call, kind=UnknownModelError):
-    with pytest.raises(DeconvnetError) as error:
-        call()
-    assert type(error.value) is kind
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def noise(width, height):

@@ -17,13 +17,13 @@ from PIL import Image
 from torch import nn
 
 import deconvnet
-from deconvnet import cli
-from deconvnet.errors import DeconvnetError, ModelError, OptionError, PictureError, UnknownModelError
+from deconvnet.errors import ModelError, OptionError, PictureError
 from deconvnet.images import OwnPreprocess, Preprocess
 from deconvnet.models import RUN_CODE, load_model
 from deconvnet.render.save import read_settings
 from deconvnet.user_code import failing_in_a_line
 from deconvnet.visible import visible
+from support.errors import refused
 from support.scans import drawing
 
 
@@ -43,30 +43,6 @@ def write(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command in this process; return (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
-
-
-def refused(call, kind=UnknownModelError):
-    with pytest.raises(DeconvnetError) as error:
-        call()
-    assert type(error.value) is kind
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # Where a net may import from
