@@ -43,11 +43,11 @@ def failing_in_a_line(what: str, hint: str = "") -> Iterator[None]:
 def _user_line(error: Exception) -> str:
     """Return " in net.py, line 8": the innermost line of the traceback that is no library's."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
-    if not own:
+    users = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    if not users:
         return ""
-    name, here = own[-1].filename, os.path.join(os.getcwd(), "")
-    return f" in {name.removeprefix(here)}, line {own[-1].lineno}"
+    name, here = users[-1].filename, os.path.join(os.getcwd(), "")
+    return f" in {name.removeprefix(here)}, line {users[-1].lineno}"
 
 
 def _of_both_types(text: str, error: Exception) -> ModelError:

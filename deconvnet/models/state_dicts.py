@@ -37,24 +37,24 @@ def find_state(content: object, path: str | os.PathLike[str], expected: Collecti
     Raises:
         WeightsError: there is no state dict, or two that fit equally well.
     """
-    found = dict(_states_in(content))
-    if not found:
+    states = dict(_states_in(content))
+    if not states:
         raise WeightsError(
             f"{os.fspath(path)!r} holds no state dict: names and tensors. Save model.state_dict() and give that file."
         )
     if not expected:
-        return _strip_common(found[_largest(found)])
+        return _strip_common(states[_largest(states)])
     expected = set(expected)
-    fits = _fits(found, expected)
+    fits = _fits(states, expected)
     best = max(fits.values())
-    added = _with_prefix(found, expected)
+    added = _with_prefix(states, expected)
     if len(expected & added.keys()) > best:
         return added
-    keys, prefix = _choose([place for place, count in fits.items() if count == best], path) if best else (_largest(found), "")
+    keys, prefix = _choose([place for place, count in fits.items() if count == best], path) if best else (_largest(states), "")
     if not prefix:
-        return found[keys]
-    state = {name.removeprefix(prefix): value for name, value in found[keys].items() if name.startswith(prefix)}
-    _say_what_is_left_out(found[keys], prefix, path)
+        return states[keys]
+    state = {name.removeprefix(prefix): value for name, value in states[keys].items() if name.startswith(prefix)}
+    _say_what_is_left_out(states[keys], prefix, path)
     return state
 
 

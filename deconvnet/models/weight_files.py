@@ -42,10 +42,10 @@ def find_files(path: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        found = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None)
-        if found is None:
+        inside = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None)
+        if inside is None:
             raise WeightsError(f"no weights file in {str(path)!r}. Looked for {', '.join(FOLDER_FILES)}.")
-        path = found
+        path = inside
     if not path.is_file():
         raise WeightsError(f"no weights file at {str(path)!r}. Give DEFAULT, none, or a .safetensors or state-dict file.")
     return _shards(path) if path.name.endswith(".index.json") else [path]

@@ -92,9 +92,9 @@ class Product(Rule[SavedProduct]):
         """(K, ...) -> one (K, ...) for each operand that descends from the image, None for a pattern that is held."""
         parts = []
         for place, is_input in enumerate(saved.descend):
-            other = saved.constant if saved.constant is not None else (saved.second, saved.first)[place]
+            factor = saved.constant if saved.constant is not None else (saved.second, saved.first)[place]
             if is_input:
-                parts.append(None if other is None else _transposed(saved, signal, place, other.to(signal.dtype)))
+                parts.append(None if factor is None else _transposed(saved, signal, place, factor.to(signal.dtype)))
         return parts[0] if len(parts) == 1 and parts[0] is not None else tuple(parts)
 
 
@@ -126,14 +126,14 @@ def _batch_of_einsum(equation: Any, descend: tuple[bool, bool], batch: BatchAxis
     return None if letters or letter not in result else dataclasses.replace(batch, axis=result.index(letter))
 
 
-def _transposed(saved: SavedProduct, signal: Tensor, place: int, other: Tensor) -> Tensor:
+def _transposed(saved: SavedProduct, signal: Tensor, place: int, factor: Tensor) -> Tensor:
     """Carry a signal to one operand: the product with the transpose of a map that is linear in it."""
     count = saved.above.count(signal.shape)
     if saved.constant is None and not saved.batch.is_folded:
-        other = other.expand(saved.batch.resized(other.shape, count))
+        factor = factor.expand(saved.batch.resized(factor.shape, count))
     with torch.enable_grad():
         below = signal.new_zeros(saved.batch.resized(saved.sizes[place], count)).requires_grad_()
-        above = saved.product(*((below, other) if place == 0 else (other, below)))
+        above = saved.product(*((below, factor) if place == 0 else (factor, below)))
         (result,) = torch.autograd.grad(above, below, signal)
     return result
 

@@ -78,9 +78,9 @@ class Digests:
     def damaged_shard(self) -> str | None:
         """Return the first shard whose row is not as it was written, or is missing, as a part."""
         rows = self.connection.execute("select shard, first_picture, picture_count, done from shards").fetchall()
-        found = {f"shard {row[0]}": rows_digest([row]) for row in rows}
+        computed = {f"shard {row[0]}": rows_digest([row]) for row in rows}
         written = dict(self.connection.execute("select part, sha256 from digests where part glob 'shard *'"))
-        differing = [part for part in {**written, **found} if written.get(part) != found.get(part)]
+        differing = [part for part in {**written, **computed} if written.get(part) != computed.get(part)]
         return differing[0] if differing else None
 
     def compute(self, part: str) -> str:

@@ -229,8 +229,8 @@ class MaximaBuffer:
         for layer, scores, positions in self.on_device:
             values = scores.float().cpu().numpy()
             self.scores[:, layer.span] = values
-            found = layer.positions(positions.cpu().numpy())
-            self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], found, -1)
+            flat_positions = layer.positions(positions.cpu().numpy())
+            self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], flat_positions, -1)
         is_nan = np.isnan(self.scores)
         if is_nan.any():
             self._say_nan(is_nan)

@@ -87,7 +87,7 @@ def schema_fault(connection: sqlite3.Connection) -> str | None:
 def other_table(connection: sqlite3.Connection, number: int) -> str | None:
     """Return the first table that files of a format do not have, or have in another form; what ANALYZE writes is left out."""
     query = "select name, coalesce(sql, '') from sqlite_master where type = 'table' and name not glob 'sqlite_stat*' limit ?"
-    found = {name: plain_statement(statement) for name, statement in connection.execute(query, (_MOST_OBJECTS,))}
+    tables = {name: plain_statement(statement) for name, statement in connection.execute(query, (_MOST_OBJECTS,))}
     known = tables_of(number)
-    differing = [name for name in {**known, **found} if known.get(name) != found.get(name)]
+    differing = [name for name in {**known, **tables} if known.get(name) != tables.get(name)]
     return differing[0][:LONGEST_NAME] if differing else None

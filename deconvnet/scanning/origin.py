@@ -132,10 +132,10 @@ class Origin:
         scanned = self.settings.get("model_sha256")
         if scanned is None or not name.startswith(_RUNS_CODE):
             return
-        found = code_digest(name.removeprefix(_RUNS_CODE))
-        if found != scanned:
+        digest = code_digest(name.removeprefix(_RUNS_CODE))
+        if digest != scanned:
             raise StoreError(
-                f"{self.path!r} was scanned with a Python file of SHA-256 {scanned[:12]}..., {name} has {found[:12]}..."
+                f"{self.path!r} was scanned with a Python file of SHA-256 {scanned[:12]}..., {name} has {digest[:12]}..."
                 " It was not run. Give the file of the scan, or Scan.open(path, net=net)."
             )
 

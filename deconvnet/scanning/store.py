@@ -93,8 +93,8 @@ class Store(CheckedFile):
 
     def _check_layers(self, layers: Sequence[tuple[str, int, int, int]]) -> None:
         """Refuse to continue the scan of a net whose layers have other sizes."""
-        found = self.rows("select layer, channels, height, width from layers order by layer_number")
-        for (name, *size), scanned in zip(layers, found, strict=True):
+        rows = self.rows("select layer, channels, height, width from layers order by layer_number")
+        for (name, *size), scanned in zip(layers, rows, strict=True):
             if (name, *size) != scanned:
                 sizes = " and ".join("x".join(map(str, numbers)) for numbers in (scanned[1:], size))
                 raise StoreError(

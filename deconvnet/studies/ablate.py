@@ -87,7 +87,7 @@ def run(
     signal = from_maps(_start_signals(maps, unit, signals, seed), tape.axes[value])
     projections = _project_signals(net, recording, layer, signal, window)
     magnitudes = magnitude(projections)
-    choices = {name: other for name, (one, two) in CHOICES.items() for other in (one, two) if other != getattr(net, name)}
+    choices = {name: value for name, values in CHOICES.items() for value in values if value != getattr(net, name)}
     by_choice = _project_choices(net, recording, layer, signal[:2], window, choices)
     paper = projections[RULES.index("FTT"), 0]
     return Ablation(
@@ -101,8 +101,8 @@ def run(
         random_correlation=np.array([[correlation(first, other) for other in others] for first, *others in magnitudes]),
         pair_correlation=np.array([pair_mean(compare_pairs(others, correlation)) for _, *others in magnitudes]),
         choices=tuple(f"{name}={other}" for name, other in choices.items()),
-        choice_cosine=np.array([cosine(paper, other) for other in by_choice[:, 0]]),
-        choice_correlation=np.array([correlation(magnitude(paper), magnitude(other)) for other in by_choice[:, 0]]),
+        choice_cosine=np.array([cosine(paper, projection) for projection in by_choice[:, 0]]),
+        choice_correlation=np.array([correlation(magnitude(paper), magnitude(projection)) for projection in by_choice[:, 0]]),
         picture=_patch(net, recording, window),
         pixels=projections[:, :2],
         choice_pixels=by_choice,
