@@ -117,6 +117,7 @@ def test_the_table_equals_brute_force_on_tiny(net, paths, maxima, tmp_path):
             assert float(maps[hit.row, hit.col]) == pytest.approx(float(maps.max()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_table_equals_brute_force_on_a_real_net(shared, tmp_path):
     """SqueezeNet with its real weights on 500 photographs: all 9,376 channels of all its layers of features."""
     loaded = deconvnet.load_model("torchvision:squeezenet1_0", weights=str(shared / "weights/squeezenet1_0.safetensors"))

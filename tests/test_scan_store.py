@@ -88,6 +88,7 @@ def wait_until(process: subprocess.Popen[str], ready) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_killed_five_times_it_ends_in_the_same_bytes(net, many, undisturbed, tmp_path):
     """kill -9 at random moments loses at most the shard in progress; continued each time, every table ends as if undisturbed."""
     path, chance, before = tmp_path / "a.scan", random.Random(0), -1

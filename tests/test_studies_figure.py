@@ -41,6 +41,8 @@ def test_names_are_no_formulas():
 @pytest.mark.parametrize("study", [ablate, sanity, occlude])
 def test_a_picture_may_have_any_name(study):
     """A study of a picture whose name reads as a broken formula, or has letters that the font lacks, is drawn and saved."""
+    if study is sanity:
+        pytest.importorskip("scipy", reason="sanity needs the extra `studies`")
     preprocess = deconvnet.Preprocess(30, 30, (0.5,) * 3, (0.5,) * 3)
     net = deconvnet.DeconvNet(Small().eval(), preprocess)
     net.name = HOSTILE

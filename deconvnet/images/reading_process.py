@@ -61,7 +61,7 @@ class ReadingProcess:
         try:
             _send(self._child.stdin, json.dumps({"format": picture_format}).encode(), data)
             header, pixels, palette = _receive(self._child.stdout, 3)
-        except (EOFError, BrokenPipeError) as error:  # it is dead: by the bounds, or of its own
+        except (EOFError, BrokenPipeError, ValueError) as error:  # dead, by the bounds or of its own, or closed
             if self._child.wait() in _BY_BOUNDS:
                 raise TooSlowError from error
             raise DeadReaderError from error

@@ -20,6 +20,11 @@ PALE = (205, 205, 205)  # of lines that matter less
 COLOURS: tuple[Colour, ...] = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, WINE, (40, 40, 40), OLIVE)
 
 
+def colour_text(number: int) -> str:
+    """Return the colour of the line or frame of that number, from 0 on, as matplotlib and CSS read it."""
+    return hex_text(COLOURS[number % len(COLOURS)])
+
+
 def hex_text(colour: Colour, paler: float = 0) -> str:
     """Write a colour as matplotlib and CSS read it, mixed with white by a share.
 

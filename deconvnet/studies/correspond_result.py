@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..render.palette import colour_text
 from ..render.table import table_text
 from ..results import PIXELS, Result
 from .arrays import Floats, Integers, Pixels
@@ -75,7 +76,7 @@ class Correspondence(Result):
         drawn = min(count, PICTURES_DRAWN)
         figure = new_figure(max(1.9 * drawn, 3.4 * len(self.layers), 6.0), 5.6)
         grid = figure.add_gridspec(2, 1, height_ratios=(2, 3.2))
-        colours = {row.name: f"C{index % 10}" for index, row in enumerate(self.rows)} | {RANDOM: FAINT}
+        colours = {row.name: colour_text(index) for index, row in enumerate(self.rows)} | {RANDOM: FAINT}
         above: Any = grid[0].subgridspec(1, drawn).subplots(squeeze=False)
         for number, axes in enumerate(above[0]):
             _draw_picture(axes, self, number, colours)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..choices import Distance
+from ..render.palette import colour_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, fill_text, new_figure
@@ -68,7 +69,7 @@ class Invariance(Result):
         columns = 1 + len(self.translation.distances) + (self.translation.probabilities is not None)
         figure = new_figure(3.3 * columns, 8.2)
         rows: Any = figure.subplots(len(KINDS), columns)
-        colours = [f"C{number % 10}" for number in range(len(self.sources))]
+        colours = [colour_text(number) for number in range(len(self.sources))]
         for kind, row in zip(KINDS, rows, strict=True):
             _draw_sweep(row, self, kind, colours)
         _draw_key(rows[0, -1], self.classes, colours)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..choices import Tone
 from ..render import apply_tone
+from ..render.palette import colour_text
 from ..render.text import number_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
@@ -161,11 +162,11 @@ def _draw_classes(axes: Axes, key: Axes, result: Occlusion, classes: Integers) -
 
     common = [number for number, _ in Counter(classes.ravel().tolist()).most_common()]
     named = common[:CLASSES_DRAWN] if len(common) <= CLASSES_DRAWN else common[: CLASSES_DRAWN - 1]
-    colours = [*(f"C{index}" for index in range(len(named))), "0.7"]
+    colours = [*map(colour_text, range(len(named))), "0.7"]
     indices = {number: index for index, number in enumerate(named)}
     values = [[indices.get(number, len(named)) for number in row] for row in classes.tolist()]
     _draw_cells(axes, result, values, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
-    axes.set_title("likeliest class\n", fontsize=9)
+    axes.set_title("most probable class\n", fontsize=9)
     handles = [Patch(color=colour, label=result.names[str(number)]) for number, colour in zip(named, colours, strict=False)]
     handles += [Patch(color="0.7", label=f"{len(common) - len(named)} others")] if len(common) > len(named) else []
     key.legend(handles=handles, fontsize=7, loc="upper center", ncols=3, frameon=False, borderpad=0)
