@@ -102,7 +102,7 @@ def test_clicks_lead_from_layers_to_channels_and_on(browser, site):
         assert page.locator(".channels li").count() == 96
         page.click("#c7")
         visit.until("2-last/7.html")
-        assert page.locator("h1").inner_text() == "last/7"
+        assert page.locator("h1").inner_text() == "last:7"
         loaded = "image => image.complete && image.naturalWidth > 0"
         assert page.locator(".half img").evaluate_all(f"images => images.every({loaded})")
         page.locator(".similar a").first.click()
@@ -157,7 +157,7 @@ def test_keys_are_left_alone_in_fields_and_with_modifiers(browser, site):
 def test_deep_links(browser, site):
     """A layer and a channel can be linked to by name, also escaped, also from an open page; a wrong link gives a message."""
     with Visit(browser, site) as visit:
-        page = visit.open("index.html", "#last/95")
+        page = visit.open("index.html", "#last:95")
         visit.until("2-last/95.html")
         page.click("dd a")
         visit.until("2-last/95.html")
@@ -167,9 +167,9 @@ def test_deep_links(browser, site):
         page.click("dd a")
         visit.until("3.html")
         page = visit.open("index.html")
-        page.evaluate("location.hash = '#last/4'")
+        page.evaluate("location.hash = '#last:4'")
         visit.until("2-last/4.html")
-        page = visit.open("index.html", "#last/96")
+        page = visit.open("index.html", "#last:96")
         assert page.inner_text("#told") == "last has no channel 96: it has 96, numbered from 0."
         page.evaluate("location.hash = '#<img src=x>/1'")
         page.wait_for_function("document.getElementById('told').textContent.includes('no layer')")
@@ -180,11 +180,11 @@ def test_search_finds_channels_and_pictures(browser, site):
     """A channel's number, a layer's name and a part of a picture's name are found, from every page, and lead there."""
     with Visit(browser, site) as visit:
         page = visit.open("2-last/5.html")
-        page.fill("input[type=search]", "last/12")
+        page.fill("input[type=search]", "last:12")
         visit.press("Enter")
         page.wait_for_selector("#results a")
-        assert page.locator("#results a").all_inner_texts() == ["last/12"]
-        assert page.inner_text("#told") == "1 layer or channel and 0 pictures found for “last/12”."
+        assert page.locator("#results a").all_inner_texts() == ["last:12"]
+        assert page.inner_text("#told") == "1 layer or channel and 0 pictures found for “last:12”."
         page.fill("input[type=search]", "07.png")
         page.wait_for_selector(".hit")
         assert page.locator(".hit h3").all_inner_texts() == ["07.png"]
@@ -238,7 +238,7 @@ def test_order_of_channels(browser, site):
 
 
 def test_projections_in_their_places(browser, site):
-    """The checkbox lays each projection over its window: its tile covers the rectangle that is drawn there."""
+    """The checkbox lays each projection over its box: its tile covers the square that is drawn there."""
     with Visit(browser, site) as visit:
         page = visit.open("2-last/7.html")
         assert page.locator(".tile").first.is_hidden()
@@ -247,7 +247,7 @@ def test_projections_in_their_places(browser, site):
         assert page.locator(".tile").first.is_visible()
         for number in range(9):
             frame = page.locator(".frame").nth(number)
-            tile, mark = frame.locator(".tile").bounding_box(), frame.locator("rect").bounding_box()
+            tile, mark = frame.locator(".tile").bounding_box(), frame.locator("rect.box").bounding_box()
             edge = frame.bounding_box()
             left, top = max(tile["x"], edge["x"]), max(tile["y"], edge["y"])
             right = min(tile["x"] + tile["width"], edge["x"] + edge["width"])
@@ -293,11 +293,11 @@ def test_without_javascript(browser, site):
         page.click("text=last")
         assert page.is_hidden("#order")
         page.click("#c7")
-        assert page.locator("h1").inner_text() == "last/7"
+        assert page.locator("h1").inner_text() == "last:7"
         page.check("#in-place")
         assert page.locator(".tile").first.is_visible()
         page.click("a[rel=next]")
-        assert page.locator("h1").inner_text() == "last/8"
+        assert page.locator("h1").inner_text() == "last:8"
 
 
 def test_pictures_load_when_they_are_seen(browser, site):

@@ -147,7 +147,7 @@ def walk_through(tab: Tab) -> None:
     """Click a map, then a position; choose by keyboard; the projection, the patch and the numbers change."""
     page, code = tab.page, playwright.expect(tab.page.locator(".dn code"))
     picture, projection = ".dn-unit figure >> nth=2", ".dn-unit figure >> nth=1"
-    number = re.match(r"#(\d+)", page.locator(".dn-map-4").inner_text())[1]
+    number = re.match(r"\d+", page.locator(".dn-map-4").inner_text())[0]
     tab.changes(projection, page.locator(".dn-map-4").click)
     code.to_contain_text(f"channels=[{number}])")
     tab.changes(picture, page.locator(".dn-cells button").nth(5 * 11 + 6).click)
@@ -158,8 +158,8 @@ def walk_through(tab: Tab) -> None:
     page.locator(".dn [role=slider], .dn .noUi-handle").first.focus()
     tab.changes(picture, lambda: page.keyboard.press("ArrowRight"))
     code.to_contain_text("at=(")
-    tab.changes(projection, lambda: page.get_by_label("Rule").select_option("guided"))
-    code.to_contain_text("rule='guided'")
+    tab.changes(projection, lambda: page.get_by_label("Rule").select_option("gradient"))
+    code.to_contain_text("rule='gradient'")
     tab.changes(projection, lambda: page.get_by_label("Tone").select_option("grey"))
     page.get_by_label("Layer").select_option(index=1)
     code.to_contain_text("'features.1'")

@@ -77,7 +77,7 @@
   }
   if (!message) return;
 
-  // --- the first page: deep links such as #features.10/151 ---
+  // --- the first page: deep links such as #features.10:151 ---
 
   const layers = [...document.querySelectorAll("[data-layer]")];
 
@@ -86,7 +86,7 @@
     try { hash = decodeURIComponent(hash); } catch { /* a % that escapes nothing is kept */ }
     if (!hash || document.getElementById(hash)) return;
     const whole = layers.find((link) => link.dataset.layer === hash);
-    const [, name, number] = /^(.*)\/(\d+)$/.exec(hash) || [];
+    const [, name, number] = /^(.*)[:/](\d+)$/.exec(hash) || [];
     const layer = whole || layers.find((link) => link.dataset.layer === name);
     if (whole) location.replace(whole.getAttribute("href"));
     else if (layer && Number(number) < Number(layer.dataset.channels)) location.replace(`${layer.dataset.folder}/${Number(number)}.html`);
@@ -120,7 +120,7 @@
     const exact = data.layers.filter((layer) => fits(layer, query)).map((layer) => make("a", layer[0], { href: `${layer[1]}/index.html` }));
     if (number === undefined) return exact;
     const numbered = data.layers.filter((layer) => fits(layer, name) && Number(number) < layer[2]);
-    return [...exact, ...numbered.map((layer) => linkTo(layer, Number(number), `${layer[0]}/${Number(number)}`))];
+    return [...exact, ...numbered.map((layer) => linkTo(layer, Number(number), `${layer[0]}:${Number(number)}`))];
   }
 
   function pictureRow([number, path, entries], data) {
