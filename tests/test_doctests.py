@@ -64,7 +64,7 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos" / "dogs").mkdir(parents=True)
     for number in range(12, 22):
         draw(seed=8 + number).picture.save(folder / "photos" / "dogs" / f"{number}.jpg", quality=95)
-    shutil.copytree(PACKAGE / "models" / "tiny-epochs", folder / "runs")
+    shutil.copytree(ROOT / "examples" / "tiny-epochs", folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         deconvnet.scan(deconvnet.DeconvNet(deconvnet.load_model("tiny")), "photos/", "net.scan", layers=["features.10"])

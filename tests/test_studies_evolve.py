@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.errors import UnknownLayerError
-from deconvnet.models.tiny import checkpoints
+from deconvnet.models.tiny_checkpoints import checkpoints
 from deconvnet.studies import (
     evolve,
 )
@@ -62,15 +61,6 @@ def test_evolve_is_the_slow_loop(net):
                 )
                 assert np.abs(crop).sum() == pytest.approx(np.abs(cut).sum(), rel=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in net.model.state_dict().items())
-
-
-def test_tiny_brings_the_papers_epochs(tiny):
-    """Checkpoints of epochs 1, 2, 5, 10, 20, 30, 40 and 64 are packed; each fits, all differ, the last is tiny itself."""
-    files = checkpoints()
-    assert list(files) == ["1", "2", "5", "10", "20", "30", "40", "64"]
-    firsts = [deconvnet.load_model("tiny", weights=str(path)).model.features[0].weight for path in files.values()]
-    assert all(not torch.equal(*pair) for pair in itertools.combinations(firsts, 2))
-    assert torch.equal(firsts[-1], tiny.model.features[0].weight)
 
 
 def test_checkpoints_of_a_folder_go_by_number(tmp_path):

@@ -12,7 +12,7 @@ import torch
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.errors import DeconvnetError
-from deconvnet.models.tiny import checkpoints
+from deconvnet.models.tiny_checkpoints import checkpoints
 from deconvnet.studies import ablate, correspond, evolve, faithful, filters, invariance, occlude, sanity
 
 KINDS = ("path", "PIL picture", "drawing", "tensor")

@@ -16,7 +16,6 @@ from ..drawings import CLASSES
 
 WEIGHTS = Path(__file__).with_name("tiny.safetensors")
 EPOCHS = 64  # of its training
-CHECKPOINTS = Path(__file__).with_name("tiny-epochs")  # its weights after some of these epochs
 INPUT_SIZE = 96
 MEAN = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: mid-grey becomes 0, black -2 and white 2
 STD = (0.25, 0.25, 0.25)
@@ -69,12 +68,6 @@ class Tiny(nn.Module):
         """Return class scores (N, classes) of images (N, 3, 96, 96), normalised with `MEAN` and `STD`."""
         scores: Tensor = self.classifier(self.features(image))
         return scores
-
-
-def checkpoints() -> dict[str, Path]:
-    """Return the weights files of tiny's training by epoch: those of the paper's figure 4, 1, 2, 5, 10, 20, 30, 40, and 64."""
-    files = {str(int(path.stem.rpartition("-")[2])): path for path in sorted(CHECKPOINTS.glob("epoch-*.safetensors"))}
-    return {**files, str(EPOCHS): WEIGHTS}
 
 
 def _norm() -> nn.LocalResponseNorm:

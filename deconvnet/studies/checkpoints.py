@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import OptionError, WeightsError
-from ..models.tiny import checkpoints as tiny_checkpoints
+from ..models.tiny_checkpoints import checkpoints as tiny_checkpoints
 from ..models.weights import hash_file, load_checked, read_state
 from ..net import DeconvNet
 
@@ -53,6 +53,7 @@ def packed_checkpoints(net: DeconvNet) -> dict[str, Path]:
 
     Raises:
         OptionError: the net comes without checkpoints.
+        WeightsError: they are not on this machine, and could not be downloaded.
     """
     if net.name != "tiny":
         raise OptionError(f"{net.name} comes without checkpoints. Give its weights files, or a folder of them.")

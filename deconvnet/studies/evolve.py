@@ -47,7 +47,7 @@ def run(
     Args:
         net: the net to study, of which the checkpoints are.
         pictures: one picture or several: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them.
-        checkpoints: weights files in order, a folder of them, or {name: file}; by default those packed with `tiny`.
+        checkpoints: weights files in order, a folder of them, or {name: file}; by default those of `tiny`'s training.
         layers: by default up to five rectified ones, evenly from the first to the last with maps.
         channels: the channels of each layer; by default `count` random ones among those that the pictures excite at the last
             checkpoint.
@@ -61,7 +61,7 @@ def run(
         PictureError: there is no picture, or one cannot be opened.
         UnknownLayerError: the net has no such layer.
         UnitError: a layer has no such channel.
-        WeightsError: a checkpoint cannot be read, or is of another net.
+        WeightsError: a checkpoint cannot be read, is of another net, or could not be downloaded.
         OptionError: there are no checkpoints, or another option's value is not possible.
 
         >>> evolve.run(net, pictures, checkpoints="runs/", layers=["features.13"]).layers[0].activations.shape
