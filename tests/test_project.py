@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 import yaml
+
+import deconvnet
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -101,6 +104,68 @@ def test_an_environment_that_exists_is_left_alone(tmp_path):
         f"DECONVNET_CI_VENV must name a folder that does not exist yet; found {tmp_path / 'mine'}. Remove it, or name another one.\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_release_is_of_the_tested_wheel():
+    """What goes to the index was built and tested by `.ci/package`, from a tag that is the version, and no token is stored."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    workflow = yaml.safe_load(text)
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads "on" as true
+    assert workflow["permissions"] == {"contents": "read"}
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["needs"] == "build"
+    assert any(step.get("run", "").startswith("bash .ci/package dist") for step in build["steps"])
+    assert "secrets." not in text
+    (check,) = (step["run"] for step in build["steps"] if step.get("name") == "The tag is the version")
+    for tag, code in ((f"v{deconvnet.__version__}", 0), (deconvnet.__version__, 1), ("v9.9", 1)):
+        environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GITHUB_REF_NAME": tag}
+        assert subprocess.run(["bash", "-c", check], cwd=ROOT, env=environment).returncode == code
+
+
+def test_the_wheel_is_small():
+    """What the wheel packs, compressed as in a wheel, is under 2 MB; `.ci/package` weighs the real one."""
+    files = [path for path in Path(deconvnet.__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 2_000_000
+
+
+def test_an_index_shows_the_readme_with_whole_addresses():
+    """Links and pictures of the README that an index shows lead to the tag's files; each of them exists here."""
+    text = (ROOT / "README.md").read_text()
+    for rule in PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"].replace("$HFPR_VERSION", deconvnet.__version__), text)
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    ours = [target for target in targets if "github" in target]
+    assert len(ours) > 15
+    assert all(re.match(r"https?://|#", target) for target in targets)
+    for target in ours:
+        host, path = re.fullmatch(r"https://(.+)/deconvnet/deconvnet/(?:blob/)?v[\d.]+/([^#]+)(?:#.*)?", target).groups()
+        assert (ROOT / path).is_file(), target
+        assert host == ("raw.githubusercontent.com" if path.endswith(("png", "jpg")) else "github.com")
+
+
+def test_the_conda_recipe_needs_what_the_package_needs():
+    """The recipe has pyproject's packages with their bounds, under conda's names, its command, and the version."""
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
+    names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    needed = {}
+    for requirement in PROJECT["project"]["dependencies"]:
+        name, bound = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+        needed[names.get(name, name)] = f">={bound}"  # of two for different Pythons the last, that of the oldest
+    assert dict(line.split() for line in recipe["requirements"]["run"] if "python_min" not in line) == needed
+    built = [line for line in recipe["requirements"]["host"] if ">=" in line]
+    assert [line.replace(" ", "") for line in built] == PROJECT["build-system"]["requires"]
+    assert recipe["context"]["version"] == deconvnet.__version__
+    (entry,) = recipe["build"]["python"]["entry_points"]
+    assert entry == f"deconvnet = {PROJECT['project']['scripts']['deconvnet']}"
+
+
+def test_pages_say_what_works_from_a_checkout():
+    """Until the name is on an index, no page, notebook or message tells to install it from there."""
+    folders = (("docs", "*.md"), ("notebooks", "*.ipynb"), ("deconvnet", "*.py"))
+    texts = [ROOT / "README.md", *(path for folder, pattern in folders for path in (ROOT / folder).rglob(pattern))]
+    told = {path.name for path in texts if re.search(r"pip install (-\S+ )*\\?[\"']?deconvnet\b", path.read_text())}
+    assert told == set()
 
 
 def test_citation():
