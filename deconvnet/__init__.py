@@ -21,6 +21,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import drawings, rules, studies, upsampling
     from .atlas import write_atlas
+    from .display import show
     from .explorer import explore
     from .images import Preprocess
     from .layer_table import Layer, Layers
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from .recording import Recording
     from .scanning import Engine, Hit, Plate, Scan, scan
     from .sheets import save_sheet
+    from .training import FeatureMonitor, lightning_callback
 
 __all__ = [
     "DeconvNet",
     "Engine",
+    "FeatureMonitor",
     "Hit",
     "Layer",
     "Layers",
@@ -50,10 +53,12 @@ __all__ = [
     "__version__",
     "drawings",
     "explore",
+    "lightning_callback",
     "load_model",
     "rules",
     "save_sheet",
     "scan",
+    "show",
     "studies",
     "upsampling",
     "write_atlas",
@@ -63,6 +68,7 @@ __all__ = [
 _HOMES = {
     "DeconvNet": "net",
     "Engine": "scanning",
+    "FeatureMonitor": "training",
     "Hit": "scanning",
     "Layer": "layer_table",
     "Layers": "layer_table",
@@ -74,9 +80,11 @@ _HOMES = {
     "Recording": "recording",
     "Scan": "scanning",
     "explore": "explorer",
+    "lightning_callback": "training",
     "load_model": "models",
     "save_sheet": "sheets",
     "scan": "scanning",
+    "show": "display",
     "write_atlas": "atlas",
 }
 

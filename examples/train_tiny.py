@@ -11,7 +11,7 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -22,11 +22,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
+from deconvnet import FeatureMonitor
 from deconvnet.drawings import CLASSES, draw
 from deconvnet.models.tiny import INPUT_SIZE, MEAN, STD, Tiny
 from deconvnet.models.zfnet import renormalise_filters
 
 CHECKPOINTS = (1, 2, 5, 10, 20, 30, 40, 64)  # the epochs of Zeiler & Fergus 2014, fig. 4
+WATCHED = 100  # of the fresh drawings: what channels are drawn from during the training
 FRESH = 3_600  # drawings for the test; their seeds come from another range than those of the training
 BATCH, RATE, DECAY = 32, 0.015, 0.01
 SHIFT = 6  # pixels: drawings are moved at random by up to this much
@@ -99,7 +101,9 @@ def note(confusions: Tensor, facts: dict[str, object]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def train(model: Tiny, pictures: Tensor, labels: Tensor, epochs: int, per_epoch: int) -> Iterator[int]:
+def train(
+    model: Tiny, pictures: Tensor, labels: Tensor, epochs: int, per_epoch: int, after_step: Callable[[], object]
+) -> Iterator[int]:
     """Train with SGD, a warm-up and then a cosine down to zero; yield the number of each epoch after it."""
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=DECAY, nesterov=True)
     updates = epochs * -(-per_epoch // BATCH)
@@ -113,6 +117,7 @@ def train(model: Tiny, pictures: Tensor, labels: Tensor, epochs: int, per_epoch:
             smooth(model, schedule.get_last_lr()[0])
             renormalise_filters(model)  # Zeiler & Fergus 2014, 3: no filter dominates
             schedule.step()
+            after_step()
         yield epoch
 
 
@@ -125,6 +130,8 @@ def main() -> None:
     number("--per-epoch", default=2_048, help="how many of them, at random, are an epoch (default 2048)")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--checkpoints", type=Path, help="folder for the weights after epochs 1, 2, 5, 10, 20, 30, 40, 64")
+    parser.add_argument("--features", type=Path, help="folder for drawings of channels while it trains")
+    number("--every", default=512, help="updates between two of these drawings (default 512, 8 epochs)")
     options = parser.parse_args()
 
     started = time.monotonic()
@@ -137,7 +144,11 @@ def main() -> None:
 
     model = Tiny().to(memory_format=torch.channels_last)
     torch.nn.init.normal_(model.features[0].weight, std=FIRST_STD)
-    for epoch in train(model, pictures, labels, options.epochs, options.per_epoch):
+    watch = None
+    if options.features:
+        watch = FeatureMonitor(model, normalise(fresh[0][:WATCHED]), out=options.features, every=options.every, count=3)
+    after_step = watch.step if watch else int
+    for epoch in train(model, pictures, labels, options.epochs, options.per_epoch, after_step):
         confusions = confusion_matrix(model, fresh[0][:720], fresh[1][:720])
         print(
             f"epoch {epoch}: {accuracy(confusions):.3f} after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True

@@ -78,7 +78,8 @@ class Evolution(Result):
         for axes, layer in zip(panels, self.layers, strict=True):
             _draw_layer(axes, layer, tone)
         panels[0].set_yticks(np.arange(len(self.names)) + 0.5, self.names, fontsize=8)
-        panels[0].set_ylabel("epoch" if all(name.isdigit() for name in self.names) else "checkpoint", fontsize=9)
+        counted_in = self.settings.get("counted_in", "epoch")
+        panels[0].set_ylabel(counted_in if all(name.isdigit() for name in self.names) else "checkpoint", fontsize=9)
         notes = f"strongest of {self.settings['pictures']} pictures", "orange: another picture than in the row above"
         add_footer(figure, self.settings, *notes)
         return figure
