@@ -70,11 +70,12 @@ def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Modul
             module = modules[path]
             buffers = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
             for tensor in (*module.parameters(recurse=False), *buffers):
-                tensor.copy_(_random(tensor) if isinstance(module, FILTER_MODULES) else _shuffled(tensor))
+                tensor.copy_(random_like(tensor) if isinstance(module, FILTER_MODULES) else _shuffled(tensor))
     return changed
 
 
-def _random(tensor: Tensor) -> Tensor:
+def random_like(tensor: Tensor) -> Tensor:
+    """Return truncated normal numbers of a tensor's own standard deviation, in its shape."""
     deviation = float(tensor.float().std()) if tensor.numel() > 1 else float(tensor.abs())
     numbers = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT)
     return (deviation * numbers).to(tensor)
