@@ -8,8 +8,8 @@ import click
 
 from ..choices import Tone
 from .options import load_net, with_channels, with_model, with_silent, with_tone
-from .printing import echo
-from .study import check_results, figure_name, find_inputs, finish, with_results
+from .printing import echo, say
+from .study import check_results, figure_name, find_inputs, finish, say_advice, with_results
 
 
 @click.command()
@@ -20,7 +20,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 @click.option(
     "--top",
     type=click.IntRange(min=1),
-    default=4,
+    default=2,
     show_default=True,
     help="How many of the strongest channels of each picture.",
 )
@@ -47,8 +47,9 @@ def faithful(
     """Score units of PICTUREs by covering what their projections point at: the most faithful first.
 
     The score is how much more of the activation that takes away than covering equal regions elsewhere in the window: 1 is all
-    of it, 0 is no more than chance. Without a picture, drawings are used, whose parts are known: how much of a projection's
-    energy lies on the part that excites the channel?
+    of it, 0 is no more than chance. Without a picture, 50 drawings are used, whose parts are known: how much of a projection's
+    energy lies on the part that excites the channel? Two nulls stand beside the rules: the picture's edges with no net at all,
+    and a net with random filters. Means are over pictures, with 95 % intervals (extra studies), and compared in pairs.
 
     \b
     deconvnet faithful
@@ -68,6 +69,7 @@ def faithful(
         seeds=seeds,
         seed=seed,
     )
-    if json_to != "-":
-        echo(result.table())
+    tell = say if json_to == "-" else echo
+    tell(f"{result.table()}\n\n{result.summary()}")
+    say_advice()
     finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("faithful", model["model"]))

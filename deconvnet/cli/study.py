@@ -65,6 +65,15 @@ def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> N
         raise OptionError(f"cannot save {npz_to!r}: arrays are saved as .npz.")
 
 
+def say_advice() -> None:
+    """Say on stderr why there are no intervals, where SciPy is not installed."""
+    from ..studies.statistics import interval_advice
+
+    advice = interval_advice()
+    if advice:
+        say(advice)
+
+
 def finish(result: Result, figure: Figure, out: str | None, json_to: str | None, npz_to: str | None, *, default: str) -> None:
     """Save a result's figure and its numbers, and name each file that was written; `default` is the figure's own name."""
     from ..results import save_figure

@@ -4,7 +4,11 @@ The part of the window where a projection has most energy is covered with grey; 
 random positions in the window. The score is how much more of the activation the first takes away than the others do, on
 average: 1 is all of it, 0 is no more than chance, below 0 is worse than chance. For comparison there are regions by the
 gradient, by guided backpropagation, and the middle of the window: a unit responds most to its window's middle, whatever a
-picture shows there, so a projection that does no better than `centre` says nothing more.
+picture shows there, so a projection that does no better than `centre` says nothing more. Two more regions are nulls: by edges
+alone, with no net at all, and by a net with random filters (`nulls.py`).
+
+A projection that is empty covers nothing: its score is NaN, and is counted. The comparison that decides was fixed beforehand:
+whether the deconvnet scores more than the middle; all others are corrected by Holm (`statistics.py`).
 
 On the bundled drawings, whose parts are known, `ground_truth.py` also measures how much of the energy lies on the part that
 excites the channel.
@@ -25,18 +29,39 @@ from ..inputs import PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
 from ..select import choose_units
 from ..units import Unit, Window
-from .arrays import Floats, Mask
+from .arrays import Floats, Integers, Mask
 from .faithful_result import Faithfulness
 from .forward import choose_layer
 from .ground_truth import PartTruth, measure_truth
 from .masking import energy, measure_drops, middle_region, randomly_moved, strongest_region
+from .nulls import NULLS, null_energies
 from .settings import study_settings
+from .statistics import Comparison, Estimate, compare, estimate_mean
 
 __all__ = ["Faithfulness", "PartTruth", "run"]
 
 RULES: tuple[RuleName, ...] = ("deconvnet", "guided", "gradient")
-METHODS = (*RULES, "centre")
-DRAWINGS = 8  # where no picture is given
+METHODS = (*RULES, "centre", *NULLS)
+DRAWINGS = 50  # where no picture is given
+PRIMARY = "score: deconvnet - centre"
+#: What is compared, by score and, where the truth is known, by the share of the energy on the part that excites the channel.
+SCORES_COMPARED = (
+    ("deconvnet", "centre"),
+    ("deconvnet", "no net"),
+    ("deconvnet", "random net"),
+    ("deconvnet", "guided"),
+    ("deconvnet", "gradient"),
+    ("guided", "centre"),
+    ("gradient", "centre"),
+)
+SHARES_COMPARED = (
+    ("deconvnet", "no net"),
+    ("deconvnet", "random net"),
+    ("deconvnet", "guided"),
+    ("deconvnet", "gradient"),
+    ("guided", "no net"),
+    ("gradient", "no net"),
+)
 
 
 def run(
@@ -45,7 +70,7 @@ def run(
     *,
     layer: str | None = None,
     channels: Sequence[int] | None = None,
-    top: int = 4,
+    top: int = 2,
     area: float = 0.1,
     seeds: int = 8,
     seed: int = 0,
@@ -55,7 +80,7 @@ def run(
     Args:
         net: the net to study.
         pictures: one picture or several: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them; by
-            default eight bundled drawings. Where all are drawings, their parts serve as ground truth.
+            default fifty bundled drawings. Where all are drawings, their parts serve as ground truth.
         layer: the units' layer; by default the last rectified one with maps.
         channels: the units' channels; by default the strongest ones of each picture.
         top: how many of the strongest.
@@ -73,7 +98,7 @@ def run(
         OptionError: `area`, `seeds` or `top` are not possible, or none of the channels fires.
 
         >>> faithful.run(net, "cat.jpg", top=2).scores.shape  # units, methods
-        (2, 4)
+        (2, 6)
     """
     if not 0 < area < 1:
         raise OptionError(f"area cannot be {area:g}: it is the share of the window to cover, above 0 and below 1.")
@@ -85,30 +110,44 @@ def run(
     layer, maps = choose_layer(recording, layer)
     units = _firing_units(maps, layer, channels, top)
     projections = [net.project(recording, layer, units=units, rule=rule) for rule in RULES]
-    windows, pixels = projections[0].windows, [projection.pixels.numpy() for projection in projections]
+    windows = projections[0].windows
+    energies: dict[str, Sequence[Floats]] = {
+        rule: [energy(pixels) for pixels in projection.pixels.numpy()]
+        for rule, projection in zip(RULES, projections, strict=True)
+    }
+    energies.update(null_energies(net, recording, layer, units, windows, seed=seed))
     rng = np.random.default_rng(seed)
     covered = [
         _cover(net, recording.images[unit.image], unit, window, values, area, seeds, rng)
-        for unit, window, *values in zip(units, windows, *pixels, strict=True)
+        for unit, window, *values in zip(units, windows, *energies.values(), strict=True)
     ]
-    covered.sort(key=lambda row: -row.scores[0])
     drawings = [picture for picture in inputs if isinstance(picture, Drawing)]
+    known = len(drawings) == len(inputs)
+    truth = measure_truth(net, drawings, recording.images, units, windows, energies) if known else None
+    order = sorted(range(len(units)), key=lambda number: -np.nan_to_num(covered[number].scores[0], nan=-np.inf))
+    covered, truth = [covered[number] for number in order], truth and truth.sorted(order)
+    images, scores = np.array([row.unit.image for row in covered]), np.stack([row.scores for row in covered])
     return Faithfulness(
         units=tuple(str(row.unit) for row in covered),
-        pictures=tuple(sources[row.unit.image] for row in covered),
-        images=np.array([row.unit.image for row in covered]),
+        pictures=tuple(sources[image] for image in images),
+        images=images,
         activations=np.array([row.unit.activation for row in covered]),
         windows=np.array([row.window.to_list() for row in covered]),
         methods=METHODS,
-        scores=np.stack([row.scores for row in covered]),
+        scores=scores,
         drops=np.stack([row.drops for row in covered]),
         random_drops=np.stack([row.random_drops for row in covered]),
         area=area,
-        truth=_measure_truth(net, drawings, recording.images, covered) if len(drawings) == len(inputs) else None,
+        truth=truth,
+        means={method: estimate_mean(scores[:, number], images) for number, method in enumerate(METHODS)},
+        share_means=_share_means(truth, images),
+        comparisons=_compare_methods(scores, truth, images),
         regions=np.stack([row.region for row in covered]),
-        projections=np.stack([row.pixels[0] for row in covered]),
+        projections=projections[0].pixels.numpy()[order],
         shown=np.stack([net.loaded.denormalise(image, net.preprocess) for image in recording.images]),
-        settings=study_settings(net, "faithful", pictures=sources, layer=layer, top=top, area=area, seeds=seeds, seed=seed),
+        settings=study_settings(
+            net, "faithful", inputs=inputs, pictures=sources, layer=layer, top=top, area=area, seeds=seeds, seed=seed
+        ),
     )
 
 
@@ -127,11 +166,10 @@ def _firing_units(maps: Tensor, layer: str, channels: Sequence[int] | None, top:
 
 @dataclass(frozen=True, eq=False)
 class _Covered:
-    """A unit, and what covering regions took from it."""
+    """A unit, and what covering regions took from it; NaN for a method whose projection is empty."""
 
     unit: Unit
     window: Window
-    pixels: Sequence[Floats]  # (C, H, W) by each rule: its projections
     region: Mask  # (H, W): the first method's
     drops: Floats  # (methods,)
     random_drops: Floats  # (methods, seeds)
@@ -148,23 +186,39 @@ def _cover(
     image: Tensor,
     unit: Unit,
     window: Window,
-    pixels: Sequence[Floats],
+    energies: Sequence[Floats],
     area: float,
     seeds: int,
     rng: np.random.Generator,
 ) -> _Covered:
-    """Cover each method's region of an image (C, H, W), and regions of its shape elsewhere."""
+    """Cover the region of each method, with its energy (H, W), in an image (C, H, W), and regions of its shape elsewhere."""
     frame = image.shape[1:]
     inside = window.clip(*frame)
-    regions = [strongest_region(energy(values), inside, area) for values in pixels] + [middle_region(window, frame, area)]
+    by_method = dict(zip((method for method in METHODS if method != "centre"), energies, strict=True))
+    regions = [
+        middle_region(window, frame, area) if method == "centre" else strongest_region(by_method[method], inside, area)
+        for method in METHODS
+    ]
     elsewhere = [randomly_moved(region, inside, rng) for region in regions for _ in range(seeds)]
     drops = measure_drops(net, image, np.stack([*regions, *elsewhere]), unit)
+    empty = [method != "centre" and not by_method[method].any() for method in METHODS]
+    drops[: len(METHODS)][empty] = np.nan
     random_drops = drops[len(METHODS) :].reshape(len(METHODS), seeds)
-    return _Covered(unit, window, pixels, regions[0], drops[: len(METHODS)], random_drops)
+    return _Covered(unit, window, regions[0] & (not empty[0]), drops[: len(METHODS)], random_drops)
 
 
-def _measure_truth(net: DeconvNet, drawings: Sequence[Drawing], images: Tensor, covered: Sequence[_Covered]) -> PartTruth:
-    """Compare the units' projections with the parts of the drawings that excite them."""
-    units, windows = [row.unit for row in covered], [row.window for row in covered]
-    pixels = [np.stack(values) for values in zip(*(row.pixels for row in covered), strict=True)]
-    return measure_truth(net, drawings, images, units, windows, pixels)
+def _share_means(truth: PartTruth | None, images: Integers) -> dict[str, Estimate]:
+    """Return the mean share of the energy on the part, by each method; nothing where no part is known."""
+    if truth is None:
+        return {}
+    return {method: estimate_mean(truth.shares[:, number], images) for number, method in enumerate(truth.methods)}
+
+
+def _compare_methods(scores: Floats, truth: PartTruth | None, images: Integers) -> tuple[Comparison, ...]:
+    """Compare scores and, where they are known, shares of the energy in pairs of methods."""
+    by_score = dict(zip(METHODS, scores.T, strict=True))
+    pairs = {f"score: {first} - {second}": (by_score[first], by_score[second]) for first, second in SCORES_COMPARED}
+    if truth is not None:
+        by_share = dict(zip(truth.methods, truth.shares.T, strict=True))
+        pairs |= {f"on the part: {first} - {second}": (by_share[first], by_share[second]) for first, second in SHARES_COMPARED}
+    return compare(pairs, images, primary=PRIMARY)

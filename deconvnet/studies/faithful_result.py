@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from ..choices import Tone
 from ..crops import cut_window, energy_boxes
 from ..render import apply_tone
-from ..render.palette import BLUE, GREEN, PURPLE, VERMILION, hex_text
+from ..render.palette import BLUE, GREEN, OLIVE, ORANGE, PURPLE, VERMILION, hex_text
 from ..render.table import table_text
 from ..results import PIXELS, Result, json_key
 from ..units import Window
 from .arrays import Floats, Integers, Mask, Pixels
 from .figure import add_footer, new_figure, open_axes, show_pixels
 from .ground_truth import PartTruth
+from .statistics import Comparison, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +29,10 @@ COLOURS = {
     "guided": hex_text(PURPLE),
     "gradient": hex_text(GREEN),
     "centre": hex_text(VERMILION),
+    "no net": hex_text(ORANGE),
+    "random net": hex_text(OLIVE),
     "window": hex_text(VERMILION),
 }
-SPREAD = hex_text(BLUE, 0.85)
 OUTLINE = "#ff3df2"  # on photographs and on greys: no colour of the palette stands out from both
 UNITS_DRAWN = 5  # at each end
 
@@ -45,12 +47,18 @@ class Faithfulness(Result):
         images: (K,): its number.
         activations: (K,): the units' activations.
         windows: (K, 4): top, left, height, width.
-        methods: what chooses the region that is covered: a rule, or "centre", the window's middle.
-        scores: (K, methods): the drop less the mean drop by random regions; units are sorted by the first method's.
+        methods: what chooses the region that is covered: a rule; "centre", the window's middle; or a null, "no net" or
+            "random net" (`nulls.py`).
+        scores: (K, methods): the drop less the mean drop by random regions; units are sorted by the first method's. NaN for a
+            method whose projection is empty.
         drops: (K, methods): the share of the activation that covering the region takes away.
         random_drops: (K, methods, seeds): that by regions of the same shape, elsewhere.
         area: the share of the window that is covered.
         truth: on drawings, the part that excites each channel and the energy on it; None where a picture is no drawing.
+        means: each method's mean score, over pictures.
+        share_means: each method's mean share of the energy on the part that excites the channel; empty where no part is known.
+        comparisons: methods in pairs, on the same units: by score and by that share. The first one was fixed beforehand, the
+            others are corrected for their number.
         regions: (K, H, W): what the first method covers.
         projections: (K, C, H, W), signed: the projections by the first method.
         shown: (N, H, W, C), 0..255: what the net saw (in files: seen).
@@ -68,6 +76,9 @@ class Faithfulness(Result):
     random_drops: Floats
     area: float
     truth: PartTruth | None
+    means: dict[str, Estimate]
+    share_means: dict[str, Estimate]
+    comparisons: tuple[Comparison, ...]
     regions: Mask = field(metadata=PIXELS)
     projections: Floats = field(metadata=PIXELS)
     shown: Pixels = field(metadata={**PIXELS, **json_key("seen")})
@@ -77,9 +88,27 @@ class Faithfulness(Result):
         """Return a row for each unit as text; on drawings with the part that excites it and the energy on it."""
         rows = [("unit", "picture", "score", *self.methods[1:], *(("part", "energy on it") if self.truth else ()))]
         for number, unit in enumerate(self.units):
-            scores = (f"{score:+.2f}" for score in self.scores[number])
+            scores = ("empty" if np.isnan(score) else f"{score:+.2f}" for score in self.scores[number])
             rows.append((unit, self.pictures[number], *scores, *_truth_cells(self.truth, number)))
         return table_text(rows)
+
+    def summary(self) -> str:
+        """Return the means over pictures with their 95 % intervals, and the comparisons in pairs, as text."""
+        heading = ("method", "score", *(("energy on the part",) if self.share_means else ()))
+        names = list(dict.fromkeys((*self.methods, *self.share_means)))
+        rows = [tuple(str(means[name]) if name in means else "" for means in self._means()) for name in names]
+        pictures = len(np.unique(self.images))
+        return "\n".join(
+            (
+                f"means over {pictures} pictures, {len(self.units)} units, with 95 % intervals",
+                table_text([heading, *((name, *cells) for name, cells in zip(names, rows, strict=True))]),
+                "",
+                table_text([("in pairs", "difference", ""), *(comparison.cells() for comparison in self.comparisons)]),
+            )
+        )
+
+    def _means(self) -> tuple[dict[str, Estimate], ...]:
+        return (self.means, self.share_means) if self.share_means else (self.means,)
 
     def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the most and the least faithful units with what was covered, and all scores; on drawings, the ground truth too.
@@ -87,12 +116,12 @@ class Faithfulness(Result):
         Args:
             tone: how the signed values of projections become pixels.
         """
-        figure = new_figure(11.4, 5.9)
+        figure = new_figure(11.4, 6.2)
         above, below = figure.subfigures(2, 1, height_ratios=[1, 1])  # type: ignore[misc]
         _draw_units(above, self, tone)
         if self.truth:
-            scores, truth = below.subplots(1, 2, width_ratios=[3, 2])
-            _draw_truth(truth, self.truth)
+            scores, truth = below.subplots(1, 2, width_ratios=[3, 2.3])
+            _draw_truth(truth, self.truth, self.share_means)
         else:
             scores = below.subplots()
         _draw_scores(scores, self)
@@ -152,29 +181,35 @@ def _draw_scores(axes: Axes, result: Faithfulness) -> None:
         x, 2 * spread, 0.8, bottom=result.scores[:, 0] - spread, color=hex_text(BLUE, 0.85), label="spread of random regions"
     )
     for number, method in enumerate(result.methods):
-        scores, marker = result.scores[:, number], "o" if number == 0 else "."
-        axes.plot(x, scores, marker, color=COLOURS[method], markersize=5, label=f"{method}: mean {scores.mean():+.2f}")
+        marker, size = ("o", 5.0) if number == 0 else (".", 4.0)
+        label = f"{method}: {result.means[method]}"
+        axes.plot(x, result.scores[:, number], marker, color=COLOURS[method], markersize=size, label=label)
     axes.axhline(0, color="0.5", linewidth=0.8)
-    axes.set_title("score: drop by covering, less the mean drop by random regions", fontsize=8)
+    axes.set_title("score: drop by covering, less the mean drop by random regions; means with 95 % intervals", fontsize=8)
     axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     axes.set_xlabel("unit, the most faithful first", fontsize=7, labelpad=1)
     axes.tick_params(labelsize=7)
+    axes.locator_params(axis="x", integer=True)
     open_axes(axes)
 
 
-def _draw_truth(axes: Axes, truth: PartTruth) -> None:
-    """Draw a dot for each unit whose part is known, and the mean."""
+def _draw_truth(axes: Axes, truth: PartTruth, means: Mapping[str, Estimate]) -> None:
+    """Draw a dot for each unit whose part is known, and the mean with its interval."""
     known = [number for number, part in enumerate(truth.parts) if part]
     jitter = np.linspace(-0.25, 0.25, max(len(known), 1))
     for number, method in enumerate(truth.methods):
-        shares = truth.shares[known, number]
-        axes.plot(number + jitter, shares, ".", color=COLOURS[method], markersize=4)
-        if known:
-            axes.plot([number - 0.35, number + 0.35], [shares.mean()] * 2, color="black", linewidth=1.2)
-            axes.text(number + 0.38, shares.mean(), f"{shares.mean():.0%}", fontsize=7, va="center")
-    names = ["bare window" if method == "window" else method for method in truth.methods]
+        axes.plot(number + jitter, truth.shares[known, number], ".", color=COLOURS[method], markersize=3, alpha=0.6)
+        estimate = means[method]
+        if np.isfinite(estimate.mean):
+            axes.errorbar(
+                number, estimate.mean, np.reshape(estimate.bars, (2, 1)), fmt="_", color="black", markersize=16, capsize=4
+            )
+            axes.text(number, 1.03, f"{estimate.mean:.0%}", fontsize=7, ha="center")
+    names = [{"window": "bare\nwindow"}.get(method, method.replace(" ", "\n")) for method in truth.methods]
     axes.set_xticks(range(len(names)), names, fontsize=7)
-    axes.set(ylim=(0, 1.02), xlim=(-0.6, len(truth.methods) - 0.2))
-    axes.set_title(f"energy on the part that excites the channel ({len(known)} of {len(truth.parts)} units)", fontsize=8)
+    axes.set(ylim=(0, 1.1), xlim=(-0.6, len(truth.methods) - 0.4), yticks=np.linspace(0, 1, 6))
+    axes.set_title(
+        f"energy on the part that excites the channel\n({len(known)} of {len(truth.parts)} units have one)", fontsize=8
+    )
     axes.tick_params(labelsize=7)
     open_axes(axes)

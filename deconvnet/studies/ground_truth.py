@@ -20,9 +20,8 @@ from ..images import Preprocess
 from ..net import DeconvNet
 from ..units import Unit, Window
 from .arrays import Floats, Mask
-from .masking import energy, measure_drops, window_mask
+from .masking import measure_drops, window_mask
 
-METHODS = ("deconvnet", "guided", "gradient", "window")  # "window": the part's share of the bare window's pixels
 SMALLEST_DROP = 0.1  # of the activation, that losing the part must cost
 MARGIN = 2  # pixels that a part is grown by
 
@@ -32,7 +31,7 @@ class PartTruth:
     """For each of K units: the part that excites it, and how much of each method's energy lies on it.
 
     Attributes:
-        methods: the rules, and "window": the part's share of the bare window's pixels.
+        methods: the rules, the nulls, and "window": the part's share of the bare window's pixels.
         parts: (K,): the parts' names; "" where no part costs a tenth of the activation, or the one that does is outside the
             window.
         drops: (K,): the share of the activation that covering that part takes away; NaN where there is none.
@@ -44,6 +43,10 @@ class PartTruth:
     drops: Floats
     shares: Floats
 
+    def sorted(self, order: Sequence[int]) -> PartTruth:
+        """Return the same with the units in another order, given by their numbers."""
+        return PartTruth(self.methods, tuple(self.parts[number] for number in order), self.drops[order], self.shares[order])
+
 
 def measure_truth(
     net: DeconvNet,
@@ -51,9 +54,9 @@ def measure_truth(
     images: Tensor,
     units: Sequence[Unit],
     windows: Sequence[Window],
-    pixels: Sequence[Floats],
+    energies: Mapping[str, Sequence[Floats]],
 ) -> PartTruth:
-    """Find each unit's part, and compare the projections with it.
+    """Find each unit's part, and measure how much of each method's energy lies on it.
 
     Args:
         net: the net.
@@ -61,13 +64,14 @@ def measure_truth(
         images: (N, C, H, W): what the net sees of them.
         units: K units, with the numbers of their drawings.
         windows: the units' windows.
-        pixels: for each rule the units' projections, (K, C, H, W).
+        energies: for each method the energy (H, W) of each unit.
 
     Raises:
         PictureError: what the net does to a picture is not known.
     """
     masks = [part_masks(net, drawing) for drawing in drawings]
-    parts, drops, shares = [], np.full(len(units), np.nan), np.full((len(units), len(METHODS)), np.nan)
+    methods = (*energies, "window")
+    parts, drops, shares = [], np.full(len(units), np.nan), np.full((len(units), len(methods)), np.nan)
     for number, unit in enumerate(units):
         name, drop = _exciting_part(net, images[unit.image], masks[unit.image], unit)
         window = window_mask(windows[number].clip(*images.shape[2:]), images.shape[2:])
@@ -77,9 +81,9 @@ def measure_truth(
             continue
         parts.append(name)
         drops[number] = drop
-        weights = [energy(projections[number]) for projections in pixels] + [window.astype(float)]
+        weights = [*(energy[number] for energy in energies.values()), window.astype(float)]
         shares[number] = [weight[on_part].sum() / (weight[window].sum() or np.nan) for weight in weights]
-    return PartTruth(METHODS, tuple(parts), drops, shares)
+    return PartTruth(methods, tuple(parts), drops, shares)
 
 
 def part_masks(net: DeconvNet, drawing: Drawing) -> dict[str, Mask]:
