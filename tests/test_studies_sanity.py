@@ -152,7 +152,7 @@ def test_measures_against_slow_twins(measures):
 
 def test_sanity_against_autograd_of_the_random_copy(small, image, measures):
     """What a cascade compares is the gradient of the same class's score in the net whose weights are random from there up."""
-    result = sanity.run(small, image, select="features.4", top=3, seed=5)
+    result = sanity.run(small, image, select="features.4", top=3, seeds=1, seed=5)
     assert result.blocks == ("classifier", "features.3", "features.0")
     channel = int(small.model(image)[0].argmax())
     assert result.units == (f"classifier:{channel}@0,0",)
@@ -175,7 +175,7 @@ def test_sanity_against_autograd_of_the_random_copy(small, image, measures):
 
 def test_sanity_of_a_unit_inside_tells_what_stands_above(net, measures):
     """A unit inside the net: the layers above it are listed, not measured; several pictures are held against each other."""
-    result = sanity.run(net, [draw("face", seed=3), draw("car", seed=1)], layer="features.9", top=2)
+    result = sanity.run(net, [draw("face", seed=3), draw("car", seed=1)], layer="features.9", top=2, seeds=1)
     assert result.blocks == ("features.8", "features.4", "features.0")
     assert result.above == ("features.10", "features.12", "classifier.2", "classifier.5")
     assert result.similarity.shape == (2, 3, 3, 2, 4)
@@ -189,7 +189,78 @@ def test_sanity_of_a_unit_inside_tells_what_stands_above(net, measures):
 def test_sanity_command(tmp_path, monkeypatch, picture, capsys, measures):
     """It draws the figure and writes all numbers, NaN as null."""
     monkeypatch.chdir(tmp_path)
-    command.main(["sanity", str(picture), "--layer", "features.9", "--json=-"], standalone_mode=False)
+    command.main(["sanity", str(picture), "--layer", "features.9", "--seeds", "2", "--json=-"], standalone_mode=False)
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["others"][0][0] == [None] * 4
     assert (tmp_path / "sanity-tiny.png").stat().st_size > 10_000
+
+
+class Averaging(nn.Module):
+    """Scores that are averages of a map for each class, as SqueezeNet's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2))
+        self.classes, self.relu = nn.Conv2d(6, 4, 1), nn.ReLU()
+
+    def forward(self, image):
+        return self.relu(self.classes(self.features(image))).mean((2, 3))
+
+
+def test_a_map_of_each_class_is_followed_at_its_strongest_place(small, image, measures):
+    """Where scores are averages of maps, the most probable class's map is followed where it is strongest; else the score."""
+    torch.manual_seed(1)
+    net = deconvnet.DeconvNet(Averaging().eval())
+    images = torch.cat([image, image.flip(2) * 2])
+    recording = net.record(images, stop=False)
+    assert sanity.class_layer(recording) == "relu"
+    result = sanity.run(net, images, seeds=1)
+    maps = net.record(images, layers=["relu"]).activations("relu")
+    scores = net.model(images)
+    expected = []
+    for number in range(2):
+        channel = int(scores[number].argmax())
+        row, col = divmod(int(maps[number, channel].argmax()), maps.shape[3])
+        expected.append(f"relu:{channel}@{row},{col}")
+    assert [unit.rpartition("#")[0] or unit for unit in result.units] == expected
+    assert sanity.class_layer(small.record(image, stop=False)) == "classifier"
+
+
+def test_squeezenet_follows_its_class_map():
+    """SqueezeNet's scores are averages of classifier.2; ResNet's, AlexNet's and tiny's are no averages."""
+    for model, layer in (("squeezenet1_0", "classifier.2"), ("resnet18", "fc"), ("alexnet", "classifier.6")):
+        net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
+        assert sanity.class_layer(net.record_zeros((3, 64, 64))) == layer
+
+
+def test_one_recording_serves_all_rules(small, image, measures):
+    """Projections by the one recording of the gradient's rule are those that `project` makes by each rule, rule by rule."""
+    recording = small.record(torch.cat([image, image.flip(3)]))
+    units = sanity._followed_units(recording, "classifier", None, by_score=True)
+    found = sanity._Followed(small, recording.images, "classifier", units).pixels
+    for number, rule in enumerate(sanity.RULES):
+        expected = small.project(recording, "classifier", units=units, rule=rule, start="one").pixels
+        np.testing.assert_allclose(found[number], expected.numpy(), atol=1e-5)
+
+
+def test_empty_projections_have_no_similarity(measures):
+    """SSIM, HOG and both ranks of an empty projection are NaN, so that they can be counted."""
+    something = np.random.default_rng(0).standard_normal((3, 20, 20))
+    for first, second in ((something, np.zeros((3, 20, 20))), (np.zeros((3, 20, 20)), np.zeros((3, 20, 20)))):
+        assert np.isnan(list(similarity.compare_projections(first, second).values())).all()
+
+
+def test_means_are_over_pictures(net, measures):
+    """A picture's value is the mean over seeds; the table prints the mean over pictures with its interval, and compares rules."""
+    result = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2)
+    signed, step = result.measures.index("signed rank"), 1
+    for number, rule in enumerate(result.rules):
+        by_picture = result.similarity[0, step, number, :, signed]
+        estimate = result.means[result.blocks[step]][rule]["signed rank"]
+        assert estimate.mean == pytest.approx(np.nanmean(by_picture))
+        assert (estimate.pictures, estimate.values) == (int(np.isfinite(by_picture).sum()), 12)
+        assert str(estimate) in result.table()
+    assert [comparison.name for comparison in result.comparisons if comparison.primary] == [sanity.PRIMARY]
+    assert str(result.selectivity.means["cosine"]["deconvnet"]) in result.summary()
+    other = result.means["others"]["deconvnet"]["ssim"]
+    assert other.mean == pytest.approx(result.others[0, :, result.measures.index("ssim")].mean())

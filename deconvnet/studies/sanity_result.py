@@ -13,11 +13,13 @@ from ..choices import Tone
 from ..crops import cut_window
 from ..render import apply_tone
 from ..render.palette import BLUE, GREEN, OLIVE, PURPLE, hex_text
+from ..render.table import table_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, joint_box, new_figure, open_axes, show_pixels
 from .selectivity import Selectivity
 from .similarity import mean_known
+from .statistics import Comparison, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +32,12 @@ MEASURE_NAMES = {
     "ssim": "SSIM",
     "hog": "HOG",
 }
+CONTROL_NAMES = {
+    "others": "trained: another picture",
+    "noise": "trained: a random mask",
+    "edges": "trained: the picture's edges",
+    "edges_random": "all random: the picture's edges",
+}
 STEPS_DRAWN = 8  # of a cascade, the last one among them
 
 
@@ -37,7 +45,7 @@ STEPS_DRAWN = 8  # of a cascade, the last one among them
 class Sanity(Result):
     """How alike the projections of N pictures stay while B blocks of weights become random.
 
-    There are three rules R and four measures M; numbers are means over seeds, NaN where there is nothing to compare.
+    There are three rules R and four measures M; a picture's numbers are means over seeds, NaN with nothing to compare.
 
     Attributes:
         layer: the layer of the units that are followed.
@@ -53,6 +61,10 @@ class Sanity(Result):
         edges_random: (R, N, M): the projection of a net all of whose weights are random, and the edges.
         noise: (R, N, M): the projection and a mask of normal numbers.
         others: (R, N, M): the projection and that of the next picture; NaN where there is one picture only.
+        means: by step of the cascade or control, rule and measure: the mean over pictures. Controls are "others", "noise",
+            "edges" and "edges_random", as above.
+        comparisons: rules in pairs, and with what two different pictures have in common, by signed rank. The first one was
+            fixed beforehand, the others are corrected for their number.
         selectivity: how alike the projections of different channels at one position are.
         picture: (H, W, C), 0..255: what the net saw of the first picture.
         edge_map: (H, W): the first picture's Sobel edges.
@@ -73,11 +85,38 @@ class Sanity(Result):
     edges_random: Floats
     noise: Floats
     others: Floats
+    means: dict[str, dict[str, dict[str, Estimate]]]
+    comparisons: tuple[Comparison, ...]
     selectivity: Selectivity
     picture: Pixels = field(metadata=PIXELS)
     edge_map: Floats = field(metadata=PIXELS)
     pixels: Floats = field(metadata=PIXELS)
     settings: dict[str, Any]
+
+    def table(self, measure: str = "signed rank") -> str:
+        """Return how alike projections stay by one measure: the means over pictures with their 95 % intervals, as text.
+
+        Args:
+            measure: one of `measures`.
+        """
+        names = {name: f"random from {name} up" for name in self.blocks} | CONTROL_NAMES
+        heading = (f"{MEASURE_NAMES[measure]}: weights", *self.rules)
+        rows = [(names[name], *(str(self.means[name][rule][measure]) for rule in self.rules)) for name in self.means]
+        return table_text([heading, *(row for row in rows if not all(cell.startswith("-") for cell in row[1:]))])
+
+    def summary(self) -> str:
+        """Return the means over pictures with their 95 % intervals, the comparisons in pairs and the selectivity, as text."""
+        pictures, seeds = len(self.units), self.settings["seeds"]
+        return "\n".join(
+            (
+                f"means over {pictures} pictures, {seeds} draws of weights each, with 95 % intervals",
+                self.table(),
+                "",
+                table_text([("in pairs", "difference", ""), *(comparison.cells() for comparison in self.comparisons)]),
+                "",
+                self.selectivity.table(),
+            )
+        )
 
     def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are.
@@ -127,22 +166,25 @@ def _draw_cascade(figure: Any, result: Sanity, tone: Tone) -> None:
 
 
 def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
-    """Draw the mean over pictures at each step; a cascade begins at 1, the trained net against itself."""
-    steps = range(len(result.blocks) + 1)
+    """Draw the mean over pictures at each step, with its interval; a cascade begins at 1, the trained net against itself."""
+    steps, measure = range(len(result.blocks) + 1), result.measures[number]
     for rule, name in enumerate(result.rules):
-        cascade, single = mean_known(result.similarity[:, :, rule, :, number], 2)
-        axes.plot(steps, [1.0, *cascade], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
+        estimates = [result.means[block][name][measure] for block in result.blocks]
+        single = mean_known(result.similarity[1, :, rule, :, number], 1)
+        means, bars = [each.mean for each in estimates], np.array([each.bars for each in estimates])
+        axes.plot(steps, [1.0, *means], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
+        axes.fill_between(steps[1:], means - bars[:, 0], means + bars[:, 1], color=COLOURS[name], alpha=0.2, linewidth=0)
         axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label="one block alone" if rule == 0 else None)
-        noise = result.noise[rule, :, number].mean()
+        noise = result.means["noise"][name][measure].mean
         axes.axhline(noise, color="0.6", linewidth=0.8, linestyle="--", label="random mask" if rule == 0 else None)
-        edges = result.edges_random[rule, :, number].mean()
+        edges = result.means["edges_random"][name][measure].mean
         if name == "deconvnet" and np.isfinite(edges):
             axes.axhline(edges, color=hex_text(OLIVE), linewidth=0.8, label="edges, to deconvnet of a random net")
     axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.set_xticks(steps, ["trained", *result.blocks], fontsize=6, rotation=90)
     axes.set_ylim(min(-0.1, float(np.nanmin(result.similarity[..., number])) - 0.05), 1.03)
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_title(MEASURE_NAMES[result.measures[number]], fontsize=8)
+    axes.set_title(MEASURE_NAMES[measure], fontsize=8)
     open_axes(axes)
 
 
@@ -156,20 +198,22 @@ def _draw_channels(axes: Axes, selectivity: Selectivity, tone: Tone) -> None:
 
 
 def _draw_selectivity(axes: Axes, selectivity: Selectivity) -> None:
-    """Draw how alike they are, by each rule."""
+    """Draw how alike they are, by each rule, with the intervals of the means over pictures."""
     x = np.arange(len(selectivity.rules))
     bars = (
-        (selectivity.correlation, "correlation of |x|", hex_text(BLUE)),
-        (selectivity.cosine, "cosine of signed values", hex_text(BLUE, 0.65)),
+        ("correlation", "correlation of |x|", hex_text(BLUE)),
+        ("cosine", "cosine of signed values", hex_text(BLUE, 0.65)),
     )
-    for number, (values, name, colour) in enumerate(bars):
-        means, centres = values.mean(0), x + 0.38 * number - 0.19
-        axes.bar(centres, means, 0.36, color=colour, label=name)
-        for centre, mean in zip(centres, means, strict=True):
-            axes.text(centre, max(mean, 0) + 0.02, f"{mean:.2f}", ha="center", fontsize=7)
+    for number, (measure, name, colour) in enumerate(bars):
+        estimates = [selectivity.means[measure][rule] for rule in selectivity.rules]
+        means, centres = np.array([each.mean for each in estimates]), x + 0.38 * number - 0.19
+        reach = np.array([each.bars for each in estimates]).T
+        axes.bar(centres, means, 0.36, yerr=reach, capsize=3, error_kw={"linewidth": 0.9}, color=colour, label=name)
+        for centre, mean, above in zip(centres, means, reach[1], strict=True):
+            axes.text(centre, max(mean, 0) + above + 0.02, f"{mean:.2f}", ha="center", fontsize=7)
     axes.axhline(0, color="0.6", linewidth=0.6)
     axes.set_xticks(x, ["filters alone" if rule == "FFF" else rule for rule in selectivity.rules], fontsize=8)
-    axes.set_ylim(min(0.0, float(selectivity.cosine.mean(0).min()) - 0.05), 1.1)
+    axes.set_ylim(min(0.0, float(np.nanmin(mean_known(selectivity.cosine, 0))) - 0.05), 1.15)
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper right")
     axes.set_title("how alike the projections of two channels at one place are (mean over pairs)", fontsize=8)

@@ -7,6 +7,7 @@ channels, as Simonyan et al. 2014 draw it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,46 +61,80 @@ def mean_known(values: Floats, axis: int) -> Floats:
 
 def rank_correlation(first: Floats, second: Floats) -> float:
     """Return Spearman's rank correlation, -1..1; NaN where one of the arrays is constant."""
-    stats = require("scipy.stats", needed_by="the rank correlation", extra="studies")
-    first, second = first.ravel(), second.ravel()
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(stats.spearmanr(first, second).statistic)
+    return correlation(_ranks(first), _ranks(second))
 
 
 def ssim(first: Floats, second: Floats) -> float:
-    """Return the mean structural similarity of two signed maps (H, W), each scaled to -1..1 by its largest |x|."""
+    """Return the mean structural similarity of two signed maps (H, W), each scaled to -1..1 by its largest |x|.
+
+    NaN where one of them is zero everywhere: its formula would give nearly 1 for two empty maps, and something for one.
+    """
     metrics = require("skimage.metrics", needed_by="SSIM", extra="studies")
+    if not first.any() or not second.any():
+        return float("nan")
     return float(metrics.structural_similarity(_scaled(first), _scaled(second), data_range=2.0, win_size=SSIM_WINDOW))
 
 
 def hog(first: Floats, second: Floats) -> float:
-    """Return the correlation of the histograms of oriented gradients of two signed maps (H, W)."""
-    feature = require("skimage.feature", needed_by="HOG", extra="studies")
-    side = max(2, min(HOG_CELL, min(first.shape) // 4))
-    histograms = [feature.hog(_scaled(values), pixels_per_cell=(side, side)) for values in (first, second)]
-    return correlation(*histograms)
+    """Return the correlation of the histograms of oriented gradients of two signed maps (H, W); NaN where one has none."""
+    return correlation(_histograms(first), _histograms(second))
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """What the measures need of one picture, worked out once however many others it is compared with.
+
+    Attributes:
+        ranks: of the unsigned values; of equal ones, the mean of theirs.
+        signed_ranks: of the signed values; None where there are no signs.
+        flat: (H, W), signed: the mean over channels.
+        histograms: its histograms of oriented gradients.
+    """
+
+    ranks: Floats
+    signed_ranks: Floats | None
+    flat: Floats
+    histograms: Floats
+
+    @classmethod
+    def of_projection(cls, pixels: Floats) -> Described:
+        """Describe a projection (C, H, W); SSIM and HOG take the mean over channels."""
+        flat = pixels.mean(axis=0)
+        return cls(_ranks(magnitude(pixels)), _ranks(pixels), flat, _histograms(flat))
+
+    @classmethod
+    def of_map(cls, values: Floats) -> Described:
+        """Describe an unsigned map (H, W), such as a magnitude or an edge map, which has no signs to compare."""
+        return cls(_ranks(values), None, values, _histograms(values))
+
+    def compare(self, other: Described) -> dict[str, float]:
+        """Compare with another one by each of `MEASURES`."""
+        signed = self.signed_ranks is not None and other.signed_ranks is not None
+        return {
+            "rank": correlation(self.ranks, other.ranks),
+            "signed rank": correlation(self.signed_ranks, other.signed_ranks) if signed else float("nan"),  # type: ignore[arg-type]
+            "ssim": ssim(self.flat, other.flat),
+            "hog": correlation(self.histograms, other.histograms),
+        }
 
 
 def compare_projections(first: Floats, second: Floats) -> dict[str, float]:
     """Compare two projections (C, H, W) by each of `MEASURES`; SSIM and HOG take the mean over channels."""
-    means = first.mean(axis=0), second.mean(axis=0)
-    return {
-        "rank": rank_correlation(magnitude(first), magnitude(second)),
-        "signed rank": rank_correlation(first, second),
-        "ssim": ssim(*means),
-        "hog": hog(*means),
-    }
+    return Described.of_projection(first).compare(Described.of_projection(second))
 
 
-def compare_maps(first: Floats, second: Floats) -> dict[str, float]:
-    """Compare two unsigned maps (H, W), such as a magnitude and an edge map, which have no signs to compare."""
-    return {
-        "rank": rank_correlation(first, second),
-        "signed rank": float("nan"),
-        "ssim": ssim(first, second),
-        "hog": hog(first, second),
-    }
+def _ranks(values: Floats) -> Floats:
+    """Return the ranks of all values, flat: halves at most, which float32 holds exactly up to eight million values."""
+    stats = require("scipy.stats", needed_by="the rank correlation", extra="studies")
+    ranks: Floats = stats.rankdata(values.ravel()).astype(np.float32 if values.size < 2**23 else np.float64)
+    return ranks
+
+
+def _histograms(values: Floats) -> Floats:
+    feature = require("skimage.feature", needed_by="HOG", extra="studies")
+    side = max(2, min(HOG_CELL, min(values.shape) // 4))
+    histograms: Floats = feature.hog(_scaled(values), pixels_per_cell=(side, side))
+    return histograms
 
 
 def _scaled(values: Floats) -> Floats:
