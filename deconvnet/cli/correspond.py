@@ -10,7 +10,7 @@ import click
 from .option_types import FillType
 from .options import load_net, with_model
 from .printing import echo, say
-from .study import check_results, figure_name, finish, with_results
+from .study import check_results, figure_name, finish, say_advice, with_results
 
 if TYPE_CHECKING:
     from ..inputs import PictureInputs
@@ -36,11 +36,15 @@ FACE = ("left eye", "right eye", "nose", "mouth")
     "--part", "parts", multiple=True, help="A part of them; may be repeated. [default: of a face its eyes, nose and mouth]"
 )
 @click.option(
-    "--count", type=click.IntRange(min=2), default=5, show_default=True, help="How many drawings; the paper had 5 pictures."
+    "--count", type=click.IntRange(min=2), default=60, show_default=True, help="How many drawings; the paper had 5 pictures."
 )
 @click.option("--fill", type=FillType(), default="mean", show_default=True, help="What fills a mask; the mean is nearly grey.")
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=12, show_default=True, help="Random masks of each picture: the control."
+    "--trials",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Random masks of each picture, and as many on the object: the controls.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random masks.")
 @with_results
@@ -60,9 +64,11 @@ def correspond(
 ) -> None:
     """Mask the same part in several pictures: do the features move alike? (Zeiler & Fergus, Table 1)
 
-    Prints the table: for each part and layer the mean Hamming distance of the signs of change, as a share of the features, and
-    its standard deviation over pairs; the last row is the control. BOXES.json holds
-    {"picture.jpg": {"part": [top, left, height, width]}}, in pixels; without it drawings are used, whose parts are known.
+    Prints the table: for each part and layer the share of features whose signs of change differ between two pictures, among
+    those that both masks changed, with its 95 % interval over pictures; 0.5 is chance. The last rows are the controls; each
+    part is compared with masks on the object that change as many features. BOXES.json holds
+    {"picture.jpg": {"part": [top, left, height, width]}}, in pixels, and, as "object", where masks of the control lie; without
+    it drawings are used, whose parts are known.
 
     \b
     deconvnet correspond
@@ -77,7 +83,8 @@ def correspond(
     pictures: PictureInputs
     pictures, part_boxes = read_boxes(boxes) if boxes else _drawings(drawing, parts, count)
     result = run(net, pictures, part_boxes, layers=layers or None, fill=fill, trials=trials, seed=seed)
-    (say if json_to == "-" else echo)(result.table())
+    (say if json_to == "-" else echo)(result.summary())
+    say_advice()
     finish(result, result.plot(), out, json_to, npz_to, default=figure_name("correspond", model["model"]))
 
 
@@ -85,10 +92,10 @@ def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[PictureInp
     """Draw a class several times, with the boxes of its parts; of other classes than faces the parts that all show."""
     from ..drawings import draw
     from ..inputs import named_picture
-    from ..studies.correspond import boxes_of
+    from ..studies.correspond import boxes_of, object_box
 
     drawings = [draw(name, seed=seed) for seed in range(count)]
     common = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
     names = parts or (FACE if name == "face" else tuple(common))
     pictures = [named_picture(drawing.picture, f"drawing {seed} of a {name}") for seed, drawing in enumerate(drawings)]
-    return pictures, [boxes_of(drawing, names) for drawing in drawings]
+    return pictures, [{**boxes_of(drawing, names), "object": object_box(drawing)} for drawing in drawings]

@@ -20,6 +20,7 @@ from ..net import DeconvNet
 from ..units import Window
 from .arrays import Mask
 
+OBJECT = "object"  # the box that is not masked: where masks of the control lie
 #: A part's box in pixels of a picture: a window, or its top, left, height and width.
 Box: TypeAlias = "Window | Sequence[int]"
 #: The box of each part of a picture, by the part's name.
@@ -33,7 +34,8 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[list[Path], list[dict[str,
          "dog2.jpg": {"right eye": [70, 95, 18, 24], "nose": [99, 120, 28, 30]}}
 
     Args:
-        path: the file. Boxes are [top, left, height, width], in pixels of the picture as it is shown, upright.
+        path: the file. Boxes are [top, left, height, width], in pixels of the picture as it is shown, upright. One called
+            "object" says where masks of the control lie; without it they lie in the box around all parts.
 
     Returns:
         The pictures, relative to the file's folder, and the boxes of each.
@@ -70,6 +72,11 @@ def boxes_of(drawing: Drawing, parts: Sequence[str]) -> dict[str, Window]:
             raise OptionError(f"this {drawing.name} shows no {part!r}. It shows {', '.join(sorted(drawing.parts))}.")
         boxes[part] = _bounds(drawing.parts[part])
     return boxes
+
+
+def object_box(drawing: Drawing) -> Window:
+    """Return the smallest box around all parts of a drawing: where the object is."""
+    return _bounds(np.logical_or.reduce(list(drawing.parts.values())))
 
 
 def shown_box(net: DeconvNet, picture: PictureInput, box: Box, size: Sequence[int], where: str) -> Window:

@@ -1,16 +1,22 @@
 """Correspondence (Zeiler & Fergus 2014, 4.3, Table 1): does the net relate the same part in different pictures?
 
 The same part is masked in several pictures. In a layer, eps_i = x_i - x~_i is how masking it moved the features of picture i.
-Where the net knows the part, it moves them alike: the Hamming distance of sign(eps_i) and sign(eps_j), over all pairs, is then
-lower than for masks at random positions. The paper's printed numbers (0.07) can only be means over features and pairs, so that
-is what is measured here. A sign is one of three: features that do not change have none. Rounding is no change: below
-`tolerance` times the largest feature of the picture, eps counts as 0.
+Where the net knows the part, it moves them alike: the signs of eps_i and eps_j then differ in fewer features than by chance.
+
+Two things decide what such a number says. Features that a mask does not change have no sign. To count them, as a Hamming
+distance of three signs does, measures how much a mask changes rather than how; so the **disagreement** is the share of
+differing signs among the features that *both* masks changed: 0.5 is chance. (The distance of three signs is kept beside it.)
+And a control must lie on the object, or it hits background that few features see; for each part, masks on the object are chosen
+that change as many features as the part's own.
+
+Rounding is no change: below `tolerance` times the largest feature of the picture, eps counts as 0.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,13 +28,16 @@ from ..layers import check_layers, last_layer, top_layer
 from ..net import DeconvNet
 from ..recording import Recording
 from ..units import Window
-from .boxes import Boxes, boxes_of, read_boxes, shown_box
-from .correspond_result import RANDOM, Correspondence, PartRow
+from .arrays import Floats
+from .boxes import OBJECT, Boxes, boxes_of, object_box, read_boxes, shown_box
+from .correspond_result import ON_OBJECT, RANDOM, Correspondence, PartRow
 from .fill import Fill, fill_colour
 from .forward import iterate_features, shown_pixels
 from .settings import study_settings
+from .similarity import mean_known
+from .statistics import Comparison, corrected, estimate_disagreement
 
-__all__ = ["Correspondence", "PartRow", "boxes_of", "read_boxes", "run"]
+__all__ = ["Correspondence", "PartRow", "boxes_of", "object_box", "read_boxes", "run"]
 
 
 def run(
@@ -48,28 +57,28 @@ def run(
         net: the net to study.
         pictures: two or more: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them.
         parts: for each picture the boxes of its parts by name, a box being [top, left, height, width] in the picture's pixels
-            (of a tensor: in the image's). All pictures must have the same parts.
+            (of a tensor: in the image's). All pictures must have the same parts. The box called "object" is not masked: masks
+            of the control lie inside it; by default it is the box around all parts.
         layers: where features are measured; by default in the last rectified layer with maps and in the last one below the
             classifier (the paper's layers 5 and 7).
         fill: what fills the mask: "mean", "picture", "black", "white", or a colour, 0..1 for each channel.
-        trials: random masks of each picture. Each is as large as one of the parts in turn, and lies anywhere inside the
-            picture.
+        trials: random masks of each picture anywhere in it, and as many on the object. Each is as large as one of the parts in
+            turn.
         seed: of the random masks.
         tolerance: the share of a picture's largest feature below which a change counts as none.
 
     Returns:
-        The distances for each part and for random masks.
+        The disagreement for each part and for the controls, with intervals over pictures.
 
     Raises:
         PictureError: a picture cannot be opened, or what the net does to it is not known.
         UnknownLayerError: the net has no such layer.
         OptionError: another option's value is not possible.
 
-        >>> result = correspond.run(net, ["a.jpg", "b.jpg"], [{"nose": [90, 80, 30, 40]}, {"nose": [85, 99, 28, 36]}])
-        >>> print(result.table())
-        mean feature sign change  features.13    classifier.3
-        nose                      0.237 ± 0.000  0.703 ± 0.000
-        random                    0.340 ± 0.041  0.757 ± 0.055
+        >>> boxes = [{"nose": [90, 80, 30, 40]}, {"nose": [85, 99, 28, 36]}]
+        >>> result = correspond.run(net, ["a.jpg", "b.jpg"], boxes, layers=["features.13"])
+        >>> [row.name for row in result.rows]
+        ['nose', 'random', 'on the object']
     """
     inputs = as_list(pictures)
     sources = source_names(inputs)
@@ -81,28 +90,30 @@ def run(
     layers = list(dict.fromkeys(layers or (last_layer(recording), top_layer(recording))))
     check_layers(recording, layers)
     boxes = [
-        {name: shown_box(net, picture, part_boxes[name], images.shape[2:], f"{name!r} in {source}") for name in names}
+        {name: shown_box(net, picture, box, images.shape[2:], f"{name!r} in {source}") for name, box in part_boxes.items()}
         for picture, source, part_boxes in zip(inputs, sources, parts, strict=True)
     ]
     rng = np.random.default_rng(seed)
-    masks = [[*windows.values(), *_random_masks(rng, list(windows.values()), trials, images.shape[2:])] for windows in boxes]
+    masks = [_masks(rng, windows, names, trials, images.shape[2:]) for windows in boxes]
     signs = [
         _change_signs(net, recording, image, windows, layers, fill_colour(net, image, fill), tolerance)
         for image, windows in zip(images, masks, strict=True)
     ]
-    pairs = list(combinations(range(len(images)), 2))
+    measured = {
+        layer: _Measured.of(torch.stack([picture_signs[layer] for picture_signs in signs], 1), len(names), trials)
+        for layer in layers
+    }
     return Correspondence(
-        rows=_rows(
-            {layer: torch.stack([picture_signs[layer] for picture_signs in signs], 1) for layer in layers}, names, pairs
-        ),
+        rows=_rows(measured, names),
         layers=tuple(layers),
-        pairs=np.array(pairs),
+        comparisons=_compare_with_control(measured, names),
         sources=tuple(sources),
-        boxes={name: np.array([windows[name].to_list() for windows in boxes]) for name in names},
+        boxes={name: np.array([windows[name].to_list() for windows in boxes]) for name in boxes[0]},
         pictures=np.stack([shown_pixels(net, image) for image in images]),
         settings=study_settings(
             net,
             "correspond",
+            inputs=inputs,
             pictures=sources,
             layers=layers,
             parts=names,
@@ -124,19 +135,32 @@ def _part_names(parts: Sequence[Boxes], sources: Sequence[str]) -> list[str]:
         different = sorted(set(boxes) ^ set(parts[0]))
         if different:
             raise OptionError(f"all pictures must have the same parts: {different[0]!r} is not in all of them ({source}).")
-    if not parts[0] or RANDOM in parts[0]:
-        raise OptionError(f"parts must have names, one or more, and none may be {RANDOM!r}: that is the control.")
-    return list(parts[0])
+    names = [name for name in parts[0] if name != OBJECT]
+    if not names or {RANDOM, ON_OBJECT}.intersection(names):
+        controls = f"none may be {RANDOM!r} or {ON_OBJECT!r}: these are the controls"
+        raise OptionError(f"parts must have names, one or more besides {OBJECT!r}, and {controls}.")
+    return names
 
 
-def _random_masks(rng: np.random.Generator, boxes: Sequence[Window], trials: int, size: Sequence[int]) -> list[Window]:
-    """Return masks that lie anywhere inside a picture of `size`, each as large as one of the boxes in turn."""
-    return [_moved_box(rng, boxes[trial % len(boxes)], size) for trial in range(trials)]
+def _masks(
+    rng: np.random.Generator, boxes: Mapping[str, Window], names: Sequence[str], trials: int, size: Sequence[int]
+) -> list[Window]:
+    """Return the masks of a picture of `size`: its parts, then random ones anywhere, then random ones on the object."""
+    parts = [boxes[name] for name in names]
+    around = boxes.get(OBJECT) or functools.reduce(Window.union, parts)
+    frame = Window(0, 0, size[0], size[1])
+    return [
+        *parts,
+        *(_moved_box(rng, parts[trial % len(parts)], place) for place in (frame, around) for trial in range(trials)),
+    ]
 
 
-def _moved_box(rng: np.random.Generator, box: Window, size: Sequence[int]) -> Window:
-    top, left = rng.integers(size[0] - box.height + 1), rng.integers(size[1] - box.width + 1)
-    return Window(int(top), int(left), box.height, box.width)
+def _moved_box(rng: np.random.Generator, box: Window, place: Window) -> Window:
+    """Move a box to a random position in a place; where it is larger, only its middle lies there, as far as that goes."""
+    spare = max(place.height - box.height, 0), max(place.width - box.width, 0)
+    return Window(
+        place.top + int(rng.integers(spare[0] + 1)), place.left + int(rng.integers(spare[1] + 1)), box.height, box.width
+    )
 
 
 def _change_signs(
@@ -162,22 +186,74 @@ def _change_signs(
     return signs
 
 
-def _rows(signs: Mapping[str, Tensor], names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[PartRow, ...]:
-    """Return a row for each part and one for the random masks, which are the last; signs: (masks, P, F) of each layer."""
-    slices = {name: slice(index, index + 1) for index, name in enumerate(names)} | {RANDOM: slice(len(names), None)}
-    return tuple(_row(name, {layer: values[masks] for layer, values in signs.items()}, pairs) for name, masks in slices.items())
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What masks did to the features of P pictures in one layer.
+
+    The M masks are those of the parts, then `trials` random ones anywhere, then as many on the object.
+    """
+
+    disagreement: Floats  # (M, P, P): of the signs of features that both masks changed; NaN where there is none
+    distance: Floats  # (M, P, P): of three signs, over all features
+    changed: Floats  # (M, P): the share of the features that a mask changes
+    matched: Floats  # (parts, P, P): the disagreement of masks on the object that change as many features as the part's own
+    trials: int
+
+    @classmethod
+    def of(cls, signs: Tensor, parts: int, trials: int) -> _Measured:
+        """Compare the pictures of each pair; signs: (M, P, F), -1, 0 or 1."""
+        pairs = [_compare_signs(values) for values in signs]
+        changed = (signs != 0).float().mean(2)
+        on_object = slice(parts + trials, None)
+        matched = []
+        for part in range(parts):  # for each picture, the mask on the object whose effect is as large as the part's
+            nearest = (changed[on_object] - changed[part]).abs().argmin(0)
+            chosen = torch.stack([signs[on_object][mask, picture] for picture, mask in enumerate(nearest.tolist())])
+            matched.append(_compare_signs(chosen)[0])
+        disagreement, distance = (np.stack(values) for values in zip(*pairs, strict=True))
+        return cls(disagreement, distance, changed.numpy(), np.stack(matched), trials)
 
 
-def _row(name: str, signs: Mapping[str, Tensor], pairs: Sequence[tuple[int, int]]) -> PartRow:
-    """Compare the pictures of each pair; signs: (masks, P, F) of each layer."""
-    distances = {
-        layer: torch.stack([(values[:, i] != values[:, j]).float().mean(1) for i, j in pairs], 1).numpy()
-        for layer, values in signs.items()
-    }
+def _compare_signs(signs: Tensor) -> tuple[Floats, Floats]:
+    """Return the disagreement of pictures' signs (P, F) where both have one, and the distance of three signs: (P, P) each."""
+    values = signs.float()
+    has_sign = (values != 0).float()
+    both, same_less_other = (has_sign @ has_sign.T).double(), (values @ values.T).double()
+    neither = ((1 - has_sign) @ (1 - has_sign).T).double()
+    differ = (both - same_less_other) / 2
+    disagreement = torch.where(both > 0, differ / both.clamp(min=1), torch.nan)
+    distance = 1 - (both - differ + neither) / signs.shape[1]
+    return disagreement.numpy(), distance.numpy()
+
+
+def _rows(measured: Mapping[str, _Measured], names: Sequence[str]) -> tuple[PartRow, ...]:
+    """Return a row for each part, and one for each control: random masks anywhere, and on the object."""
+    parts, trials = len(names), next(iter(measured.values())).trials
+    slices = {name: slice(index, index + 1) for index, name in enumerate(names)}
+    slices |= {RANDOM: slice(parts, parts + trials), ON_OBJECT: slice(parts + trials, None)}
+    return tuple(_row(name, measured, masks) for name, masks in slices.items())
+
+
+def _row(name: str, measured: Mapping[str, _Measured], masks: slice) -> PartRow:
+    disagreements = {layer: mean_known(values.disagreement[masks], 0) for layer, values in measured.items()}
     return PartRow(
         name=name,
-        mean={layer: float(values.mean()) for layer, values in distances.items()},
-        spread={layer: float(values.std()) for layer, values in distances.items()},
-        changed={layer: float((values != 0).float().mean()) for layer, values in signs.items()},
-        distances=distances,
+        means={layer: estimate_disagreement(values)[0] for layer, values in disagreements.items()},
+        distance={layer: _pair_mean(values.distance[masks].mean(0)) for layer, values in measured.items()},
+        changed={layer: float(values.changed[masks].mean()) for layer, values in measured.items()},
+        disagreements=disagreements,
     )
+
+
+def _pair_mean(values: Floats) -> float:
+    return float(values[np.triu_indices(len(values), 1)].mean())
+
+
+def _compare_with_control(measured: Mapping[str, _Measured], names: Sequence[str]) -> tuple[Comparison, ...]:
+    """Compare each part with masks on the object that change as many features; the first part in the last layer decides."""
+    estimates = {
+        f"{name}, {layer}": estimate_disagreement(values.disagreement[part], values.matched[part])
+        for layer, values in measured.items()
+        for part, name in enumerate(names)
+    }
+    return corrected(estimates, primary=f"{names[0]}, {list(measured)[-1]}")
