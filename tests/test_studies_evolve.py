@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import deconvnet
+from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.errors import UnknownLayerError
+from deconvnet.models.tiny import TRAINING_DRAWINGS
 from deconvnet.models.tiny_checkpoints import checkpoints
 from deconvnet.studies import (
     evolve,
@@ -61,6 +64,22 @@ def test_evolve_is_the_slow_loop(net):
                 )
                 assert np.abs(crop).sum() == pytest.approx(np.abs(cut).sum(), rel=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in net.model.state_dict().items())
+
+
+def test_without_pictures_the_training_drawings_are_searched(tmp_path, monkeypatch):
+    """As the paper searched its training set: the drawings of the first seeds that `tiny` learned from."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(
+        "deconvnet.cli.evolve.draw_several",
+        lambda count, first=0: asked.append((count, first)) or [draw(seed=first).picture],
+    )
+    command.main(["evolve", "--drawings", "7", "--layer", "features.1", "--count", "1"], standalone_mode=False)
+    assert asked == [(7, 10_000_000)]
+    assert TRAINING_DRAWINGS == 15_360
+    note = (Path(deconvnet.__file__).parent / "models" / "tiny.md").read_text()
+    assert f"- drawings: {TRAINING_DRAWINGS}" in note
+    assert "pulled towards smooth ones" in note
 
 
 def test_checkpoints_of_a_folder_go_by_number(tmp_path):

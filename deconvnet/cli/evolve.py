@@ -30,6 +30,13 @@ from .study import check_results, draw_several, figure_name, find_inputs, finish
 @click.option(
     "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many random channels of each layer."
 )
+@click.option(
+    "--drawings",
+    type=click.IntRange(min=1, max=15_360),
+    default=1000,
+    show_default=True,
+    help="Without pictures: how many of tiny's 15,360 training drawings to search.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random channels.")
 @with_silent
 @with_tone
@@ -40,6 +47,7 @@ def evolve(
     layers: tuple[str, ...],
     channels: list[int] | None,
     count: int,
+    drawings: int,
     seed: int,
     tone: Tone,
     out: str | None,
@@ -49,8 +57,9 @@ def evolve(
 ) -> None:
     """Follow channels through the checkpoints of a training, a row for each (Zeiler & Fergus, Fig. 4).
 
-    At each checkpoint a channel is shown by its strongest unit over PICTUREs (files or folders), projected. Without pictures,
-    200 drawings are used; tiny brings its checkpoints of epochs 1, 2, 5, 10, 20, 30, 40 and 64.
+    At each checkpoint a channel is shown by its strongest unit over PICTUREs (files or folders), projected; the paper searched
+    its training set. Without pictures, drawings are used from which tiny learned; tiny brings its checkpoints of epochs 1, 2,
+    5, 10, 20, 30, 40 and 64.
 
     \b
     deconvnet evolve
@@ -59,6 +68,7 @@ def evolve(
     """
     check_results(out, json_to, npz_to)
 
+    from ..models.tiny import TRAINING_SEED
     from ..studies.evolve import list_checkpoints, run
 
     if model["model"] != "tiny" and not weights:
@@ -67,7 +77,7 @@ def evolve(
     net = load_net(**model, weights=str(list(files.values())[-1]) if files else "DEFAULT")
     result = run(
         net,
-        find_inputs(pictures) or draw_several(200, first=2000),
+        find_inputs(pictures) or draw_several(drawings, first=TRAINING_SEED),
         checkpoints=files,
         layers=layers,
         channels=channels,

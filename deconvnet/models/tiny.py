@@ -16,6 +16,7 @@ from ..drawings import CLASSES
 
 WEIGHTS = Path(__file__).with_name("tiny.safetensors")
 EPOCHS = 64  # of its training
+TRAINING_SEED, TRAINING_DRAWINGS = 10_000_000, 15_360  # it learned from the drawings of these seeds
 INPUT_SIZE = 96
 MEAN = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: mid-grey becomes 0, black -2 and white 2
 STD = (0.25, 0.25, 0.25)

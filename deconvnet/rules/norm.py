@@ -275,7 +275,8 @@ class SavedLocalResponse(Saved):
 class LocalResponseNorm(Placewise[SavedLocalResponse]):
     """(N, C, ...): each value divided by its neighbours in channel order.
 
-    "identity" passes the signal on: "contrast normalization operations are not used" (Zeiler & Fergus, ECCV 2014).
+    "identity" passes the signal on: the ECCV text of Zeiler & Fergus (2014) says that, unlike backpropagation, their deconvnet
+    leaves contrast normalisation out.
     "derivative" is its vector-Jacobian product at the input, as autograd would have it.
     """
 
