@@ -83,3 +83,16 @@ def test_second_layer_units_are_the_strongest_over_all_pictures(net):
         if value > best.get(int(channel), (0.0, ""))[0]:
             best[int(channel)] = (value, f"features.5:{channel}@{row},{col}")
     assert set(result.units) == {name for _, name in sorted(best.values(), reverse=True)[:4]}
+
+
+def test_shares_stand_beside_those_of_white_noise(net):
+    """Noise filters have the shares that are said of noise; the table divides by them, and the grid's mean is one over pictures."""
+    noise = np.random.default_rng(0).standard_normal((3000, 1, 7, 7))
+    found = np.mean([spectrum.band_shares(filter_, (1 / 8, 1 / 4)) for filter_ in noise], axis=0)
+    np.testing.assert_allclose(spectrum.noise_shares((1 / 8, 1 / 4)), found, atol=0.01)
+    result = filters.run(net, [draw(seed=seed) for seed in range(3)], top=4)
+    over = result.shares.mean(0) / result.noise_shares
+    rows = [line.split("  ") for line in result.table().splitlines()[1:4]]
+    assert [float(row[-1]) for row in rows] == pytest.approx(over.tolist(), abs=0.006)
+    assert result.grid_mean.values == 4
+    assert result.grid_mean.pictures <= 3

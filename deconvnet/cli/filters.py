@@ -8,7 +8,8 @@ import click
 
 from ..choices import Tone
 from .options import load_net, with_model, with_silent, with_tone
-from .study import check_results, figure_name, find_inputs, finish, with_results
+from .printing import echo, say
+from .study import check_results, figure_name, find_inputs, finish, say_advice, with_results
 
 
 @click.command()
@@ -41,9 +42,9 @@ def filters(
 ) -> None:
     """Draw a model's first-layer filters and second-layer projections: the paper's Figure 6.
 
-    It measures dominant and dead filters, how each filter's energy is shared among frequencies (cycles per pixel), and the grid
-    that the first layer's stride leaves in second-layer projections of the PICTUREs (files or folders). Without a picture,
-    drawings are used.
+    It measures dominant and dead filters, how each filter's energy is shared among frequencies (cycles per pixel) beside that
+    of white noise, and the grid that the first layer's stride leaves in second-layer projections of the PICTUREs (files or
+    folders). Without a picture, drawings are used.
 
     \b
     deconvnet filters
@@ -54,4 +55,6 @@ def filters(
     from ..studies.filters import run
 
     result = run(load_net(**model), find_inputs(pictures), second=second, top=top, bands=bands)
+    (say if json_to == "-" else echo)(result.table())
+    say_advice()
     finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("filters", model["model"]))

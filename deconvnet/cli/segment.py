@@ -56,7 +56,7 @@ def segment(
     deconvnet segment
     deconvnet segment --seeds 3 --steps 1200 --drawings 2048 --json table.json
     """
-    from .study import check_results
+    from .study import check_results, say_advice
 
     check_results(out, json_to, npz_to)
 
@@ -67,8 +67,8 @@ def segment(
     result = run(
         unpoolings=unpoolings, seeds=range(seeds), steps=steps, drawings=drawings, size=size, device=pick_device(device)
     )
-    if json_to != "-":
-        echo(_table(result))
+    (say if json_to == "-" else echo)(_table(result))
+    say_advice()
     for path in filter(None, (out, npz_to)):
         result.save(path)
         (say if json_to == "-" else echo)(path)
@@ -77,7 +77,7 @@ def segment(
 
 
 def _table(result: SegmentationComparison) -> str:
-    """Means over seeds, and with several their smallest and largest."""
+    """Means over seeds with their 95 % intervals; with fewer than five seeds their smallest and largest."""
     from ..render.table import table_text
 
     measures = result.measures()
@@ -89,4 +89,9 @@ def _table(result: SegmentationComparison) -> str:
 
 
 def _cell(values: npt.NDArray[Any]) -> str:
-    return f"{values.mean():.3f}" + (f" ({values.min():.3f}-{values.max():.3f})" if len(values) > 1 else "")
+    from ..studies.statistics import estimate_mean
+
+    estimate = estimate_mean(values)
+    if estimate.has_interval or len(values) == 1:
+        return estimate.text(".3f")
+    return f"{values.mean():.3f} ({values.min():.3f}-{values.max():.3f})"

@@ -5,7 +5,8 @@ The paper looks at first-layer filters for four things, each of which is measure
 - one filter that dominates: its RMS over the median one. They cap each filter's RMS at 0.1, in the net's own units, where
   their pixels are 0..255 less the mean; a net with other pixels has other units, so the ratio is what compares;
 - dead filters: `faint`, with an RMS below a tenth of the median, and `silent`, which fire nowhere on the pictures;
-- "little coverage of the mid frequencies": how each filter's energy is shared among low, middle and high frequencies;
+- "little coverage of the mid frequencies": how each filter's energy is shared among low, middle and high frequencies, beside
+  the shares of white noise: most frequencies are high, so a share by itself says little;
 - aliasing from a large stride, which second-layer projections show as a grid (`spectrum.measure_grid`).
 """
 
@@ -30,7 +31,8 @@ from .arrays import Floats, Integers, Pixels
 from .filters_result import CAP, Filters
 from .forward import choose_layer
 from .settings import study_settings
-from .spectrum import band_shares, flat_grid, measure_grid, spectrum
+from .spectrum import band_shares, flat_grid, measure_grid, noise_shares, spectrum
+from .statistics import estimate_mean
 
 __all__ = ["Filters", "run"]
 
@@ -83,6 +85,9 @@ def run(
     crops = np.stack([crop.float().numpy() for crop in projection.crops()])
     shown = [np.moveaxis(net.loaded.denormalise(image, net.preprocess), -1, 0) for image in recording.images]
     patches = [cut_window(shown[unit.image], window, MID_GREY) for unit, window in zip(units, projection.windows, strict=True)]
+    grid = np.array([measure_grid(crop, stride) for crop in crops])
+    patch_grid = _patch_grids([shown[unit.image] for unit in units], projection.windows, stride)
+    images = [unit.image for unit in units]
     rms = np.sqrt(np.square(weight).mean((1, 2, 3)))
     return Filters(
         layer=first.layer,
@@ -95,17 +100,27 @@ def run(
         silent=_silent_channels(recording),
         shares=np.stack([band_shares(filter_, bands) for filter_ in weight]),
         bands=bands,
+        noise_shares=noise_shares(bands),
         units=tuple(str(unit) for unit in units),
         windows=np.array([window.to_list() for window in projection.windows]),
-        grid=np.array([measure_grid(crop, stride) for crop in crops]),
-        patch_grid=_patch_grids([shown[unit.image] for unit in units], projection.windows, stride),
+        grid=grid,
+        patch_grid=patch_grid,
+        grid_mean=estimate_mean(grid, images),
+        patch_grid_mean=estimate_mean(patch_grid, images),
         flat_grid=flat_grid(stride),
         filters=weight,
         projections=crops,
         patches=np.stack(patches).transpose(0, 2, 3, 1),
         spectrum=_mean_spectrum(crops),
         settings=study_settings(
-            net, "filters", pictures=source_names(pictures), layer=first.layer, second=second, top=top, bands=list(bands)
+            net,
+            "filters",
+            inputs=pictures,
+            pictures=source_names(pictures),
+            layer=first.layer,
+            second=second,
+            top=top,
+            bands=list(bands),
         ),
     )
 

@@ -13,9 +13,11 @@ from ..choices import Tone
 from ..images import to_rgb
 from ..render import apply_tone
 from ..render.palette import BLUE, VERMILION, hex_text
+from ..render.table import table_text
 from ..results import PIXELS, Result
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, new_figure, open_axes
+from .statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,11 +43,14 @@ class Filters(Result):
         silent: the numbers of the filters that fire nowhere on the pictures.
         shares: (F, 3): the shares, 0..1, of a filter's energy in low, middle and high frequencies.
         bands: where low frequencies end and where high ones begin, in cycles per pixel.
+        noise_shares: (3,): the same shares of white noise.
         units: (M,): the second layer's strongest channels, each at its strongest position.
         windows: (M, 4): top, left, height, width of the units' windows.
         grid: (M,): the share of a projection's energy around 1/stride and its harmonics.
         patch_grid: (M,): the same of the picture's own pixels in that window.
-        flat_grid: the same of noise.
+        grid_mean: the mean of `grid` over pictures.
+        patch_grid_mean: the mean of `patch_grid` over pictures.
+        flat_grid: the same of white noise.
         filters: (F, C, k, k): the filters.
         projections: (M, C, h, w), signed: the units' projections.
         patches: (M, h, w, C), 0..255: what the net saw there.
@@ -63,16 +68,30 @@ class Filters(Result):
     silent: Integers
     shares: Floats
     bands: tuple[float, float]
+    noise_shares: Floats
     units: tuple[str, ...]
     windows: Integers
     grid: Floats
     patch_grid: Floats
+    grid_mean: Estimate
+    patch_grid_mean: Estimate
     flat_grid: float
     filters: Floats = field(metadata=PIXELS)
     projections: Floats = field(metadata=PIXELS)
     patches: Pixels = field(metadata=PIXELS)
     spectrum: Floats = field(metadata=PIXELS)
     settings: dict[str, Any]
+
+    def table(self) -> str:
+        """Return the shares of the energy over those of white noise, and the grid's with its 95 % interval, as text."""
+        means = self.shares.mean(0)
+        rows = [("energy", "share", "of white noise", "over white noise")]
+        for name, share, noise in zip(_band_names(self.bands), means, self.noise_shares, strict=True):
+            rows.append((f"filters, {name}", f"{share:.1%}", f"{noise:.1%}", f"{share / noise:.2f}"))
+        for name, estimate in (("projections", self.grid_mean), ("patches", self.patch_grid_mean)):
+            over = f"{estimate.mean / self.flat_grid:.2f}" if self.flat_grid else "-"
+            rows.append((f"{name}, at the grid", estimate.text(".1%"), f"{self.flat_grid:.1%}", over))
+        return table_text(rows)
 
     def plot(self, *, tone: Tone = "symmetric") -> Figure:
         """Draw the filters as the paper's Figure 6 does, beside what was measured.
@@ -124,18 +143,21 @@ def _draw_rms(axes: Axes, result: Filters) -> None:
 
 def _draw_bands(axes: Axes, result: Filters) -> None:
     order = np.argsort(result.shares @ np.arange(3), kind="stable")
-    low, high = result.bands
-    names = (f"below {low:g}", f"{low:g} to {high:g}", f"above {high:g} cycles a pixel")
     bottom = np.zeros(len(order))
-    for band, (name, colour) in enumerate(zip(names, BAND_COLOURS, strict=True)):
+    for band, (name, colour) in enumerate(zip(_band_names(result.bands), BAND_COLOURS, strict=True)):
         shares = result.shares[order, band]
-        label = f"{name}: mean {shares.mean():.0%}"
+        label = f"{name}: {shares.mean():.0%}, {shares.mean() / result.noise_shares[band]:.1f} times white noise's"
         axes.bar(range(1, len(order) + 1), shares, 1.0, bottom=bottom, color=colour, label=label)
         bottom = bottom + shares
     axes.set(ylim=(0, 1), xlim=(0.5, len(order) + 0.5))
     axes.set_title("energy at low, middle and high frequencies", fontsize=8)
     axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     _label_axes(axes, "filter, lowest frequencies first", "share of energy")
+
+
+def _band_names(bands: tuple[float, float]) -> tuple[str, str, str]:
+    low, high = bands
+    return f"below {low:g}", f"{low:g} to {high:g}", f"above {high:g} cycles a pixel"
 
 
 def _draw_spectrum(axes: Axes, result: Filters) -> None:
@@ -151,8 +173,8 @@ def _draw_spectrum(axes: Axes, result: Filters) -> None:
                 corner = (col / across - 1 / (8 * across), row / down - 1 / (8 * down))
                 axes.add_patch(Rectangle(corner, 0.25 / across, 0.25 / down, fill=False, edgecolor=MARK, linewidth=1))
     axes.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5))
-    text = f"spectrum of the projections; in the squares (stride {down}):\n{result.grid.mean():.1%} of the energy, "
-    axes.set_title(text + f"of the patches {result.patch_grid.mean():.1%}, of noise {result.flat_grid:.1%}", fontsize=8)
+    text = f"spectrum of the projections; in the squares (stride {down}):\n{result.grid_mean.text('.1%')} of the energy, "
+    axes.set_title(text + f"of the patches {result.patch_grid_mean.text('.1%')}, of noise {result.flat_grid:.1%}", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.set_xlabel("cycles per pixel", fontsize=7)
 

@@ -35,6 +35,13 @@ def band_shares(weight: Floats, bands: tuple[float, float]) -> Floats:
     return np.array([energy[band == number].sum() for number in range(3)]) / (energy.sum() or 1)
 
 
+def noise_shares(bands: tuple[float, float]) -> Floats:
+    """Return what `band_shares` gives for white noise, which has the same energy at all frequencies: (3,), shares, 0..1."""
+    point = np.zeros((1, SAMPLES, SAMPLES))
+    point[0, 0, 0] = 1.0  # whose spectrum is flat
+    return band_shares(point, bands)
+
+
 def measure_grid(values: Floats, stride: tuple[int, int]) -> float:
     """Return how much of the energy lies around 1/stride and its harmonics: what a grid looks like.
 
