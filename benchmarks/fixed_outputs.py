@@ -162,7 +162,7 @@ STUDIES = {
     "invariance": f"invariance {RESULTS}",
     "invariance-options": "invariance drawings/01.png drawings/02.png --axis horizontal --distance rms --fill edge"
     f" --interpolation bicubic --layer features.5 {RESULTS}",
-    "correspond": f"correspond --trials 4 {RESULTS}",
+    "correspond": f"correspond --count 8 --trials 4 {RESULTS}",
     "correspond-boxes": f"correspond boxes.json --layer features.8 --fill picture --seed 3 {RESULTS}",
     "evolve": f"evolve drawings --count 2 {RESULTS}",
     "evolve-options": "evolve drawings --layer features.9 --channel 3,10-12 --out {name}.pdf --json {name}.json",
@@ -170,9 +170,9 @@ STUDIES = {
     "filters-pictures": f"filters drawings/20.png drawings/21.png drawings/22.png --top 6 {RESULTS}",
     "ablate": f"ablate {RESULTS}",
     "ablate-options": f"ablate drawings/23.png --layer features.8 --channel 7 --signals 2 --seed 5 --tone shared {RESULTS}",
-    "sanity": f"sanity --top 3 {RESULTS}",
+    "sanity": f"sanity drawings/24.png drawings/25.png --seeds 1 --top 3 {RESULTS}",
     "sanity-options": f"sanity drawings/24.png --layer features.11 --seeds 2 --top 2 {RESULTS}",
-    "faithful": f"faithful --top 2 --seeds 3 {RESULTS}",
+    "faithful": f"faithful --top 1 --seeds 2 {RESULTS}",
     "faithful-pictures": f"faithful drawings/25.png drawings/26.png --layer features.9 --area 0.2 --top 2 --seeds 3 {RESULTS}",
 }
 

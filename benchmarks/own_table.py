@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from critics_table import choose_pictures
-from silent_windows import interval
 
 import deconvnet
 from deconvnet.inputs import PictureInput
 from deconvnet.layers import choose_layers
 from deconvnet.reach import pools_below
+from deconvnet.studies.statistics import estimate_mean
 
 RULES = ("deconvnet", "guided", "gradient")
 TOGETHER = 8  # pictures that are recorded at once
@@ -29,14 +29,12 @@ TOGETHER = 8  # pictures that are recorded at once
 def own_cell(net: deconvnet.DeconvNet, batches: Sequence[deconvnet.Recording], layer: str, rule: str, top: int) -> str:
     """Return own of a layer's strongest units by one rule, with its interval."""
     owns: list[float] = []
-    empty = 0
     for recording in batches:
         projection = net.project(recording, layer, rule=rule, top=top, own=True)
         for image in range(len(recording)):
             values = [own for own in projection.of_image(image).own or () if own is not None]
-            empty += top - len(values)
-            owns += [float(np.mean(values))] if values else []
-    return interval(np.array(owns)) + (f" ({empty} empty)" if empty else "")
+            owns += [*values, *[float("nan")] * (top - len(values))]
+    return str(estimate_mean(owns, np.repeat(np.arange(len(owns) // top), top)))
 
 
 def main() -> None:

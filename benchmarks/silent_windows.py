@@ -30,25 +30,16 @@ from deconvnet.projection import start_signal
 from deconvnet.reach import is_max_pool
 from deconvnet.select import choose_units
 from deconvnet.studies import faithful, occlude
+from deconvnet.studies.statistics import compare, estimate_mean
 
 Floats = npt.NDArray[np.floating]
-RESAMPLES = 2000
 
 
-def interval(values: Floats, groups: Floats | None = None) -> str:
-    """Return the mean, and the 95 % interval of a bootstrap over groups of values, such as the units of a picture."""
-    groups = np.arange(len(values)) if groups is None else groups
-    means = np.array([values[groups == group].mean() for group in np.unique(groups)])
-    rng = np.random.default_rng(0)
-    low, high = np.quantile(rng.choice(means, (RESAMPLES, len(means))).mean(1), [0.025, 0.975])
-    return f"{means.mean():.2f} [{low:.2f}, {high:.2f}]"
-
-
-def fired_shares(loaded: LoadedModel, pictures: Sequence[PictureInput], top: int) -> dict[str, list[float]]:
-    """Return, for each max pool, the share of each signal's energy that stands at windows in which something fired."""
+def fired_shares(loaded: LoadedModel, pictures: Sequence[PictureInput], top: int) -> dict[str, list[tuple[float, int]]]:
+    """Return, for each max pool, the share of each signal's energy at windows in which something fired, and its picture."""
     net = deconvnet.DeconvNet(loaded, silent="first")
-    shares: dict[str, list[float]] = {}
-    for picture in pictures:
+    shares: dict[str, list[tuple[float, int]]] = {}
+    for image, picture in enumerate(pictures):
         recording = net.record(picture)
         layer = last_layer(recording)
         maps, tape, table = recording.stored_maps(layer), recording.tape, net.table("deconvnet")
@@ -59,7 +50,8 @@ def fired_shares(loaded: LoadedModel, pictures: Sequence[PictureInput], top: int
                 if is_max_pool(call):
                     above = signals[call.outputs[0]]
                     fired = call.saved.switches < call.saved.places
-                    shares.setdefault(call.layer, []).append(float((above * fired).square().sum() / above.square().sum()))
+                    share = float((above * fired).square().sum() / above.square().sum())
+                    shares.setdefault(call.layer, []).append((share, image))
                 signals[number] = below.clone()
     return shares
 
@@ -86,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--weights", default="DEFAULT")
     parser.add_argument("--photos", help="a folder; without it, drawings")
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--occluded", type=int, default=16, help="pictures that are occluded, which takes longest")
     parser.add_argument("--stride", type=int, help="pixels from one square to the next. [default: occlude's own]")
     parser.add_argument("--top", type=int, default=2, help="units of each picture")
@@ -95,18 +87,19 @@ def main() -> None:
     pictures = choose_pictures(arguments.photos, arguments.count)
     print(f"{arguments.model}, {len(pictures)} pictures\n\n| max pool | share of the energy at windows that fired |\n|---|---|")
     for layer, shares in fired_shares(loaded, pictures, arguments.top).items():
-        print(f"| {layer} | {interval(np.array(shares))} |", flush=True)
+        print(f"| {layer} | {estimate_mean(*zip(*shares, strict=True))} |", flush=True)
     print("\n| faithful | first | drop |\n|---|---|---|")
     results = {
         silent: faithful.run(deconvnet.DeconvNet(loaded, silent=silent), pictures, top=arguments.top) for silent in SILENTS
     }
-    for index, method in enumerate(results["drop"].methods):
-        cells = [interval(results[silent].scores[:, index], results[silent].images) for silent in ("first", "drop")]
+    for method in results["drop"].methods:
+        cells = [str(results[silent].means[method]) for silent in ("first", "drop")]
         print(f"| {method} | {' | '.join(cells)} |", flush=True)
     ranks = occlusion_ranks(loaded, pictures[: arguments.occluded], arguments.stride)
-    empty = sum(int(np.isnan(values).sum()) for values in ranks.values())
-    cells = [interval(ranks[silent][np.isfinite(ranks[silent])]) for silent in ("first", "drop")]
-    print(f"\n| rank correlation with occlusion, {arguments.occluded} pictures ({empty} empty) | {' | '.join(cells)} |")
+    cells = [str(estimate_mean(ranks[silent])) for silent in ("first", "drop")]
+    print(f"\n| rank correlation with occlusion, {arguments.occluded} pictures | {' | '.join(cells)} |")
+    [apart] = compare({"drop - first": (ranks["drop"], ranks["first"])}, primary="drop - first")
+    print(" | ".join(apart.cells()))
 
 
 if __name__ == "__main__":

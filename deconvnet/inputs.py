@@ -6,8 +6,10 @@ that take pictures take one, or a sequence of them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -111,6 +113,14 @@ def source_names(inputs: PictureInputs) -> list[str]:
     return [_source_name(picture, number) for number, picture in enumerate(as_list(inputs))]
 
 
+def picture_digests(inputs: PictureInputs) -> list[str]:
+    """Return what identifies each picture: "sha256:..." of a file, of a PIL picture's pixels or of a tensor's numbers.
+
+    A drawing is named by what draws it again: "drawing cat, seed 5, 96 px".
+    """
+    return [_picture_digest(picture) for picture in as_list(inputs)]
+
+
 def only_picture(inputs: PictureInputs, *, user: str = "this study") -> PictureInput:
     """Return the one picture of `inputs`.
 
@@ -153,6 +163,18 @@ def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
     if net.picture_reader is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
     return net.picture_reader(picture.picture if isinstance(picture, Drawing) else picture)[None]
+
+
+def _picture_digest(picture: PictureInput) -> str:
+    if isinstance(picture, Drawing):
+        return f"drawing {picture.name}, seed {picture.seed}, {picture.picture.width} px"
+    if isinstance(picture, Tensor):
+        content = picture.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    elif isinstance(picture, Image.Image):
+        content = f"{picture.mode} {picture.size} ".encode() + picture.tobytes()
+    else:
+        content = Path(picture).read_bytes()
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _source_name(picture: PictureInput, number: int) -> str:

@@ -43,7 +43,7 @@ def test_commands_without_a_picture(tmp_path, monkeypatch):
         done = CliRunner().invoke(cli.deconvnet, asked, catch_exceptions=False)
         assert done.exit_code == 0
         assert done.stdout.splitlines()[-3:] == [f"{name}-tiny.png", f"{name}.npz", f"{name}.json"]
-        assert (name == "correspond") == ("sign change" in done.stdout)
+        assert (name == "correspond") == ("disagreement where both changed" in done.stdout)
         numbers = json.loads((tmp_path / f"{name}.json").read_text())
         assert numbers["settings"]["study"] == name
         assert numbers["settings"]["model"] == "tiny"
@@ -90,7 +90,7 @@ def test_on_photographs(shared, tmp_path):
     assert moved.translation.distances["features.12"][0, 1] < 1e-4
     assert moved.translation.probabilities[0, 0] < moved.translation.probabilities[0, 1]
     pair = correspond.run(net, photographs[:2], [{"spot": [100, 100, 60, 60]}] * 2, trials=1)
-    assert 0 < pair.rows[0].mean["features.12"] < 1
+    assert 0 < pair.rows[0].means["features.12"].mean < 1
 
 
 @pytest.mark.parametrize("study", [filters, faithful])

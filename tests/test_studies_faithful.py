@@ -129,6 +129,29 @@ def test_faithful_sorts_units_and_knows_the_parts(net):
     rows = result.to_json()
     assert rows["truth"]["parts"] == list(result.truth.parts)
     assert "projections" not in rows
+    at = {method: number for number, method in enumerate(result.truth.methods)}
+    for number in range(len(result.units)):
+        if result.truth.parts[number]:
+            assert result.truth.shares[number, at["no net"]] <= 1
+    assert set(result.means) == set(result.methods) == {"deconvnet", "guided", "gradient", "centre", "no net", "random net"}
+    assert set(result.share_means) == set(result.truth.methods)
+    assert [comparison.name for comparison in result.comparisons if comparison.primary] == [faithful.PRIMARY]
+
+
+def test_means_of_scores_are_over_pictures(net):
+    """Two units of a picture are averaged before pictures are: the mean score, and each difference, is that of a plain loop."""
+    result = faithful.run(net, [draw(seed=seed) for seed in range(6)], top=3, seeds=2)
+    by_picture = {
+        image: [at for at, other in enumerate(result.images) if other == image] for image in set(result.images.tolist())
+    }
+    for number, method in enumerate(result.methods):
+        means = [np.mean([result.scores[at, number] for at in units]) for units in by_picture.values()]
+        assert result.means[method].mean == pytest.approx(np.mean(means))
+    named = {comparison.name: comparison.difference for comparison in result.comparisons}
+    apart = result.scores[:, 0] - result.scores[:, result.methods.index("no net")]
+    means = [np.mean([apart[at] for at in units]) for units in by_picture.values()]
+    assert named["score: deconvnet - no net"].mean == pytest.approx(np.mean(means))
+    assert named["score: deconvnet - no net"].text("+.3f") in result.summary()
 
 
 def test_faithful_on_pictures(net, picture):

@@ -24,7 +24,7 @@ QUICK: dict[Any, dict[str, Any]] = {
     invariance: {"layers": ["features.1"], "values": {"translation": [0, 5], "scale": [1.2], "rotation": [90]}},
     evolve: {"layers": ["features.5"], "channels": [3], "checkpoints": dict(list(checkpoints().items())[-1:])},
     filters: {"top": 2},
-    sanity: {"layer": "features.5", "top": 2},
+    sanity: {"layer": "features.5", "top": 2, "seeds": 1},
     faithful: {"top": 1, "seeds": 2},
 }
 ONE_PICTURE = (occlude, ablate)
@@ -36,8 +36,8 @@ def named(study: Any) -> str:
 
 
 def numbers(result: Any) -> dict[str, Any]:
-    """Return a result's numbers, without what differs between kinds: names, and the truth that drawings alone have."""
-    unlike = ("settings", "sources", "pictures", "truth")
+    """Return a result's numbers, without what differs between kinds: names, and what rests on the truth that drawings alone have."""
+    unlike = ("settings", "sources", "pictures", "truth", "share_means", "comparisons")
     return {name: value for name, value in result.to_json().items() if name not in unlike}
 
 

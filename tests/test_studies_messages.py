@@ -86,8 +86,8 @@ def have(tiny: deconvnet.LoadedModel) -> SimpleNamespace:
         (lambda have: correspond.run(have.tiny, have.images[:1], [{"nose": [1, 2, 3, 4]}]), "pictures are compared in pairs, found 1. Give two or more."),
         (lambda have: correspond.run(have.tiny, have.images, [{"nose": [1, 2, 3, 4]}]), "parts must be one for each of the 2 pictures, found 1."),
         (lambda have: correspond.run(have.tiny, have.images, [{"nose": [1, 2, 3, 4]}, {"ear": [1, 2, 3, 4]}]), "all pictures must have the same parts: 'ear' is not in all of them (image 1)."),
-        (lambda have: correspond.run(have.tiny, have.images, [{"random": [1, 2, 3, 4]}] * 2), "parts must have names, one or more, and none may be 'random': that is the control."),
-        (lambda have: correspond.run(have.tiny, have.images, [{}] * 2), "parts must have names, one or more, and none may be 'random': that is the control."),
+        (lambda have: correspond.run(have.tiny, have.images, [{"random": [1, 2, 3, 4]}] * 2), "parts must have names, one or more besides 'object', and none may be 'random' or 'on the object': these are the controls."),
+        (lambda have: correspond.run(have.tiny, have.images, [{}] * 2), "parts must have names, one or more besides 'object', and none may be 'random' or 'on the object': these are the controls."),
         (lambda have: correspond.run(have.tiny, have.images, [{"nose": [1, 2, 3, 4]}] * 2, trials=0), "trials cannot be 0: it is the number of random masks of each picture, 1 or more."),
         (lambda have: correspond.run(have.tiny, have.images, [{"nose": [99, 2, 3, 4]}] * 2), "'nose' in image 0: its box [99, 2, 3, 4] is not in what the net sees."),
         (lambda have: correspond.run(have.tiny, have.images, [{"nose": [1, 1, 4]}] * 2), "'nose' in image 0: its box [1, 1, 4] is not [top, left, height, width]."),
@@ -232,7 +232,6 @@ def test_commands_refuse_what_cannot_be_written(arguments, message):
     [
         (lambda net: sanity.run(net), "scipy", "sanity"),
         (lambda net: sanity.run(net), "skimage", "sanity"),
-        (lambda net: sanity.edge_map(torch.zeros(1, 8, 8).numpy()), "skimage", "the edge detector"),
         (lambda net: rank_correlation(torch.rand(4).numpy(), torch.rand(4).numpy()), "scipy", "the rank correlation"),
         (lambda net: ssim(torch.rand(8, 8).numpy(), torch.rand(8, 8).numpy()), "skimage", "SSIM"),
         (lambda net: hog(torch.rand(8, 8).numpy(), torch.rand(8, 8).numpy()), "skimage", "HOG"),

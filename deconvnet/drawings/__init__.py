@@ -62,12 +62,14 @@ class Drawing:
         name: its class.
         parts: name -> mask of the part's visible pixels, (size, size). "left" and "right" are sides of the picture; parts that
             are not visible at all are left out.
+        seed: what it was drawn from; None where that is not known.
     """
 
     picture: Image.Image
     label: int
     name: str
     parts: dict[str, npt.NDArray[np.bool_]]
+    seed: int | None = None
 
 
 def draw(name: str | None = None, *, seed: int = 0, size: int = 96) -> Drawing:
@@ -93,7 +95,7 @@ def draw(name: str | None = None, *, seed: int = 0, size: int = 96) -> Drawing:
     scatter_behind(canvas)
     SCENES[name](canvas)
     scatter_in_front(canvas)
-    return Drawing(canvas.render(), CLASSES.index(name), name, canvas.masks())
+    return Drawing(canvas.render(), CLASSES.index(name), name, canvas.masks(), seed)
 
 
 def _random_pose(rng: np.random.Generator) -> Pose:

@@ -107,7 +107,14 @@ def run(
         pixels=projections[:, :2],
         choice_pixels=by_choice,
         settings=study_settings(
-            net, "ablate", picture=source_names(picture)[0], layer=layer, unit=str(unit), signals=signals, seed=seed
+            net,
+            "ablate",
+            inputs=picture,
+            picture=source_names(picture)[0],
+            layer=layer,
+            unit=str(unit),
+            signals=signals,
+            seed=seed,
         ),
     )
 

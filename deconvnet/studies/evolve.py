@@ -72,6 +72,7 @@ def run(
     settings = study_settings(
         net,
         "evolve",
+        inputs=pictures,
         layers=layers,
         rules={layer: last.choose_rule(recording, layer).rule for layer in layers},
         pictures=len(images),

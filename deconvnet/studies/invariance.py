@@ -99,6 +99,7 @@ def run(
         settings=study_settings(
             net,
             "invariance",
+            inputs=pictures,
             pictures=sources,
             layers=layers,
             axis=axis,

@@ -110,6 +110,7 @@ def run(
         settings=study_settings(
             net,
             "occlude",
+            inputs=picture,
             picture=source_names(picture)[0],
             layer=layer,
             channel=channel,
