@@ -30,7 +30,7 @@ def choose_pictures(folder: str | None, count: int) -> list[PictureInput]:
 
 
 def sanity_rows(result: sanity.Sanity) -> list[str]:
-    """Return how alike projections stay with the top block of weights random, with half of them, and so on; signed rank first."""
+    """Return how alike projections stay as blocks of weights become random, from the top down; signed rank first."""
     blocks, rows = len(result.blocks), []
     steps = {
         f"the top block ({result.blocks[0]})": result.blocks[0],

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from .drawings import Drawing, draw
 from .errors import PictureError
 from .images import OwnPreprocess, Picture, Preprocess
+from .models.weight_files import hash_file
 from .render.text import size_text
 
 PictureInput: TypeAlias = "Picture | Drawing | Tensor"
@@ -173,7 +173,7 @@ def _picture_digest(picture: PictureInput) -> str:
     elif isinstance(picture, Image.Image):
         content = f"{picture.mode} {picture.size} ".encode() + picture.tobytes()
     else:
-        content = Path(picture).read_bytes()
+        return hash_file(picture)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

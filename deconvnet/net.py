@@ -17,7 +17,7 @@ from .drawings import draw
 from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
-from .inputs import PictureInputs, as_batch, source_names
+from .inputs import PictureInputs, as_batch, picture_digests, source_names
 from .layer_table import Layers, list_layers
 from .layers import default_layer
 from .memory import check_memory
@@ -122,14 +122,15 @@ class DeconvNet:
             UnknownLayerError: the net has no such layer.
             OptionError: `layers` is a single name, or the model's forward takes other arguments.
         """
-        sources = [] if isinstance(images, Tensor) else source_names(images)
+        sources, given = ([], ()) if isinstance(images, Tensor) else (source_names(images), images)
         images = as_batch(self, images)
+        digests = picture_digests(given) if sources else []  # after the pictures were opened, with all their checks
         if isinstance(layers, str):
             raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
         names = None if layers is None else [self.layer_name(layer) for layer in layers]
         inputs = ModelInputs(self._placed(images), args, kwargs)
         self._check_arguments(inputs)
-        return self._recording(inputs, names, stop=stop, sources=sources)
+        return self._recording(inputs, names, stop=stop, sources=sources, digests=digests)
 
     def _placed(self, images: Tensor) -> Tensor:
         """Return images where the weights are, and in their type; as they are for a model without weights."""
@@ -417,6 +418,7 @@ class DeconvNet:
     ) -> dict[str, Any]:
         if (self, layer) not in recording.memo:
             recording.memo[self, layer] = self.mirror(recording, layer).statuses()
+        images = sorted({unit.image for unit in units})
         return self.provenance(
             recording,
             layer=layer,
@@ -432,6 +434,9 @@ class DeconvNet:
             silent=silent or self.silent,
             start=start,
             statuses=recording.memo[self, layer],
+            **({"picture_digests": [recording.digests[image] for image in images]} if recording.digests else {}),
+            torch=torch.__version__,
+            device=self.device.type,
         )
 
 

@@ -44,6 +44,7 @@ class Recording:
         stop: end the pass after the deepest of `layers`.
         name: the model's name, for messages.
         sources: the path of each image, where it has one.
+        digests: what identifies each picture, where images were made of pictures: see `deconvnet.inputs.picture_digests`.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Recording:
         stop: bool = True,
         name: str = "this model",
         sources: Sequence[str] = (),
+        digests: Sequence[str] = (),
     ) -> None:
-        self.model, self.inputs, self.name, self.sources = model, inputs, name, tuple(sources)
+        self.model, self.inputs, self.name, self.sources, self.digests = model, inputs, name, tuple(sources), tuple(digests)
         self._table = table
         self._weights: Fingerprint | None = None
         self._samples: dict[Marks, Samples] = {}

@@ -22,7 +22,7 @@ from .render.save import PICTURE_SUFFIXES, check_suffix
 from .render.sheet import OUTLINES, lay_out_sheet
 from .render.text import own_text
 from .render.tile import CROP_WORDS
-from .render.tone import tone_text
+from .render.tone import tone_percentile, tone_text
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop
     shared = {key: value for key, value in projections[0].settings.items() if key not in [*by_layer, "units"]}
     layers = [{key: projection.settings.get(key) for key in by_layer} for projection in projections]
     units = [{key: row[key] for key in _UNIT_KEYS} for projection in projections for row in projection.to_json()]
-    return {**shared, "tone": tone, "crop": crop, "layers": layers, "units": units}
+    return {**shared, "tone": tone, "percentile": tone_percentile(tone), "crop": crop, "layers": layers, "units": units}
 
 
 def _differing(projections: Sequence[SheetSource], keys: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 
@@ -13,8 +14,10 @@ from torch import nn
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.inputs import picture_digests
+from deconvnet.render.save import read_settings
 from deconvnet.studies import faithful, nulls, statistics
 from deconvnet.studies.masking import energy
+from deconvnet.studies.settings import study_settings
 from deconvnet.studies.statistics import Estimate, compare, estimate_disagreement, estimate_mean, holm
 from deconvnet.units import Unit, Window
 from support.studies import Small
@@ -276,6 +279,29 @@ def test_settings_say_what_was_seen_and_where(tmp_path):
     result = faithful.run(net, [draw("cat", seed=5), draw("cat", seed=6)], top=1, seeds=2)
     assert result.settings["picture_digests"] == ["drawing cat, seed 5, 96 px", "drawing cat, seed 6, 96 px"]
     assert (result.settings["torch"], result.settings["device"]) == (torch.__version__, "cpu")
+    images = torch.rand(101, 3, 2, 2)
+    every = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
+    joint = hashlib.sha256("\n".join(f"sha256:{digest}" for digest in every).encode()).hexdigest()
+    [digest] = study_settings(net, "evolve", inputs=images)["picture_digests"]
+    assert digest == f"sha256:{joint} of the digests of 101 pictures"
+
+
+def test_a_projection_says_what_was_seen_and_how_it_was_drawn(tmp_path):
+    """So does a sheet: the digest of its picture, torch's version, the device, and the percentile that its tone is scaled by."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
+    draw("cat", seed=6).picture.save(tmp_path / "cat.png")
+    recording = net.record([draw("cat", seed=5), tmp_path / "cat.png"])
+    projection = net.project(recording, "features.13", top=1)
+    digest = hashlib.sha256((tmp_path / "cat.png").read_bytes()).hexdigest()
+    assert projection.settings["picture_digests"] == ["drawing cat, seed 5, 96 px", f"sha256:{digest}"]
+    shown = net.project(recording, "features.13", top=1, image=1)
+    assert shown.settings["picture_digests"] == [f"sha256:{digest}"]
+    for tone, percentile in (("soft", 98.0), ("symmetric", 99.5)):
+        [path] = shown.save(tmp_path / f"{tone}.png", tone=tone)
+        settings = read_settings(path)
+        assert (settings["tone"], settings["percentile"], settings["crop"]) == (tone, percentile, "energy")
+        assert (settings["torch"], settings["device"]) == (torch.__version__, "cpu")
+    assert "picture_digests" not in net.project(net.record(recording.images), "features.13", top=1).settings
 
 
 def test_digests_name_what_was_seen(tmp_path):

@@ -49,4 +49,4 @@ def ablate(
     from ..studies.ablate import run
 
     result = run(load_net(**model), picture, layer=layer, channel=channel, signals=signals, seed=seed)
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("ablate", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("ablate", model["model"]))

@@ -84,4 +84,4 @@ def evolve(
         count=count,
         seed=seed,
     )
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("evolve", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("evolve", model["model"]))

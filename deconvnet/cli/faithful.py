@@ -72,4 +72,4 @@ def faithful(
     tell = say if json_to == "-" else echo
     tell(f"{result.table()}\n\n{result.summary()}")
     say_advice()
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("faithful", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("faithful", model["model"]))

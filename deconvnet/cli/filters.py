@@ -57,4 +57,4 @@ def filters(
     result = run(load_net(**model), find_inputs(pictures), second=second, top=top, bands=bands)
     (say if json_to == "-" else echo)(result.table())
     say_advice()
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("filters", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("filters", model["model"]))

@@ -86,7 +86,7 @@ def occlude(
         fill=fill,
         others=_other_pictures(picture, others),
     )
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("occlude", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("occlude", model["model"]))
 
 
 def _other_pictures(picture: str | None, others: str | None) -> PictureInputs:

@@ -64,4 +64,4 @@ def sanity(
         seed=seed,
     )
     (say if json_to == "-" else echo)(result.summary())
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, default=figure_name("sanity", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("sanity", model["model"]))

@@ -14,6 +14,7 @@ from .printing import echo, say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..choices import Tone
     from ..inputs import PictureInput, PictureInputs
     from ..results import Result
 
@@ -74,13 +75,24 @@ def say_advice() -> None:
         say(advice)
 
 
-def finish(result: Result, figure: Figure, out: str | None, json_to: str | None, npz_to: str | None, *, default: str) -> None:
+def finish(
+    result: Result,
+    figure: Figure,
+    out: str | None,
+    json_to: str | None,
+    npz_to: str | None,
+    *,
+    default: str,
+    tone: Tone | None = None,
+) -> None:
     """Save a result's figure and its numbers, and name each file that was written; `default` is the figure's own name."""
+    from ..render.tone import tone_percentile
     from ..results import save_figure
 
+    drawn = {} if tone is None else {"tone": tone, "percentile": tone_percentile(tone)}
     out = out or unused_name(default, result.settings)
     tell = say if json_to == "-" else echo
-    save_figure(figure, out, settings=result.settings)
+    save_figure(figure, out, settings={**result.settings, **drawn})
     tell(out)
     if npz_to:
         result.save(npz_to)

@@ -48,6 +48,11 @@ def tone_text(tone: Tone) -> str:
     return f"tone {tone}: {TONE_WORDS[tone]}"
 
 
+def tone_percentile(tone: Tone) -> float:
+    """Return the percentile of |x| that a tone is scaled by unless another one is asked for."""
+    return 98.0 if tone == "soft" else 99.5
+
+
 def apply_tone(
     crops: Sequence[npt.NDArray[np.floating]],
     tone: Tone = "soft",
@@ -71,7 +76,7 @@ def apply_tone(
             "positive": zero and everything below is black, s white.
             "magnitude": the largest |x| over the channels, as a grey: zero is black, s white.
             "sigmoid": as symmetric, with faint values lifted (Mahendran & Vedaldi, ECCV 2016).
-        percentile: of |x| inside the frame, above 0 and at most 100; None: 98 for "soft", 99.5 for others. Where |x| is zero
+        percentile: of |x| inside the frame, above 0 and at most 100; None: that of `tone_percentile`. Where |x| is zero
             there, the largest |x| is the scale instead: a few pixels on nothing.
         inside: for each crop the part that lies in the frame, in the crop's rows and columns; None: all of it.
 
@@ -85,7 +90,7 @@ def apply_tone(
         array([  0, 128, 255], dtype=uint8)
     """
     check_option("tone", tone, TONES)
-    percentile = (98 if tone == "soft" else 99.5) if percentile is None else percentile
+    percentile = tone_percentile(tone) if percentile is None else percentile
     if not 0 < percentile <= 100:
         raise OptionError(f"percentile cannot be {percentile!r}: it is above 0 and at most 100.")
     values = [_channels_to_show(crop, grey=tone == "grey") for crop in crops]

@@ -27,7 +27,7 @@ from ..render.plate_files import save_plates
 from ..render.save import check_scale
 from ..render.text import own_text, percent
 from ..render.tile import CROP_WORDS
-from ..render.tone import tone_text
+from ..render.tone import tone_percentile, tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
 from .table import ScanTable
@@ -206,7 +206,13 @@ class Plate:
         left_out = ("layers", "root", "weights_from", "version")  # of the scan, or of this machine
         scan = {name: value for name, value in self.table.settings.items() if name not in left_out}
         rules = {"rule": self._rules(), "rule_asked": self.rule, "rule_reasons": self.rule_reasons}
-        drawn = {"tone": self.tone, "crop": self.crop, "layout": self.layout, "inside": self.inside}
+        drawn = {
+            "tone": self.tone,
+            "percentile": tone_percentile(self.tone),
+            "crop": self.crop,
+            "layout": self.layout,
+            "inside": self.inside,
+        }
         channels = {layer: list(numbers) for layer, numbers in self.channels.items()}
         return output_settings(**{**scan, "channels": channels, **rules, "silent": self.origin.net.silent, **drawn})
 

@@ -56,7 +56,7 @@ class Occlusion(Result):
         top_classes: (P, Q): the number of the most probable class (in files: answers); None where the net is no classifier.
         total: the map's total activation of the whole picture.
         probability: the probability of the class for the whole picture (in files: share); None where the net is no classifier.
-        projection: (C, H, W), signed: the projection of the map of the whole picture.
+        projection: (C, H, W), signed: the projection of the whole map at once, all its units together, not of one unit.
         window: top, left, height, width of the pixels that the map's strongest unit sees.
         others: the map's strongest units in other pictures, the strongest first.
         names: the names of the classes in `top_classes` and of the label, by number.
@@ -110,7 +110,7 @@ def _draw_row(result: Occlusion, panels: Sequence[Axes], keys: Sequence[Axes], t
     _draw_heat(panels[1], keys[1], result, result.totals)
     panels[1].set_title(f"total activation of\n{map_name} (whole: {number_text(result.total)})", fontsize=9)
     panels[2].imshow(apply_tone([result.projection], tone)[0])
-    panels[2].set_title(f"projection of\n{map_name}", fontsize=9)
+    panels[2].set_title(f"projection of the whole map\n{map_name}", fontsize=9)
     panels[2].add_patch(_strongest_square(result))
     if result.probabilities is not None and result.top_classes is not None:
         _draw_heat(panels[3], keys[3], result, result.probabilities, highest=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from ..inputs import PictureInputs, picture_digests
 from ..net import DeconvNet
 from ..provenance import output_settings
 
+MOST_DIGESTS = 100  # that a figure carries one by one
+
 
 def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs, **details: Any) -> dict[str, Any]:
     """Return the settings of a result.
@@ -18,7 +22,7 @@ def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs, **detai
     Args:
         net: the net that was studied.
         study: the study's name, as its command is called.
-        inputs: the pictures, of which the digest is kept; of a drawing, its class, seed and size.
+        inputs: the pictures, of which the digests are kept; of a drawing, its class, seed and size.
         details: what the study was asked for, by name.
     """
     preprocess = net.preprocess.settings() if isinstance(net.preprocess, Preprocess) else None
@@ -28,10 +32,17 @@ def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs, **detai
         preprocess=preprocess,
         study=study,
         **details,
-        picture_digests=picture_digests(inputs),
+        picture_digests=_few(picture_digests(inputs)),
         overlap=net.overlap,
         lrn=net.lrn,
         silent=net.silent,
         torch=torch.__version__,
         device=net.device.type,
     )
+
+
+def _few(digests: Sequence[str]) -> list[str]:
+    """Return digests, or where there are very many one of them all, in order."""
+    if len(digests) <= MOST_DIGESTS:
+        return list(digests)
+    return [f"sha256:{hashlib.sha256(chr(10).join(digests).encode()).hexdigest()} of the digests of {len(digests)} pictures"]
