@@ -99,11 +99,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--top", type=int, default=2, help="units of each picture that faithful scores")
     parser.add_argument("--seeds", type=int, default=5, help="draws of random weights")
+    parser.add_argument("--independent", action="store_true", help="in sanity, make each block random by itself too")
     parser.add_argument("--figures", help="begin the names of two figures with this")
     arguments = parser.parse_args()
     net = deconvnet.DeconvNet(deconvnet.load_model(arguments.model, weights=arguments.weights))
     pictures = choose_pictures(arguments.photos, arguments.count)
-    for study, options in ((faithful, {"top": arguments.top}), (sanity, {"seeds": arguments.seeds})):
+    for study, options in (
+        (faithful, {"top": arguments.top}),
+        (sanity, {"seeds": arguments.seeds, "independent": arguments.independent}),
+    ):
         name = study.__name__.rpartition(".")[2]
         if arguments.study in (None, name):
             result = study.run(net, pictures, **options)

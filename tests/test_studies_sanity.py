@@ -260,6 +260,10 @@ def test_means_are_over_pictures(net, measures):
         assert estimate.mean == pytest.approx(np.nanmean(by_picture))
         assert (estimate.pictures, estimate.values) == (int(np.isfinite(by_picture).sum()), 12)
         assert str(estimate) in result.table()
+    cascade = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2, independent=False)
+    np.testing.assert_array_equal(cascade.similarity[0], result.similarity[0])
+    assert np.isnan(cascade.similarity[1]).all()
+    assert cascade.plot().axes
     assert [comparison.name for comparison in result.comparisons if comparison.primary] == [sanity.PRIMARY]
     assert str(result.selectivity.means["cosine"]["deconvnet"]) in result.summary()
     other = result.means["others"]["deconvnet"]["ssim"]

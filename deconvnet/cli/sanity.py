@@ -21,6 +21,7 @@ from .study import check_results, figure_name, find_inputs, finish, with_results
 @click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often the weights are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first drawing of weights.")
+@click.option("--independent/--no-independent", default=True, show_default=True, help="Make each block random by itself, too.")
 @with_silent
 @with_tone
 @with_results
@@ -32,6 +33,7 @@ def sanity(
     top: int,
     seeds: int,
     seed: int,
+    independent: bool,
     tone: Tone,
     out: str | None,
     json_to: str | None,
@@ -62,6 +64,7 @@ def sanity(
         top=top,
         seeds=seeds,
         seed=seed,
+        independent=independent,
     )
     (say if json_to == "-" else echo)(result.summary())
     finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("sanity", model["model"]))

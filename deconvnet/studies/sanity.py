@@ -70,6 +70,7 @@ def run(
     top: int = 8,
     seeds: int = 5,
     seed: int = 0,
+    independent: bool = True,
 ) -> Sanity:
     """Make a net's weights random step by step, and measure how a unit's projection changes; needs the extra `studies`.
 
@@ -84,6 +85,7 @@ def run(
         top: how many channels to compare there, 2 or more.
         seeds: how often the weights of each step are drawn, 1 or more; a picture's values are averaged over them.
         seed: of the first drawing of weights.
+        independent: make each block random by itself too, which takes as long again; False leaves NaN there.
 
     Returns:
         How alike the projections stay, by three rules and four measures.
@@ -112,7 +114,9 @@ def run(
     if not blocks:
         raise OptionError(f"no layer below {layer!r} has weights: nothing can be made random. Name a higher layer.")
     followed = _Followed(net, recording.images, layer, units)
-    random = _randomise(followed, [paths for _, paths in blocks], range(seed, seed + seeds))
+    random = _randomise(
+        followed, [paths for _, paths in blocks], range(seed, seed + seeds), ORDERS if independent else ORDERS[:1]
+    )
     edges = [edge_map(image) for image in recording.images.float().cpu().numpy()]
     noise = np.random.default_rng(seed).standard_normal((len(units), *recording.images.shape[1:]))
     described_noise, described_edges = [*map(Described.of_projection, noise)], [*map(Described.of_map, edges)]
@@ -222,13 +226,13 @@ class _Randomised:
     last: Floats  # (rules, N, C, H, W): all projections at the last of these steps, where all weights are random
 
 
-def _randomise(followed: _Followed, blocks: Sequence[Sequence[str]], seeds: range) -> _Randomised:
+def _randomise(followed: _Followed, blocks: Sequence[Sequence[str]], seeds: range, orders: Sequence[str]) -> _Randomised:
     """Make blocks of weights random, and compare the projections with the trained net's."""
     shape = len(seeds), len(ORDERS), len(blocks), len(RULES), len(followed.images), len(MEASURES)
     similarity, first_picture, last = np.full(shape, np.nan), [followed.pixels[:, 0]], followed.pixels
-    steps = list(np.ndindex(*shape[:3]))
+    steps = list(np.ndindex(len(seeds), len(orders), len(blocks)))
     for number, order, step in tqdm(steps, desc="random weights", unit="step", delay=PROGRESS_DELAY, leave=False, disable=None):
-        cascading = ORDERS[order] == "cascading"
+        cascading = orders[order] == "cascading"
         if step == 0 and not cascading:  # the top block alone is where both orders begin
             similarity[number, order, 0] = similarity[number, ORDERS.index("cascading"), 0]
             continue

@@ -55,7 +55,8 @@ class Sanity(Result):
         rules: (R,): the rules.
         orders: "cascading", from the top down, and "independent", one block alone (in files: ways).
         measures: (M,): the measures of how alike two projections are.
-        similarity: (orders, B, R, N, M): the projections of the trained net and of the random one (in files: alike).
+        similarity: (orders, B, R, N, M): the projections of the trained net and of the random one (in files: alike). NaN for
+            an order that was not asked for.
         spread: (orders, B, R, N, M): the standard deviation over seeds.
         edges: (R, N, M): the projection of the trained net and the picture's edges.
         edges_random: (R, N, M): the projection of a net all of whose weights are random, and the edges.
@@ -174,7 +175,9 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
         means, bars = [each.mean for each in estimates], np.array([each.bars for each in estimates])
         axes.plot(steps, [1.0, *means], "o-", markersize=3, color=COLOURS[name], label=f"{name}, cascading")
         axes.fill_between(steps[1:], means - bars[:, 0], means + bars[:, 1], color=COLOURS[name], alpha=0.2, linewidth=0)
-        axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label="one block alone" if rule == 0 else None)
+        if np.isfinite(single).any():
+            label = "one block alone" if rule == 0 else None
+            axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label=label)
         noise = result.means["noise"][name][measure].mean
         axes.axhline(noise, color="0.6", linewidth=0.8, linestyle="--", label="random mask" if rule == 0 else None)
         edges = result.means["edges_random"][name][measure].mean
