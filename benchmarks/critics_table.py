@@ -96,14 +96,15 @@ def main() -> None:
     parser.add_argument("--weights", default="DEFAULT")
     parser.add_argument("--photos", help="a folder; without it, drawings")
     parser.add_argument("--study", choices=("faithful", "sanity"), help="only this one")
-    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--count", type=int, help="pictures. [default: the study's own fifty drawings, or fifty photographs]")
     parser.add_argument("--top", type=int, default=2, help="units of each picture that faithful scores")
     parser.add_argument("--seeds", type=int, default=5, help="draws of random weights")
     parser.add_argument("--independent", action="store_true", help="in sanity, make each block random by itself too")
     parser.add_argument("--figures", help="begin the names of two figures with this")
     arguments = parser.parse_args()
     net = deconvnet.DeconvNet(deconvnet.load_model(arguments.model, weights=arguments.weights))
-    pictures = choose_pictures(arguments.photos, arguments.count)
+    own = arguments.photos is None and arguments.count is None
+    pictures = None if own else choose_pictures(arguments.photos, arguments.count or 50)
     for study, options in (
         (faithful, {"top": arguments.top}),
         (sanity, {"seeds": arguments.seeds, "independent": arguments.independent}),
@@ -112,9 +113,10 @@ def main() -> None:
         if arguments.study in (None, name):
             result = study.run(net, pictures, **options)
             rows = faithful_rows(result) if study is faithful else [*sanity_rows(result), "", *selectivity_rows(result)]
-            print("\n".join([f"\n{arguments.model}, {len(pictures)} pictures: {result.settings['layer']}", *rows]), flush=True)
+            count = len(result.settings["pictures"])
+            print("\n".join([f"\n{arguments.model}, {count} pictures: {result.settings['layer']}", *rows]), flush=True)
             if arguments.figures:
-                result.save(f"{arguments.figures}{name}.png")
+                result.save(f"{arguments.figures}{name}.{'jpg' if study is sanity else 'png'}")
 
 
 if __name__ == "__main__":
