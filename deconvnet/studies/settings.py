@@ -13,16 +13,21 @@ from ..inputs import PictureInputs, picture_digests
 from ..net import DeconvNet
 from ..provenance import output_settings
 
+
+class Digests(tuple[str, ...]):
+    """What `picture_digests` returned, kept so that pictures need not be read again."""
+
+
 MOST_DIGESTS = 100  # that a figure carries one by one
 
 
-def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs, **details: Any) -> dict[str, Any]:
+def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs | Digests, **details: Any) -> dict[str, Any]:
     """Return the settings of a result.
 
     Args:
         net: the net that was studied.
         study: the study's name, as its command is called.
-        inputs: the pictures, of which the digests are kept; of a drawing, its class, seed and size.
+        inputs: the pictures, of which the digests are kept (of a drawing, its class, seed and size), or these digests.
         details: what the study was asked for, by name.
     """
     preprocess = net.preprocess.settings() if isinstance(net.preprocess, Preprocess) else None
@@ -32,7 +37,7 @@ def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs, **detai
         preprocess=preprocess,
         study=study,
         **details,
-        picture_digests=_few(picture_digests(inputs)),
+        picture_digests=_few(inputs if isinstance(inputs, Digests) else picture_digests(inputs)),
         overlap=net.overlap,
         lrn=net.lrn,
         silent=net.silent,

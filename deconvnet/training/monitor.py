@@ -20,12 +20,12 @@ from torch import nn
 
 from ..choices import TONES, Tone
 from ..errors import DeconvnetWarning, OptionError, UnitError, check_option
-from ..inputs import PictureInputs, as_batch
+from ..inputs import PictureInputs, as_batch, picture_digests
 from ..layers import check_layers, spread_layers
 from ..models import LoadedModel, Preprocessing
 from ..net import DeconvNet
 from ..studies.evolve_result import Evolution
-from ..studies.settings import study_settings
+from ..studies.settings import Digests, study_settings
 from ..studies.strongest import ShownUnit, choose_channels, layer_evolution, strongest_units
 from .outputs import Output, open_output
 from .rows import Rows
@@ -103,7 +103,7 @@ class FeatureMonitor:
         self.net = DeconvNet(dataclasses.replace(loaded, weights=""), preprocess)  # those of a file are left behind
         self.every, self.seed, self.rows, self.tone = every, seed, rows, tone
         self.steps = 0  # so far
-        self._images = as_batch(self.net, pictures)
+        self._images, self._digests = as_batch(self.net, pictures), Digests(picture_digests(pictures))
         self._output: Output = open_output(out)
         self._drawings: Rows[_Drawing] = Rows(rows)
         with _unnoticed(self.net.device):
@@ -164,6 +164,7 @@ class FeatureMonitor:
         settings = study_settings(
             self.net,
             "training",
+            inputs=self._digests,
             layers=self.layers,
             rules=self._rules,
             pictures=len(self._images),
