@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from .detection import batched_transforms
 from .model_state import eval_pass, is_torch_module, random_state, run_uncompiled
 from .rules import Table
 from .rules.call import Call, named_tensors
@@ -269,6 +270,7 @@ def _trace_once(
         stack.enter_context(torch.no_grad())
         stack.enter_context(run_uncompiled())
         state = stack.enter_context(eval_pass(modules))
+        stack.enter_context(batched_transforms(modules))
         images = inputs.images.detach().clone()
         tracer = Tracer(modules, table, unrecorded, state.before_write)
         namer = _LayerNamer([path for path, _ in named], tracer, layers, stop=stop, on_layer=on_layer, store=store)
