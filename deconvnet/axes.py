@@ -63,8 +63,51 @@ class TokenAxes(tuple[int | None, int | None, int | None]):
         return TokenAxes(channels, tokens, self.prefix if prefix is None else prefix, self.height, self.width)
 
 
+class VolumeAxes(tuple[int | None, int | None, int | None]):
+    """The axes (1, 3, 4) of a volume or a video, (N, C, D, H, W): its slices or frames count as stacked, one below the other.
+
+    So row `r` of a map is row `r % height` of slice `r // height`, and there are `depth * height` rows.
+
+    Attributes:
+        depth: how many slices.
+        height: rows of a slice.
+    """
+
+    depth: int
+    height: int
+
+    def __new__(cls, depth: int, height: int) -> VolumeAxes:
+        """Make the triple; the rest is beside it."""
+        axes = super().__new__(cls, (1, 3, 4))
+        axes.depth, axes.height = depth, height
+        return axes
+
+    def __getnewargs__(self) -> tuple[int, int]:
+        return self.depth, self.height
+
+
 #: The axes of (N, C, H, W).
 MAPS: Axes = (1, 2, 3)
+
+#: The axes of a signal, (N, C, L): its maps have one row.
+SIGNAL: Axes = (1, None, 2)
+
+
+def image_axes(shape: Sequence[int]) -> Axes:
+    """Return the axes of a net's input: of pictures (N, C, H, W), signals (N, C, L), or volumes (N, C, D, H, W)."""
+    if len(shape) == 3:
+        return SIGNAL
+    return VolumeAxes(shape[2], shape[3]) if len(shape) == 5 else default_axes(shape)
+
+
+def following_axes(axes: Axes, shape: Sequence[int]) -> Axes:
+    """Return the axes of an output of `shape` by torch's convention, of a call whose input has `axes`.
+
+    What is made of a signal or a volume is one too, if it has as many axes.
+    """
+    if isinstance(axes, VolumeAxes) and len(shape) == 5:
+        return VolumeAxes(shape[2], shape[3])
+    return SIGNAL if axes == SIGNAL and len(shape) == 3 else default_axes(shape)
 
 
 def default_axes(shape: Sequence[int]) -> Axes:
@@ -74,10 +117,17 @@ def default_axes(shape: Sequence[int]) -> Axes:
     return (1 if len(shape) == 2 else None), None, None
 
 
+def has_positions(axes: Axes) -> bool:
+    """Say whether a value has rows or columns: units have a place in it."""
+    return axes[1] is not None or axes[2] is not None
+
+
 def map_size(shape: Sequence[int], axes: Axes) -> tuple[int, int]:
     """Return the rows and columns of a value of `shape`."""
     if isinstance(axes, TokenAxes):
         return axes.height, axes.width
+    if isinstance(axes, VolumeAxes):
+        return axes.depth * axes.height, shape[4]
     _, rows, cols = axes
     return (1 if rows is None else shape[rows]), (1 if cols is None else shape[cols])
 
@@ -92,8 +142,10 @@ def relabel(window: Window, shape: Sequence[int], given: Axes, wanted: Axes) -> 
 
     An axis that the window says nothing of is taken whole. What is empty stays empty.
     """
-    if given == wanted or not window.height:
+    if not window.height or (given == wanted and not isinstance(wanted, VolumeAxes)):
         return window
+    if isinstance(wanted, (TokenAxes, VolumeAxes)):
+        return whole_frame(shape, wanted)
     extents = {given[1]: (window.top, window.height), given[2]: (window.left, window.width)}
     whole = whole_frame(shape, wanted)
     top, height = extents.get(wanted[1], (0, whole.height))
@@ -105,7 +157,11 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     """Return the axes of what a reshape makes of a value: maps become tokens, and tokens maps."""
     if isinstance(axes, TokenAxes):
         return _reshaped_tokens(axes, size, output)
+    if axes == SIGNAL:
+        return _reshaped_signal(size, output)
     channels, rows, cols = axes
+    if axes == MAPS and len(size) == 4 and size[2] == 1 and tuple(output) == (*size[:2], size[3]):
+        return SIGNAL
     is_grid = len(size) == 4 and len(output) == 3 and rows is not None and cols == rows + 1
     if (
         is_grid and rows is not None and cols is not None and output[rows] == size[rows] * size[cols]
@@ -114,6 +170,11 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     if len(size) > 5 and len(output) == 4 and output[1] != size[1] and output[-1] == size[-1]:
         return 3, 1, 2  # windows put together again, channels last
     return default_axes(output)
+
+
+def _reshaped_signal(size: Sequence[int], output: Sequence[int]) -> Axes:
+    """Return the axes of a signal (N, C, L) as a picture of one row, else torch's convention."""
+    return MAPS if tuple(output) == (*size[:2], 1, size[2]) else default_axes(output)
 
 
 def _reshaped_tokens(axes: TokenAxes, size: Sequence[int], output: Sequence[int]) -> Axes:
@@ -131,7 +192,7 @@ def _reshaped_tokens(axes: TokenAxes, size: Sequence[int], output: Sequence[int]
 def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
     """Return activations as maps (N, C', H', W'), whichever their axes are; an (N, F) layer counts as F channels of 1x1.
 
-    Tokens before a grid are left out.
+    Tokens before a grid are left out; a signal has one row, and the slices of a volume are stacked.
 
     Raises:
         UnitError: the layer has no maps, such as one of (N, T, F).
@@ -140,6 +201,10 @@ def as_maps(activations: Tensor, axes: Axes, layer: str) -> Tensor:
         grid = activations.narrow(axes.tokens, axes.prefix, axes.height * axes.width)
         maps: Tensor = grid.permute(axes.images, axes[0], axes.tokens).unflatten(2, (axes.height, axes.width))  # type: ignore[no-untyped-call]
         return maps
+    if isinstance(axes, VolumeAxes):
+        return activations.flatten(2, 3)
+    if axes == SIGNAL and activations.dim() == 3:
+        return activations[:, :, None]
     if axes[0] is None or activations.dim() not in (2, 4):
         size = "x".join(map(str, activations.shape[1:]))
         raise UnitError(f"layer {layer!r} has no maps: its output is {size}, not channels x rows x columns.")
@@ -151,6 +216,11 @@ def from_maps(maps: Tensor, axes: Axes) -> Tensor:
     if isinstance(axes, TokenAxes):
         tokens = F.pad(maps.flatten(2), (axes.prefix, 0))  # tokens without a place take no signal
         return tokens.permute([(axes.images, axes[0], axes.tokens).index(axis) for axis in range(3)])
+    if isinstance(axes, VolumeAxes):
+        volumes: Tensor = maps.unflatten(2, (axes.depth, axes.height))  # type: ignore[no-untyped-call]
+        return volumes
+    if axes == SIGNAL:
+        return maps[:, :, 0]
     if axes[1] is None:
         return maps.flatten(1)
     return maps.permute(0, *(1 + axes.index(axis) for axis in (1, 2, 3)))

@@ -44,6 +44,9 @@ Pool: TypeAlias = Literal["max", "mean"]
 #: How a segmentation net unpools: by switches, into a fixed corner, or by repeating each value.
 Unpooling: TypeAlias = Literal["switch", "fixed", "nearest"]
 
+#: What a signal does where a net attends: the pattern of attention is held, as switches are, or is a factor of a product.
+Attending: TypeAlias = Literal["held", "product"]
+
 #: How local response normalisation is mirrored.
 LRN: TypeAlias = Literal["identity", "derivative"]
 
@@ -80,6 +83,7 @@ OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 SILENTS: tuple[Silent, ...] = get_args(Silent)
 POOLS: tuple[Pool, ...] = get_args(Pool)
 UNPOOLINGS: tuple[Unpooling, ...] = get_args(Unpooling)
+ATTENDINGS: tuple[Attending, ...] = get_args(Attending)
 LRNS: tuple[LRN, ...] = get_args(LRN)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)

@@ -17,9 +17,12 @@ from torch import Tensor
 
 from .drawings import Drawing, draw
 from .errors import PictureError
-from .images import OwnPreprocess, Picture, Preprocess
+from .images import OwnPreprocess, Picture, Preprocess, is_array_file, read_array
 from .models.weight_files import hash_file
 from .render.text import size_text
+
+#: What to do with a tensor that has no batch axis.
+ONE_PICTURE = " One picture: image.unsqueeze(0)."
 
 PictureInput: TypeAlias = "Picture | Drawing | Tensor"
 PictureInputs: TypeAlias = "PictureInput | Sequence[PictureInput]"
@@ -37,33 +40,30 @@ class TakesPictures(Protocol):
         """Opens a picture and turns it into a tensor (C, H, W), normalised; None where that is not known."""
 
 
-def check_images(images: Tensor) -> Tensor:
-    """Return images, which must be a batch (N, C, H, W) of floats.
+def check_images(images: Tensor, *, others: bool = False) -> Tensor:
+    """Return images, which must be a batch of floats, (N, C, H, W).
+
+    Args:
+        images: the batch.
+        others: signals (N, C, L) and volumes (N, C, D, H, W) will do, too.
 
     Raises:
         PictureError: `images` has other axes, is not of floats, or is empty.
     """
-    if images.dim() != 4 or not images.is_floating_point() or 0 in images.shape:
+    if images.dim() not in ((3, 4, 5) if others else (4,)) or not images.is_floating_point() or 0 in images.shape:
         form = f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}"
-        raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}.{_advice(images)}")
+        advice = {2: ONE_PICTURE, 3: ONE_PICTURE, 5: " Volumes can be recorded and projected alone."}.get(images.dim(), "")
+        raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}.{advice}")
     return images
 
 
-def _advice(images: Tensor) -> str:
-    """Return what to do with a tensor of other axes."""
-    if images.dim() == 5:
-        return " Volumes and videos cannot be projected yet."
-    if images.dim() == 3 and 1 in images.shape[1:]:
-        return " Signals (N, C, L) cannot be projected yet."
-    return " One picture: image.unsqueeze(0)." if images.dim() in (2, 3) else ""
-
-
-def as_list(inputs: PictureInputs) -> list[PictureInput]:
+def as_list(inputs: PictureInputs, *, others: bool = False) -> list[PictureInput]:
     """Return pictures as a list, one item for each.
 
     Args:
         inputs: a path, a PIL picture, a drawing, a tensor (N, C, H, W), or a sequence of these, in which a tensor may be
             (C, H, W) too.
+        others: tensors may also hold signals, (N, C, L) or one (C, L), and volumes (N, C, D, H, W).
 
     Returns:
         The pictures in order; every tensor among them is (1, C, H, W).
@@ -72,20 +72,21 @@ def as_list(inputs: PictureInputs) -> list[PictureInput]:
         PictureError: the sequence is empty, or a tensor has another shape or type.
     """
     if isinstance(inputs, Tensor):
-        return list(torch.split(check_images(inputs), 1))
+        return list(torch.split(check_images(inputs, others=others), 1))
     if isinstance(inputs, (str, os.PathLike)) or not isinstance(inputs, Sequence):
         return [inputs]
     if not inputs:
         raise PictureError("the list of pictures is empty. Give one or more.")
-    return [picture for item in inputs for picture in _as_items(item)]
+    return [picture for item in inputs for picture in _as_items(item, others)]
 
 
-def as_batch(net: TakesPictures, inputs: PictureInputs) -> Tensor:
+def as_batch(net: TakesPictures, inputs: PictureInputs, *, others: bool = False) -> Tensor:
     """Return pictures as one batch for a net.
 
     Args:
         net: what the pictures are prepared for.
         inputs: as for `as_list`; tensors are taken as they are.
+        others: tensors and files may also hold signals and volumes.
 
     Returns:
         (N, C, H, W), normalised as the net expects it; a tensor (N, C, H, W) itself, not a copy of it.
@@ -95,8 +96,8 @@ def as_batch(net: TakesPictures, inputs: PictureInputs) -> Tensor:
             pictures become differ in size.
     """
     if isinstance(inputs, Tensor):
-        return check_images(inputs)
-    images = [_as_image(net, picture) for picture in as_list(inputs)]
+        return check_images(inputs, others=others)
+    images = [check_images(_as_image(net, picture), others=others) for picture in as_list(inputs, others=others)]
     first = images[0]
     for image in images:
         if image.shape != first.shape:
@@ -110,7 +111,7 @@ def source_names(inputs: PictureInputs) -> list[str]:
 
     A PIL picture is named by the file that it was opened from, "picture" without one; `named_picture` gives it a name.
     """
-    return [_source_name(picture, number) for number, picture in enumerate(as_list(inputs))]
+    return [_source_name(picture, number) for number, picture in enumerate(as_list(inputs, others=True))]
 
 
 def picture_digests(inputs: PictureInputs) -> list[str]:
@@ -118,7 +119,7 @@ def picture_digests(inputs: PictureInputs) -> list[str]:
 
     A drawing is named by what draws it again: "drawing cat, seed 5, 96 px".
     """
-    return [_picture_digest(picture) for picture in as_list(inputs)]
+    return [_picture_digest(picture) for picture in as_list(inputs, others=True)]
 
 
 def only_picture(inputs: PictureInputs, *, user: str = "this study") -> PictureInput:
@@ -149,10 +150,12 @@ def default_picture() -> Image.Image:
     return named_picture(draw("face", seed=7).picture, "a drawing of a face")
 
 
-def _as_items(item: PictureInput) -> list[PictureInput]:
+def _as_items(item: PictureInput, others: bool) -> list[PictureInput]:
     """Return an item of a sequence as pictures: a tensor may hold one image or several."""
     if isinstance(item, Tensor):
-        return list(torch.split(check_images(item[None] if item.dim() == 3 else item), 1))
+        return list(
+            torch.split(check_images(item[None] if item.dim() in ((2, 3) if others else (3,)) else item, others=others), 1)
+        )
     return [item]
 
 
@@ -160,9 +163,12 @@ def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
     """Return a picture as the net expects it, (1, C, H, W)."""
     if isinstance(picture, Tensor):
         return picture
-    if net.picture_reader is None:
+    reader = net.picture_reader
+    if is_array_file(picture) and not isinstance(reader, OwnPreprocess):
+        return read_array(picture)[None]  # type: ignore[arg-type]
+    if reader is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
-    return net.picture_reader(picture.picture if isinstance(picture, Drawing) else picture)[None]
+    return reader(picture.picture if isinstance(picture, Drawing) else picture)[None]
 
 
 def _picture_digest(picture: PictureInput) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from .axes import map_size
+from .axes import SIGNAL, VolumeAxes, map_size
 from .errors import UnknownLayerError, did_you_mean
 from .forward import LayerRecord
 from .mirror import calls_below, status
@@ -35,6 +35,8 @@ class Layer:
         reach: how many pixels, down and across, their switches can move a value: (0, 0) where there are none, and by the
             deconvnet rule a unit's projection is then the same for any picture.
         status: its rule's status; of a container, the loosest of the rules inside; "no rule" where one is missing.
+        output: its own size without the batch axis: (C, H, W), of a signal (C, L), of a volume (C, D, H, W), whose slices
+            `height` counts as stacked.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Layer:
     pools: int
     reach: tuple[int, int]
     status: str
+    output: tuple[int, ...]
 
 
 class Layers(Sequence[Layer]):
@@ -91,8 +94,11 @@ class Layers(Sequence[Layer]):
         """Return the table's rows, the heading first."""
         rows: list[tuple[str, ...]] = [("layer", "kind", "output", "field", "stride", "pools", "reach", "status")]
         for layer in self:
-            output = size_text((layer.channels, layer.height, layer.width))
-            field, stride, reach = map(size_text, (layer.receptive_field, layer.stride, layer.reach))
+            sizes = [size_text(size) for size in (layer.receptive_field, layer.stride, layer.reach)]
+            if len(layer.output) == 4:  # windows have rows and columns only
+                sizes = ["whole", "-", "-"]
+            output = size_text(layer.output)
+            field, stride, reach = sizes
             rows.append((layer.name, layer.kind, output, field, stride, str(layer.pools), reach, layer.status))
         return rows
 
@@ -123,4 +129,6 @@ def _layer(tape: Tape, record: LayerRecord, table: Table) -> Layer:
     field, stride = field_and_stride(tape, record.number)
     pools = pools_below(tape, record.number)
     channels = shape[axes[0] or 0]
-    return Layer(record.name, record.kind, channels, height, width, field, stride, pools.count, pools.reach, loosest)
+    is_own = axes == SIGNAL or isinstance(axes, VolumeAxes)
+    output = tuple(shape[1:]) if is_own else (channels, height, width)
+    return Layer(record.name, record.kind, channels, height, width, field, stride, pools.count, pools.reach, loosest, output)

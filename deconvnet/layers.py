@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from torch import nn
 
-from .axes import map_size
+from .axes import has_positions, map_size
 from .errors import OptionError, UnknownLayerError, did_you_mean
 from .forward import LayerRecord
 from .reach import field_and_stride
@@ -104,7 +104,7 @@ def _without_insides(recording: Recording, records: Sequence[LayerRecord]) -> li
 def _share_seen(recording: Recording, value: int) -> float:
     """Return the share of the frame's pixels that the window of a value's middle unit has, 0..1."""
     field, _ = field_and_stride(recording.tape, value)
-    frame = recording.images.shape[2:]
+    frame = recording.frame
     height, width = (min(length, size) / size for length, size in zip(field, frame, strict=True))
     return float(height * width) or 1.0  # no rule leads down
 
@@ -260,7 +260,7 @@ def _is_trunk(record: LayerRecord) -> bool:
 
 
 def _has_rows(tape: Tape, record: LayerRecord) -> bool:
-    return tape.axes[record.number][1] is not None
+    return has_positions(tape.axes[record.number])
 
 
 def _positions(tape: Tape, record: LayerRecord) -> int:

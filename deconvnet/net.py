@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from . import rules as rules_
-from .axes import from_maps
-from .choices import LRN, LRNS, OVERLAPS, SILENTS, STARTS, Overlap, RuleChoice, Silent, Start
+from .axes import as_maps, from_maps, image_axes
+from .choices import ATTENDINGS, LRN, LRNS, OVERLAPS, SILENTS, STARTS, Attending, Overlap, RuleChoice, Silent, Start
 from .drawings import draw
 from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
-from .inputs import PictureInputs, as_batch, picture_digests, source_names
+from .inputs import ONE_PICTURE, PictureInputs, as_batch, picture_digests, source_names
 from .layer_table import Layers, list_layers
 from .layers import default_layer
 from .memory import check_memory
@@ -29,6 +29,7 @@ from .provenance import output_settings
 from .reach import ChosenRule, check_rule, choose_rule, field_and_stride
 from .recording import Recording
 from .render.text import size_text
+from .rules.conv import UNBATCHED
 from .select import Position, UnitLike, choose_units, complete_units
 from .units import Unit
 
@@ -51,6 +52,8 @@ class DeconvNet:
         lrn: how local response normalisation is mirrored: "identity" (the paper's way), or "derivative".
         silent: what becomes of the signal of a pooling window in which nothing fired, and which so has no maximum: "drop", or
             "first" sends it to the first of the tied places, as autograd does.
+        attention: "held" takes this picture's patterns of attention as they are, as switches are taken, and sends the signal
+            through the values alone; "product" sends it to queries and keys, too.
 
     Raises:
         OptionError: an option is none of its values.
@@ -65,15 +68,17 @@ class DeconvNet:
         overlap: Overlap = "sum",
         lrn: LRN = "identity",
         silent: Silent = "drop",
+        attention: Attending = "held",
     ) -> None:
         check_option("overlap", overlap, OVERLAPS)
         check_option("lrn", lrn, LRNS)
         check_option("silent", silent, SILENTS)
+        check_option("attention", attention, ATTENDINGS)
         self.loaded = model if isinstance(model, LoadedModel) else LoadedModel.from_module(model, preprocess)
         self.model, self.name = self.loaded.model, self.loaded.name
         self.preprocess = preprocess or self.loaded.preprocess
-        self.rules = rules.with_options(overlap=overlap, lrn=lrn, silent=silent)
-        self.overlap, self.lrn, self.silent = overlap, lrn, silent
+        self.rules = rules.with_options(overlap=overlap, lrn=lrn, silent=silent, attention=attention)
+        self.overlap, self.lrn, self.silent, self.attention = overlap, lrn, silent, attention
         self._tables: dict[tuple[str, Silent], rules_.Table] = {}
 
     @property
@@ -92,6 +97,11 @@ class DeconvNet:
         """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or the best there is ("auto"); return the net itself."""
         self.loaded.to(str(device))
         return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The choices that the net was made with, as its own arguments."""
+        return {"overlap": self.overlap, "lrn": self.lrn, "silent": self.silent, "attention": self.attention}
 
     def __repr__(self) -> str:
         count = sum(1 for module in self.model.modules() if not list(module.children()))
@@ -123,7 +133,7 @@ class DeconvNet:
             OptionError: `layers` is a single name, or the model's forward takes other arguments.
         """
         sources, given = ([], ()) if isinstance(images, Tensor) else (source_names(images), images)
-        images = as_batch(self, images)
+        images = as_batch(self, images, others=True)
         digests = picture_digests(given) if sources else []  # after the pictures were opened, with all their checks
         if isinstance(layers, str):
             raise OptionError(f"layers must be a list of names, found the single name {layers!r}. Write layers=[{layers!r}].")
@@ -137,7 +147,7 @@ class DeconvNet:
         like = next((parameter for parameter in self.model.parameters() if parameter.is_floating_point()), images)
         return images.to(device=like.device, dtype=like.dtype)
 
-    def record_zeros(self, input_size: tuple[int, int, int] | None = None) -> Recording:
+    def record_zeros(self, input_size: tuple[int, ...] | None = None) -> Recording:
         """Record one image of zeros, (C, H, W), by default of the size that the model was made for: sizes need no picture."""
         return self.record(torch.zeros((1, *(input_size or self.loaded.ask_size()))))
 
@@ -172,13 +182,19 @@ class DeconvNet:
         try:
             recording = Recording(self.model, inputs, self.rules, layers, name=self.name, **options)
             recording.show = self._shown
+            if any(call.problem == UNBATCHED for call in recording.tape.calls):
+                form = f"{tuple(inputs.images.shape)} of {str(inputs.images.dtype).removeprefix('torch.')}"
+                raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}.{ONE_PICTURE}")
             return recording
         except RuntimeError as error:
             reason = (str(error.__cause__ or error).splitlines() or [""])[0].rstrip(".")
             if not _SIZE_WORDS.search(reason):  # the model's own trouble
                 raise
             found, made_for = size_text(tuple(inputs.images.shape[1:])), size_text(self.loaded.input_size)
-            raise PictureError(f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.") from error
+            advice = ONE_PICTURE if inputs.images.dim() == 3 and not options.get("sources") else ""
+            raise PictureError(
+                f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.{advice}"
+            ) from error
 
     def project_signal(
         self,
@@ -300,7 +316,8 @@ class DeconvNet:
                 layer=layer,
                 units=chosen,
                 windows=windows,
-                frame=_frame(recording),
+                frame=(recording.images.shape[1], *recording.frame),
+                image_shape=tuple(recording.images.shape[1:]),
                 settings=self._settings(
                     recording, layer, chosen, at=at, rule=chosen_rule, asked=rule, start=start, silent=silent
                 ),
@@ -328,7 +345,7 @@ class DeconvNet:
             known: Recording = recording.memo[key]
             return known
         pictures = [draw(seed=seed) for seed in range(OTHERS)] if others is None else others
-        images = self._placed(as_batch(self, pictures))
+        images = self._placed(as_batch(self, pictures, others=True))
         compared = self._recording(ModelInputs(images, recording.inputs.args, recording.inputs.kwargs), [layer])
         if others is None:
             recording.memo[key] = compared
@@ -370,7 +387,7 @@ class DeconvNet:
             walked = walk_down(tape, value, signal, table, chosen.image)
             return [(step_of(tape, call, table), below[0].clone()) for call, _, below in walked]
 
-    def layers(self, input_size: tuple[int, int, int] | None = None) -> Layers:
+    def layers(self, input_size: tuple[int, ...] | None = None) -> Layers:
         """List the layers that the model has for images of (C, H, W); by default those it was made for.
 
         >>> net.layers()["features.4"].receptive_field
@@ -388,9 +405,11 @@ class DeconvNet:
 
     def _shown(self, recording: Recording, number: int) -> ShownImage:
         if (self, number) not in recording.memo:
-            pixels = self.loaded.denormalise(recording.images[number], self.preprocess)
+            image = recording.images[number : number + 1]
+            pixels = self.loaded.denormalise(as_maps(image, image_axes(image.shape), "")[0], self.preprocess)
             answer = self.loaded.top_classes(recording.output, number)
-            recording.memo[self, number] = ShownImage(recording.source(number), pixels, answer)
+            values = image[0].float().cpu().numpy() if image.dim() == 3 else None
+            recording.memo[self, number] = ShownImage(recording.source(number), pixels, answer, values)
         shown: ShownImage = recording.memo[self, number]
         return shown
 
@@ -432,6 +451,7 @@ class DeconvNet:
             overlap=self.overlap,
             lrn=self.lrn,
             silent=silent or self.silent,
+            attention=self.attention,
             start=start,
             statuses=recording.memo[self, layer],
             **({"picture_digests": [recording.digests[image] for image in images]} if recording.digests else {}),
@@ -440,12 +460,12 @@ class DeconvNet:
         )
 
 
-def _frame(recording: Recording) -> tuple[int, int, int]:
-    channels, height, width = recording.images.shape[1:]
-    return channels, height, width
-
-
 def _note(recording: Recording, layer: str) -> str:
     count, height, width = recording.stored_maps(layer).shape[1:]
+    own = recording.tape.shapes[recording.value(layer)][2:]
     field, _ = field_and_stride(recording.tape, recording.value(layer))
+    if recording.images.dim() == 3 and height == 1:
+        return f"{count} channels of {width} positions, field {field[1]} samples"
+    if recording.images.dim() == 5:
+        return f"{count} channels of {size_text(own) or '1x1'}"
     return f"{count} channels of {height}x{width}, field {size_text(field)} px"

@@ -126,7 +126,7 @@ def _project_map(projected: Projected, others: Recording, number: int, image: in
     unit, layer = projected.units[number], projected.layer
     tape, value = others.tape_for(layer, projected.table), others.value(layer)
     signal = from_maps(start_signal(projected.recording.stored_maps(layer), [unit], projected.start), tape.axes[value])
-    inside = unit_window(tape, value, unit).clip(*others.images.shape[2:])
+    inside = unit_window(tape, value, unit).clip(*others.frame)
     pixels = project_value(tape, value, signal, projected.table, image)[0]
     return pixels[:, inside.top : inside.bottom, inside.left : inside.right]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .axes import from_maps, whole_frame
+from .axes import as_maps, from_maps, has_positions, map_size, whole_frame
 from .choices import Crop, Start, Tone
 from .crops import energy_boxes, recut
 from .images import ShownImage
@@ -51,7 +51,8 @@ class Projection:
         layer: the layer's name.
         units: the K units, with their activations.
         windows: the K windows of pixels that they can reach, unclipped: `top` and `left` may be negative.
-        frame: (C, H, W) of the images.
+        frame: (C, H, W) of the images; a signal has one row, and the slices of a volume are stacked: H is depth x height.
+        image_shape: the images' own shape: (C, H, W), (C, L) of signals, (C, D, H, W) of volumes.
         settings: model, weights, rule, ...: all that is needed to make it again.
         shown: by number, the images that have units, as the net saw them.
         note: what a sheet says of the layer.
@@ -63,6 +64,7 @@ class Projection:
     units: list[Unit]
     windows: list[Window]
     frame: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     settings: dict[str, Any]
     shown: dict[int, ShownImage]
     note: str = ""
@@ -86,12 +88,15 @@ class Projection:
 
     @property
     def pixels(self) -> Tensor:
-        """(K, C, H, W), signed, on the CPU: the projections in the whole frame, built anew at each call."""
+        """(K, C, H, W), signed, on the CPU: the projections in the whole frame, built anew at each call.
+
+        Of signals (K, C, L), of volumes (K, C, D, H, W).
+        """
         frame = self._parts[0].new_zeros((len(self.units), *self.frame)) if self._parts else torch.zeros((0, *self.frame))
         for number, part in enumerate(self._parts):
             inside = self.windows[number].clip(*self.frame[1:])
             frame[number, :, inside.top : inside.bottom, inside.left : inside.right] = part
-        return frame.cpu()
+        return frame.cpu().view(len(self.units), *self.image_shape)
 
     def crops(self) -> list[Tensor]:
         """Return each projection within its window, (C, h, w), on the CPU, zero where the window leaves the frame."""
@@ -253,7 +258,7 @@ def project_units(
     tape, value = recording.tape_for(layer, table), recording.value(layer)
     maps = recording.stored_maps(layer)
     windows = _windows(tape, value, units)
-    inner = [window.clip(*recording.images.shape[2:]) for window in windows]
+    inner = [window.clip(*recording.frame) for window in windows]
     single = windowed and can_start(tape, value) and all(unit.row is not None for unit in units)
     single = single and is_worthwhile(tape, value, len(units))
     largest = batch_bytes(tape.device, memory)
@@ -271,7 +276,8 @@ def project_units(
             pixels, tops, lefts = patch.signal, patch.tops.tolist(), patch.lefts.tolist()
         else:
             signal = from_maps(start_signal(maps, batch, start), tape.axes[value])
-            pixels, tops, lefts = project_value(tape, value, signal, table, rows), [0] * len(batch), [0] * len(batch)
+            pixels = as_maps(project_value(tape, value, signal, table, rows), tape.axes[0], "")
+            tops = lefts = [0] * len(batch)
         if len(units) > size:  # one batch may stay where it is; all together would not be bounded by a GPU's memory
             pixels = pixels.cpu()
         parts += [_part(*each) for each in zip(pixels, inside, tops, lefts, strict=True)]
@@ -291,7 +297,7 @@ def _part(pixels: Tensor, inside: Window, top: int, left: int) -> Tensor:
 
 def unit_window(tape: Tape, value: int, unit: Unit) -> Window:
     """Return the pixels that a unit's projection can reach; for a whole map, all that its units reach."""
-    if unit.row is None or unit.col is None or tape.axes[value][1] is None:
+    if unit.row is None or unit.col is None or not has_positions(tape.axes[value]):
         return tape.pixel_window(value, whole_frame(tape.shapes[value], tape.axes[value]))
     return tape.pixel_window(value, Window(unit.row, unit.col, 1, 1))
 
@@ -306,7 +312,7 @@ def inside_part(tape: Tape, value: int, size: tuple[int, int]) -> Window:
         value: the number of the value.
         size: (H', W') of its maps.
     """
-    frame = tape.shapes[0][2:]
+    frame = map_size(tape.shapes[0], tape.axes[0])
     rows = [unit_window(tape, value, Unit("", 0, row, 0)) for row in range(size[0])]
     cols = [unit_window(tape, value, Unit("", 0, 0, col)) for col in range(size[1])]
     down = [row for row, window in enumerate(rows) if window.top >= 0 and window.bottom <= frame[0]]
@@ -318,7 +324,7 @@ def inside_part(tape: Tape, value: int, size: tuple[int, int]) -> Window:
 
 def _windows(tape: Tape, value: int, units: Sequence[Unit]) -> list[Window]:
     positions = [(unit.row, unit.col) for unit in units if unit.row is not None and unit.col is not None]
-    if tape.axes[value][1] is None or len(positions) < len(units):
+    if not has_positions(tape.axes[value]) or len(positions) < len(units):
         known = {unit: unit_window(tape, value, unit) for unit in set(units)}
         return [known[unit] for unit in units]
     return unit_windows(tape, value, positions)

@@ -8,6 +8,7 @@ attention looks, is of the picture as switches are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,12 +16,11 @@ from .axes import map_size
 from .choices import RuleChoice, RuleName
 from .errors import NoRuleError
 from .mirror import calls_below
-from .receptive_field import binned_window
 from .rules import parse_rule
 from .rules.activation import Activation, ReLU
 from .rules.call import Call
 from .rules.extreme import SavedChoice, SavedReduction
-from .rules.pool import SavedBins
+from .rules.indexed_pool import SavedBins, places_of
 from .rules.product import SavedAttention, SavedHeads, SavedProduct
 from .rules.switches import SavedMaxPool
 from .tape import Tape
@@ -59,7 +59,7 @@ def field_and_stride(tape: Tape, value: int) -> tuple[tuple[int, int], tuple[int
     row, col = height // 2, width // 2
     try:
         window = tape.pixel_window(value, Window(row, col, 1, 1))
-        above = tape.pixel_window(value, Window(row - 1, col - 1, 1, 1)) if height > 1 and width > 1 else window
+        above = tape.pixel_window(value, Window(row - (height > 1), col - (width > 1), 1, 1))
     except NoRuleError:
         return (0, 0), (0, 0)
     return (window.height, window.width), (window.top - above.top, window.left - above.left)
@@ -95,13 +95,12 @@ def follows_picture(call: Call) -> bool:
 def _pool_reach(tape: Tape, call: Call) -> tuple[int, int]:
     """Return how far apart the first and the last place of a pool's window are, in pixels."""
     saved = call.saved
+    places: Sequence[int]
     if isinstance(saved, SavedMaxPool):
         places = [(kernel - 1) * step for kernel, step in zip(saved.kernel, saved.dilation, strict=True)]
     else:
         assert isinstance(saved, SavedBins)
-        size, bins = saved.size[-2:], saved.bins[-2:]
-        windows = [binned_window(Window(at, at, 1, 1), size, bins) for at in range(max(bins))]
-        places = [max(w.height for w in windows[: bins[0]]) - 1, max(w.width for w in windows[: bins[1]]) - 1]
+        places = places_of(saved)
     _, (down, right) = field_and_stride(tape, call.inputs[0])
     return places[0] * down, places[1] * right
 

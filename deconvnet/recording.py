@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .axes import Axes, as_maps
+from .axes import Axes, as_maps, image_axes, map_size
 from .errors import StaleRecordingError, UnknownLayerError, UnstableModelError, did_you_mean
 from .fingerprint import Fingerprint, Marks, Samples, fingerprint
 from .forward import STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
@@ -76,6 +76,11 @@ class Recording:
     def images(self) -> Tensor:
         """The images (N, C, H, W), as the model expects them."""
         return self.inputs.images
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Rows and columns of an image; a signal has one row, and the slices of a volume are stacked."""
+        return map_size(self.images.shape, image_axes(self.images.shape))
 
     @property
     def output(self) -> Any:

@@ -20,9 +20,10 @@ from .images import ShownImage, to_rgb
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
 from .render.save import PICTURE_SUFFIXES, check_suffix
 from .render.sheet import OUTLINES, lay_out_sheet
-from .render.text import own_text
+from .render.text import own_text, size_text
 from .render.tile import CROP_WORDS
 from .render.tone import tone_percentile, tone_text
+from .sheet_kinds import SIGNAL_WORDS, SLICE_WORDS, Kind, draw_signal, draw_volume, is_signal, is_volume
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class SheetSource(Protocol):
     @property
     def frame(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The images' own shape: (C, H, W), (C, L) of signals, (C, D, H, W) of volumes."""
 
     @property
     def own(self) -> Sequence[float | None] | None:
@@ -144,13 +149,26 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop:
         raise OptionError(f"a sheet shows the units of one image, found those of {len(images)}. Project each image by itself.")
     first = projections[0]
     shown = first.shown[next(iter(images or first.shown))]
+    kinds = [_kind(projection, shown, crop) for projection in projections]
     return Sheet(
-        picture=to_rgb(shown.pixels),
+        picture=kinds[0].picture,
+        note=kinds[0].note,
         title=os.path.basename(shown.source),
         top_classes=shown.top_classes,
-        layers=[LayerTiles(projection.layer, projection.note, make_tiles(projection, crop)) for projection in projections],
+        layers=[LayerTiles(made.layer, made.note, kind.tiles) for made, kind in zip(projections, kinds, strict=True)],
         footer=_footer(projections, tone, crop),
     )
+
+
+def _kind(projection: SheetSource, shown: ShownImage, crop: Crop) -> Kind:
+    """Draw what the input is: a picture with tiles, a signal's curves, a volume's slices."""
+    check_option("crop", crop, CROPS)
+    if is_signal(projection):
+        return draw_signal(projection, shown, crop)
+    if is_volume(projection):
+        return draw_volume(projection, shown, crop)
+    note = f"{size_text(shown.pixels.shape[:2])} pixels, as the net sees them"
+    return Kind(to_rgb(shown.pixels), note, make_tiles(projection, crop))
 
 
 def make_tiles(projection: SheetSource, crop: Crop = "energy") -> list[Tile]:
@@ -193,7 +211,12 @@ def _footer(projections: Sequence[SheetSource], tone: Tone, crop: Crop) -> str:
     settings = projections[0].settings
     weights = ", random weights" if settings["weights"] == "random" else ""
     reasons = dict.fromkeys(reason for projection in projections if (reason := projection.settings.get("rule_reason")))
-    return " · ".join([f"{settings['model']}{weights}", rule_text(projections), tone_text(tone), CROP_WORDS[crop], *reasons])
+    shown = [tone_text(tone), CROP_WORDS[crop]]
+    if is_signal(projections[0]):
+        shown = [SIGNAL_WORDS, CROP_WORDS[crop]]
+    elif is_volume(projections[0]):
+        shown.insert(1, SLICE_WORDS)
+    return " · ".join([f"{settings['model']}{weights}", rule_text(projections), *shown, *reasons])
 
 
 def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import Axes, TokenAxes, default_axes, relabel, whole_frame
+from .axes import Axes, TokenAxes, VolumeAxes, default_axes, following_axes, image_axes, relabel, whole_frame
 from .batch_axis import FIRST, BatchAxis
 from .errors import NoRuleError
 from .receptive_field import NOTHING
@@ -38,6 +38,8 @@ from .rules.rectified import is_rectified
 from .units import Window
 
 CONSTANT = -1  # the number of a tensor that a recorded call made from nothing that descends from the image
+#: What a net may do to patterns of attention before it attends with them.
+MIXES_HEADS = {"linear", "conv2d", "batch_norm", "add", "sub", "mul", "div", "masked_fill", "matmul", "einsum", "sum", "cat"}
 UNSEEN = "it reads a tensor that no recorded call made: a scripted function or other compiled code did"
 KERNEL = "it is a kernel, called by an exported program: give the model that was exported"
 CHANGED = "it reads a tensor that was changed in place through another view of it"
@@ -82,6 +84,18 @@ class Tape:
             value = call.inputs[0]
         return None
 
+    def is_pattern(self, value: int) -> bool:
+        """Say whether a value is made of what softmaxes made, and of nothing else: heads may be mixed, scaled or masked."""
+        waiting, known = [value], set[int]()
+        while waiting:
+            call = self.origin(waiting.pop())
+            if call is None or (call.name != "softmax" and (call.name not in MIXES_HEADS or not call.inputs)):
+                return False
+            if call.name != "softmax":
+                waiting += [number for number in call.inputs if number not in known]
+                known.update(call.inputs)
+        return True
+
     def map_axes(self, value: int) -> Axes:
         """Return the axes of a value's maps; no channels where it has none, or none of each image by itself.
 
@@ -123,8 +137,10 @@ class Tape:
                 if hold:  # no signal goes there
                     continue
                 shape, axes = self.shapes[number], self.axes[number]
+                if isinstance(axes, VolumeAxes):  # windows have two axes
+                    part = None
                 # a rule without axes of its own has rows and columns where torch has them, others where their first input has
-                of_rule = self.axes[call.inputs[0]] if rule.has_own_axes() else default_axes(shape)
+                of_rule = self.axes[call.inputs[0]] if rule.has_own_axes() else following_axes(axes, shape)
                 part = whole_frame(shape, axes) if part is None else relabel(part, shape, of_rule, axes)
                 if part != NOTHING:
                     windows[number] = windows[number].union(part) if number in windows else part
@@ -227,7 +243,7 @@ class Tracer(TorchFunctionMode):
     @contextmanager
     def tracing(self, image: Tensor) -> Iterator[Tape]:
         """Write down all calls made in this context; nested recordings see only their own."""
-        self._number(image, default_axes(image.shape), FIRST)
+        self._number(image, image_axes(image.shape), FIRST)
         self.tape.device = image.device
         if self._unrecorded is not None:
             self._unrecorded.descends = lambda tensor: self.value(tensor) is not None
@@ -275,6 +291,11 @@ class Tracer(TorchFunctionMode):
         """Return the call that computed a tensor, looking through calls that only move values about."""
         value = self.value(tensor)
         return None if value is None else self.tape.origin(value)
+
+    def is_pattern(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is a pattern of attention, perhaps mixed among heads."""
+        value = self.value(tensor)
+        return value is not None and self.tape.is_pattern(value)
 
     def is_rectified(self, tensor: Tensor) -> bool:
         """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""
@@ -431,6 +452,8 @@ def _output_axes(rule: AnyRule | None, saved: Saved, axes: list[Axes], shape: to
         return default_axes(shape), None
     try:
         output = rule.axes(saved, axes, shape)
+        if isinstance(output, VolumeAxes):
+            return following_axes(output, shape), None
         return default_axes(shape) if isinstance(output, TokenAxes) and not output.fits(shape) else output, None
     except Exception as error:  # as in `run`
         return default_axes(shape), _failure(error)

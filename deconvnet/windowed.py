@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .axes import MAPS
+from .axes import MAPS, map_size
 from .fuse import FusedStep, steps_down
 from .mirror import deterministic, preferred_format
 from .rules import Table
@@ -29,12 +29,13 @@ from .rules.arithmetic import Cat, Pairwise
 from .rules.base import AnyRule, Placewise, SlidingSaved
 from .rules.call import Saved, select_images
 from .rules.conv import Conv
+from .rules.linear import Linear
 from .rules.pool import AvgPool2d, MaxPool2d
 from .tape import Tape
 from .units import Window
 
 #: Windows that are linear in the position, or the whole of a value.
-LINEAR_WINDOWS = {Conv.window, MaxPool2d.window, AvgPool2d.window, Placewise.window, Pairwise.window, Cat.window}
+LINEAR_WINDOWS = {Conv.window, MaxPool2d.window, AvgPool2d.window, Placewise.window, Pairwise.window, Cat.window, Linear.window}
 
 
 @dataclass
@@ -348,7 +349,7 @@ def unit_windows(tape: Tape, value: int, positions: Sequence[tuple[int, int]]) -
     if len(set(positions)) > 3 and is_linear:
         # each edge is a minimum or maximum of what is linear in row or column: where three positions, the first and the
         # last among them, lie on one line, so do all between
-        last = max(*tape.shapes[value][2:], 2) - 1
+        last = max(*map_size(tape.shapes[value], tape.axes[value]), 2) - 1
         first, *others = (tape.pixel_window(value, Window(at, at, 1, 1)) for at in (0, 1, last))
         down, right = others[0].top - first.top, others[0].left - first.left
         if others == [_shifted(first, down * at, right * at) for at in (1, last)]:

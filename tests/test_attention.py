@@ -404,3 +404,113 @@ def test_windows_among_the_images_keep_each_image_s_switches():
         for unit, pixels in zip(projection.units, projection.pixels, strict=True):
             (expected,) = torch.autograd.grad(output[image, unit.channel, unit.row, unit.col], images, retain_graph=True)
             assert relative(pixels, expected[image]) < 1e-10
+
+
+# ---- patterns that a net changes before it attends, heads that share keys, and patterns that are not held
+
+
+class Talking(nn.Module):
+    """Talking heads: the patterns are mixed among heads, masked and scaled before they meet the values."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.qkv, self.mix = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 24), nn.Linear(2, 2)
+        self.norm, self.head = nn.BatchNorm2d(2), nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4).unbind(0)
+        pattern = (q @ k.mT).softmax(-1)
+        pattern = self.norm(self.mix(pattern.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)) * 0.7
+        pattern = pattern / pattern.sum(-1, keepdim=True)
+        return self.head((pattern @ v).transpose(1, 2).flatten(2).mean(1))
+
+
+class Grouped(nn.Module):
+    """Four heads of queries, two of keys and values."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.q, self.k, self.v = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 16), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = (layer(tokens).unflatten(-1, (-1, 4)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        mixed = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+        return self.head(mixed.transpose(1, 2).flatten(2).mean(1))
+
+
+class HeldGrouped(TorchFunctionMode):
+    """Shared heads from their definition, with their patterns held or not."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        q, k, v = args
+        k, v = (part.repeat_interleave(2, 1) for part in (k, v))
+        pattern = (q @ k.mT / 2).softmax(-1)
+        return (pattern.detach() if self.held else pattern) @ v
+
+
+@pytest.mark.parametrize(
+    ("make", "oracle"), [(Talking, Held), (Grouped, lambda: HeldGrouped(held=True))], ids=["talking", "grouped"]
+)
+def test_patterns_that_are_mixed_or_shared_are_held_too(make, oracle):
+    """The gradient with all that softmaxes made taken as constants, to 1e-10."""
+    model = randomised(make())
+    images = torch.rand(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    with oracle():
+        output = model(images)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images.detach())
+    signal = torch.randn(3, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, images, signal)
+    assert relative(net.project_signal(recording, "head", signal, rule="gradient"), expected) < 1e-10
+    alone = net.project(recording, "head", units=[(2, 0, 0)], image=1, rule="gradient", start="one").pixels[0]
+    with oracle():
+        (expected,) = torch.autograd.grad(model(images)[1, 2], images)
+    assert relative(alone, expected[1]) < 1e-10
+
+
+@pytest.mark.parametrize("make", [Timm, Talking, Grouped, swin], ids=["timm", "talking", "grouped", "swin"])
+def test_as_a_product_attention_is_the_plain_gradient(make):
+    """With `attention="product"` queries and keys take a signal: only norms are held."""
+    model = randomised(make())
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+
+    class HeldNorms(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return (held_layer_norm if func is F.layer_norm else func)(*args, **(kwargs or {}))
+
+    with HeldNorms():
+        output = model(images)
+    net = deconvnet.DeconvNet(model, attention="product")
+    recording = net.record(images.detach())
+    signal = torch.randn(2, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, images, signal)
+    layer = "head"
+    if make is Talking:  # a quotient of two things that are no gates is not what this is about
+        held = deconvnet.DeconvNet(model).project_signal(recording, layer, signal, rule="gradient")
+        assert relative(net.project_signal(recording, layer, signal, rule="gradient"), held) > 1e-3
+        return
+    assert relative(net.project_signal(recording, layer, signal, rule="gradient"), expected) < 1e-10
+    alone = net.project(recording, layer, units=[(2, 0, 0)], image=1, rule="gradient", start="one")
+    with HeldNorms():
+        (expected,) = torch.autograd.grad(model(images)[1, 2], images)
+    assert relative(alone.pixels[0], expected[1]) < 1e-10
+    assert alone.settings["attention"] == "product"
+
+
+def test_a_mask_of_the_image_and_torchs_own_layer_have_no_product():
+    """They say so when a projection meets them."""
+    net = deconvnet.DeconvNet(randomised(vit()), attention="product")
+    recording = net.record(torch.rand(1, 3, 16, 16, dtype=torch.float64))
+    with pytest.raises(deconvnet.NoRuleError, match=r"nn.MultiheadAttention holds its patterns"):
+        net.project(recording, "heads", channels=[0])
+    with pytest.raises(deconvnet.OptionError, match="attention cannot be 'none'"):
+        deconvnet.DeconvNet(nn.Identity(), attention="none")

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from deconvnet import cli
-from deconvnet.choices import CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
+from deconvnet.choices import ATTENDINGS, CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from deconvnet.cli import option_types
 from deconvnet.cli.options import file_part
 from deconvnet.drawings import draw
@@ -104,7 +104,15 @@ def test_options_offer_the_words_that_python_takes():
         for option in cli.deconvnet.get_command(None, "project").params
         if isinstance(option.type, click.Choice)
     }
-    expected = {"tone": TONES, "crop": CROPS, "overlap": OVERLAPS, "lrn": LRNS, "silent": SILENTS, "device": DEVICES}
+    expected = {
+        "tone": TONES,
+        "crop": CROPS,
+        "overlap": OVERLAPS,
+        "lrn": LRNS,
+        "silent": SILENTS,
+        "attention": ATTENDINGS,
+        "device": DEVICES,
+    }
     assert offered == expected
 
 
@@ -205,6 +213,7 @@ def test_layers_prints_a_table(run):
         "pools": 0,
         "reach": [0, 0],
         "status": "exact",
+        "output": [96, 29, 29],
     }
 
 

@@ -22,6 +22,7 @@ class Fields:
 
     def __init__(self) -> None:
         self.layer, self.frame, self.note = "conv", (3, 20, 30), "5 channels of 4x6"
+        self.image_shape = self.frame
         self.units = [Unit("conv", 3, 0, 0, 7.5), Unit("conv", 1, 3, 5, 2.0), Unit("conv", 4, activation=1.0)]
         self.windows = [Window(-2, -2, 7, 7), Window(13, 23, 7, 7), Window(-2, -2, 24, 34)]
         self.settings = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..choices import LRN, TONES, Overlap, RuleChoice, Silent, Tone
+from ..choices import LRN, TONES, Attending, Overlap, RuleChoice, Silent, Tone
 from .inputs import INPUTS
 from .option_types import RuleType
 from .options import DEFAULT_LAYER, RANGE, from_context, load_net, with_model, with_net_options
@@ -46,6 +46,7 @@ def explore(
     overlap: Overlap,
     lrn: LRN,
     silent: Silent,
+    attention: Attending,
     port: int,
     browser: bool,
 ) -> None:
@@ -73,7 +74,7 @@ def explore(
         "device": device,
         "preprocess": {"mean": mean, "std": std, "size": size, "value_range": from_context(RANGE)},
         "inputs": from_context(INPUTS) or {},
-        "options": {"overlap": overlap, "lrn": lrn, "silent": silent},
+        "options": {"overlap": overlap, "lrn": lrn, "silent": silent, "attention": attention},
         "choices": {"layer": layer, "rule": rule, "tone": tone},
     }
     _check(job)

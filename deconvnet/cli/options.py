@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..choices import CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
+from ..choices import ATTENDINGS, CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from ..errors import OptionError
 from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
@@ -115,7 +115,14 @@ def with_rule(function: Command) -> Command:
 
 
 def with_net_options(function: Command) -> Command:
-    """Add --overlap, --lrn and --silent, options of `DeconvNet`."""
+    """Add --overlap, --lrn, --silent and --attention, options of `DeconvNet`."""
+    function = click.option(
+        "--attention",
+        type=click.Choice(ATTENDINGS),
+        default="held",
+        show_default=True,
+        help="Hold this picture's patterns of attention as switches are held, or let queries and keys take a signal, too.",
+    )(function)
     function = with_silent(function)
     function = click.option(
         "--lrn",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import LRN, Crop, Overlap, RuleChoice, Silent, Tone
+from ..choices import LRN, Attending, Crop, Overlap, RuleChoice, Silent, Tone
 from ..errors import OptionError, PictureError
 from .option_types import PositionType
 from .options import (
@@ -92,6 +92,7 @@ def project(
     overlap: Overlap,
     lrn: LRN,
     silent: Silent,
+    attention: Attending,
     own: bool,
     others: tuple[str, ...],
     tone: Tone,
@@ -123,7 +124,7 @@ def project(
     check_scale(page_scale(scale, dpi))
     files: list[Picture] = list(find_pictures(pictures)) if pictures else [default_picture()]
     targets = _targets(files, outs, model["model"])
-    net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent)
+    net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent, attention=attention)
     look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
     options: dict[str, Any] = {
         "channels": channels,

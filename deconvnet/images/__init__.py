@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arrays import is_array_file, read_array
 from .depth import ValueRange
 from .finding import find_pictures
 from .formats import FORMATS, SUFFIXES
@@ -23,7 +24,9 @@ __all__ = [
     "ShownImage",
     "ValueRange",
     "find_pictures",
+    "is_array_file",
     "open_picture",
+    "read_array",
     "stop_readers",
     "to_rgb",
 ]

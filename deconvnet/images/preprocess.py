@@ -37,11 +37,13 @@ class ShownImage:
         source: the picture's path, or a name for an image that came without one.
         pixels: (H, W, C), 0..255: exactly the pixels that the net saw.
         top_classes: the classes with the highest probabilities, 0..1, the highest first; empty where the net is no classifier.
+        values: of a signal, its own values, (C, L).
     """
 
     source: str
     pixels: npt.NDArray[np.uint8]
     top_classes: tuple[tuple[str, float], ...] = ()
+    values: npt.NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Sheet:
         top_classes: the most probable classes with their probabilities, 0..1, the highest first.
         layers: the tiles, layer by layer.
         footer: how the sheet was made: model, rule, tone, version.
+        note: the picture's size in words; "" for that in pixels.
     """
 
     picture: Pixels
@@ -62,6 +63,7 @@ class Sheet:
     top_classes: Sequence[tuple[str, float]] = ()
     layers: Sequence[LayerTiles] = ()
     footer: str = ""
+    note: str = ""
 
 
 def draw_sheet(
@@ -141,7 +143,8 @@ def _tone_layers(layers: Sequence[LayerTiles], tone: Tone, percentile: float | N
     tiles = [tile for layer in layers for tile in layer.tiles]
     scaled_by = [tile.reached or tile.inside for tile in tiles]
     toned = iter(apply_tone([tile.pixels for tile in tiles], tone, percentile=percentile, inside=scaled_by))
-    return [[next(toned) for _ in layer.tiles] for layer in layers]
+    shown = [[(tile, next(toned)) for tile in layer.tiles] for layer in layers]
+    return [[pixels if tile.drawn is None else tile.drawn for tile, pixels in pairs] for pairs in shown]
 
 
 def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: int, outlines: int) -> Box:
@@ -151,9 +154,8 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
     colours = tile_colours(layer.tiles, height, width, outlines)
     picture = _picture_with_windows(sheet.picture, layer.tiles, colours, PICTURE_SIDE)
     room = max(picture.width, 300)
-    note = _joined(
-        f"{size_text((height, width))} pixels, as the net sees them", _window_note(layer.tiles, colours, height, width)
-    )
+    size = sheet.note or f"{size_text((height, width))} pixels, as the net sees them"
+    note = _joined(size, _window_note(layer.tiles, colours, height, width))
     left = vstack([_headed(sheet.title, note, room), picture, *_class_rows(sheet.top_classes, room)], gap=8)
     if not sheet.layers:
         return left

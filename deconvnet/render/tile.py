@@ -53,6 +53,7 @@ class Tile:
         reached: the part of `pixels` that the tone's scale is taken from, where that is not `inside`: the part in the unit's
             window.
         note: what else is known of the unit, on a line of its own; "" where there is nothing.
+        drawn: (h, w, 3): what is shown in place of toned pixels, such as a curve.
     """
 
     pixels: npt.NDArray[np.floating]
@@ -64,6 +65,7 @@ class Tile:
     inside: Window | None = None
     reached: Window | None = None
     note: str = ""
+    drawn: Pixels | None = None
 
 
 def has_outline(tile: Tile, height: int, width: int) -> bool:

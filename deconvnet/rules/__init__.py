@@ -21,9 +21,10 @@ from .base import STATUSES, Adjoint, Placewise, Rule, Same, Status
 from .call import CallContext, Saved, UnsupportedCall, per_image
 from .conv import Conv, ConvTranspose
 from .extreme import Extreme, ExtremeOrReduction, MaskedFill, Reduction, Where
+from .indexed_pool import AdaptiveMaxPool, MaxPool
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
-from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
+from .pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .product import Attention, MultiHeadAttention, Product
 from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 from .table import Table
@@ -79,11 +80,16 @@ DEFAULT = Table(
         (F.softmax, torch.softmax, T.softmax, F.log_softmax, torch.log_softmax, T.log_softmax): Softmax(),
         # pools
         (F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d): MaxPool2d(),
-        (F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices): AdaptiveMaxPool2d(),
+        (F.max_pool1d, F.max_pool1d_with_indices, torch.max_pool1d): MaxPool(),
+        (F.max_pool3d, F.max_pool3d_with_indices, torch.max_pool3d): MaxPool(),
+        (F.adaptive_max_pool1d, F.adaptive_max_pool1d_with_indices): AdaptiveMaxPool(),
+        (F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices): AdaptiveMaxPool(),
+        (F.adaptive_max_pool3d, F.adaptive_max_pool3d_with_indices): AdaptiveMaxPool(),
         (F.max_unpool2d,): MaxUnpool2d(),
         (F.avg_pool2d,): AvgPool2d(),
         (F.adaptive_avg_pool2d,): AdaptiveAvgPool2d(),
-        (F.avg_pool1d, F.adaptive_avg_pool1d, F.avg_pool3d, F.adaptive_avg_pool3d): Adjoint(),
+        (F.avg_pool1d,): AvgPool1d(),
+        (F.adaptive_avg_pool1d, F.avg_pool3d, F.adaptive_avg_pool3d): Adjoint(),
         # norms
         (F.batch_norm,): BatchNorm(),
         (torch.batch_norm,): AtenBatchNorm(),

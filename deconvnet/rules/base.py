@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from ..axes import Axes, default_axes
+from ..axes import Axes, default_axes, following_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..units import Window
 from .call import CallContext, Function, Saved, UnsupportedCall, plain_name, tensors_in
@@ -87,7 +87,7 @@ class Rule(Generic[S]):
 
     def axes(self, saved: S, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Return which axes of an output of `shape` are channels, rows, columns; `axes` are those of the inputs."""
-        return default_axes(shape)
+        return following_axes(axes[0], shape) if axes else default_axes(shape)
 
     def batch(self, saved: S, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """Return where the images are in an output of `shape`; `batches` says it of the inputs.
@@ -286,10 +286,9 @@ class VectorJacobian(Rule[A]):
 
     def mirror(self, saved: A, signal: Signals) -> Tensor:
         """(K, *output) -> (K, *input): the product with the transposed Jacobian at zero."""
-        signals = signal if isinstance(signal, tuple) else (signal,)
-        arrived = next(part for part in signals if part is not None)
+        signals, first = signal if isinstance(signal, tuple) else (signal,), arrived(signal)
         with torch.enable_grad():
-            below = arrived.new_zeros(saved.batch.resized(saved.size, saved.above.count(arrived.shape))).requires_grad_()
+            below = first.new_zeros(saved.batch.resized(saved.size, saved.above.count(first.shape))).requires_grad_()
             above = tuple(tensors_in(saved.func(below, *saved.args, **saved.kwargs)))
             pairs = [(value, part) for value, part in zip(above, signals, strict=True) if part is not None]
             (result,) = torch.autograd.grad([value for value, _ in pairs], below, [part for _, part in pairs])
@@ -303,6 +302,11 @@ class Adjoint(VectorJacobian[SavedAdjoint]):
         """Save the call's other arguments and the input's size."""
         output, saved = self.make(call, input, *args, **kwargs)
         return output, SavedAdjoint(**saved)
+
+
+def arrived(signal: Signals) -> Tensor:
+    """Return the signal of the values, of a call that may have made indices too: those carry none."""
+    return next(part for part in signal if part is not None) if isinstance(signal, tuple) else signal
 
 
 def _turned_axes(call: CallContext, dims: int, args: Any, kwargs: Any) -> set[int]:

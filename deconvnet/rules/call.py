@@ -133,6 +133,9 @@ class ValueLookup(Protocol):
     def origin(self, tensor: Tensor) -> Call | None:
         """Return the call that computed a tensor."""
 
+    def is_pattern(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is a pattern of attention, perhaps mixed among heads."""
+
     def axes(self, tensor: Tensor) -> Axes:
         """Return which axes of a tensor are channels, rows and columns."""
 
@@ -199,6 +202,10 @@ class CallContext:
     def origin(self, tensor: Tensor) -> Call | None:
         """Return the call that computed a tensor, looking through calls that only move values about."""
         return self._lookup.origin(tensor)
+
+    def is_pattern(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is a pattern of attention: what a softmax made, perhaps scaled, masked or mixed among heads."""
+        return self._lookup.is_pattern(tensor)
 
     def is_rectified(self, tensor: Tensor) -> bool:
         """Say whether a rectifier set a tensor's values to zero wherever nothing fired, and left none below."""

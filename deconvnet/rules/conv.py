@@ -15,10 +15,13 @@ from ..receptive_field import sliding_window, spreading_window
 from ..units import Window
 from . import onednn
 from .base import Rule, Signals, SlidingSaved, Windows, check_only_first, on_first_axis
-from .call import CallContext
+from .call import CallContext, UnsupportedCall
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+#: What is wrong with a picture (C, H, W).
+UNBATCHED = "its input has no batch axis"
 
 #: A first layer has at most this many input channels: what `by_phases` is faster for.
 MAX_PHASE_CHANNELS = 4
@@ -57,6 +60,8 @@ class Conv(Rule[SavedConv]):
     ) -> tuple[Tensor, SavedConv]:
         """Save the filters and the geometry."""
         check_only_first(call)
+        if input.dim() < weight.dim():
+            raise UnsupportedCall(UNBATCHED)
         axes = weight.dim() - 2
         kernel, dilation = tuple(weight.shape[2:]), per_axis(dilation, axes)
         if isinstance(padding, str):
@@ -85,9 +90,9 @@ class Conv(Rule[SavedConv]):
 
     def window(self, saved: SavedConv, window: Window) -> Windows:
         """Every output pixel sees a kernel's reach."""
-        if len(saved.kernel) != 2:
+        if len(saved.kernel) > 2:
             return None
-        return sliding_window(window, saved.kernel, saved.stride, saved.padding, saved.dilation)
+        return sliding_window(window, *in_rows_and_columns(saved))
 
     def slides(self, saved: SavedConv) -> bool:
         """Over rows and columns."""
@@ -240,9 +245,9 @@ class ConvTranspose(Rule[SavedConv]):
 
     def window(self, saved: SavedConv, window: Window) -> Windows:
         """Every input pixel paints a kernel's reach."""
-        if len(saved.kernel) != 2:
+        if len(saved.kernel) > 2:
             return None
-        return spreading_window(window, saved.kernel, saved.stride, saved.padding, saved.dilation)
+        return spreading_window(window, *in_rows_and_columns(saved))
 
     def returns_new(self) -> bool:
         """A convolution writes to new memory."""
@@ -253,6 +258,14 @@ def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     """Read 3, (3,), [3, 5] as torch does: one number serves all axes."""
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * axes if len(values) == 1 else values
+
+
+def in_rows_and_columns(saved: SlidingSaved) -> tuple[tuple[int, ...], ...]:
+    """Return kernel, stride, padding and dilation along rows and columns; a signal counts as a picture of one row."""
+    geometry = saved.kernel, saved.stride, saved.padding, saved.dilation
+    if len(saved.kernel) == 2:
+        return geometry
+    return tuple((alone, *lengths) for alone, lengths in zip((1, 1, 0, 1), geometry, strict=True))
 
 
 def cut(values: Tensor, size: Sequence[int]) -> Tensor:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..axes import Axes, default_axes
 from ..batch_axis import MIXES, BatchAxis
-from .base import Placewise, Signals, check_only_first
+from ..units import Window
+from .base import Placewise, Signals, Windows, check_only_first
 from .call import CallContext, Saved, UnsupportedCall
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedLinear(Saved):
-    """The matrix, (F', F)."""
+    """The matrix, (F', F), and whether its features are positions: a mixer's layers work along rows, columns or tokens."""
 
     weight: Tensor
+    mixes_positions: bool = False
 
 
 class Linear(Placewise[SavedLinear]):
@@ -25,7 +28,17 @@ class Linear(Placewise[SavedLinear]):
     def run(self, call: CallContext, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, SavedLinear]:
         """Save the matrix."""
         check_only_first(call)
-        return call(), SavedLinear(size=input.shape, weight=call.as_used(weight))
+        mixes = input.dim() - 1 in call.axes(input)[1:]
+        return call(), SavedLinear(size=input.shape, weight=call.as_used(weight), mixes_positions=mixes)
+
+    def window(self, saved: SavedLinear, window: Window) -> Windows:
+        """The same position; all of them where the features are positions."""
+        return None if saved.mixes_positions else window
+
+    def axes(self, saved: SavedLinear, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
+        """The same axes; positions that become another number of features are positions no more."""
+        is_other = saved.mixes_positions and shape[-1] != saved.size[-1]
+        return default_axes(shape) if is_other or not axes else axes[0]
 
     def batch(self, saved: SavedLinear, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """The same axis, unless that is the one of the features."""

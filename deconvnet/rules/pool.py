@@ -23,9 +23,21 @@ from ..batch_axis import BatchAxis
 from ..choices import Overlap, Silent
 from ..receptive_field import NOTHING, binned_window, pair, sliding_window, spreading_window
 from ..units import Window
-from .base import Rule, SavedAdjoint, Signals, SlidingSaved, Status, VectorJacobian, Windows, check_only_first, on_first_axis
+from .base import (
+    Rule,
+    SavedAdjoint,
+    Signals,
+    SlidingSaved,
+    Status,
+    VectorJacobian,
+    Windows,
+    arrived,
+    check_only_first,
+    on_first_axis,
+)
 from .call import CallContext, Saved, UnsupportedCall, per_image
-from .switches import DROPPED, SavedMaxPool, last_at_switch, middle_offsets, to_indices, to_offsets, unpool
+from .conv import per_axis
+from .switches import SavedMaxPool, last_at_switch, middle_offsets, to_indices, to_offsets, unpool
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class MaxPool2d(Rule[SavedMaxPool]):
 
     def mirror(self, saved: SavedMaxPool, signal: Signals) -> Tensor:
         """(K, C, H', W') -> (K, C, H, W)."""
-        values = _first(signal)
+        values = arrived(signal)
         offsets = saved.switches if self.switches else middle_offsets(saved, values.shape, values.device)
         if self.overlap == "last":
             values = values * last_at_switch(to_indices(offsets, saved, self.silent), saved.size)
@@ -103,68 +115,6 @@ class MaxPool2d(Rule[SavedMaxPool]):
     def passes_rectifying(self, saved: SavedMaxPool) -> bool:
         """Where each value moves to a place of its own."""
         return saved.is_apart
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SavedBins(Saved):
-    """The output's shape; of a max pool also its switches, as pixel numbers, of silent bins as their complement, below 0."""
-
-    bins: torch.Size
-    switches: Tensor = per_image()
-
-
-@dataclass(frozen=True)
-class AdaptiveMaxPool2d(Rule[SavedBins]):
-    """(N, C, H, W) -> (N, C, H', W') of a given size, by the maximum of each bin; mirrored as `MaxPool2d` is.
-
-    Bins have no common size, so that switches are saved as pixel numbers, four bytes each.
-    """
-
-    switches: bool = True
-    overlap: Overlap = "sum"
-    silent: Silent = "drop"
-
-    @property
-    def status(self) -> Status:
-        """The true adjoint where there is a maximum, unless switches are ignored or collisions overwrite."""
-        return "exact" if self.switches and self.overlap == "sum" else "generalised"
-
-    def run(self, call: CallContext, input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Any, SavedBins]:
-        """Pool once, with indices."""
-        check_only_first(call)
-        output, indices = call(F.adaptive_max_pool2d_with_indices, return_indices=True)
-        switches = indices.to(torch.int32)
-        if call.is_rectified(input):
-            switches = torch.where(output == 0, ~switches, switches)
-        saved = SavedBins(size=input.shape, bins=output.shape, switches=switches)
-        return ((output, indices) if return_indices else output), saved
-
-    def batch(self, saved: SavedBins, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
-        """The first axis, whatever else is in it."""
-        return on_first_axis(batches)
-
-    def mirror(self, saved: SavedBins, signal: Signals) -> Signals:
-        """(K, C, H', W') -> (K, C, H, W)."""
-        values = _first(signal)
-        indices = self._indices(saved, values.device).expand(values.shape)
-        if self.overlap == "last":
-            values = values * last_at_switch(indices, saved.size)
-        elif self.silent == "drop":
-            values = values * (indices >= 0)
-        indices = indices.clamp(min=0)
-        frame = values.new_zeros((values.shape[0], saved.size[1], saved.size[2] * saved.size[3]))
-        return frame.scatter_add_(2, indices.flatten(2), values.flatten(2)).view(-1, *saved.size[1:])
-
-    def _indices(self, saved: SavedBins, device: torch.device) -> Tensor:
-        """Return the pixel that each value goes to, (1 or K, C, H', W') int64; -1 where it is dropped."""
-        if not self.switches:
-            return _middle_indices(saved, device)
-        indices = saved.switches.long()
-        return torch.where(indices < 0, DROPPED if self.silent == "drop" else ~indices, indices)
-
-    def window(self, saved: SavedBins, window: Window) -> Windows:
-        """The bins' union."""
-        return binned_window(window, saved.size[-2:], saved.bins[-2:])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -289,15 +239,21 @@ class AvgPool2d(VectorJacobian[SavedAverage]):
         return True
 
 
-def _first(signal: Signals) -> Tensor:
-    """Return the pooled values' signal; the indices, which a pool may have returned too, carry none."""
-    return next(part for part in signal if part is not None) if isinstance(signal, tuple) else signal
+@dataclass(frozen=True)
+class AvgPool1d(AvgPool2d):
+    """(N, C, L) -> (N, C, L'), the mean of a sliding window."""
 
-
-def _middle_indices(saved: SavedBins, device: torch.device) -> Tensor:
-    """Return the flat index of the middle of each bin, (1, C, H', W')."""
-    middles = []
-    for size, bins in zip(saved.size[2:], saved.bins[2:], strict=True):
-        number = torch.arange(bins, device=device)
-        middles.append((number * size // bins + ((number + 1) * size + bins - 1) // bins) // 2)
-    return (middles[0][:, None] * saved.size[3] + middles[1]).expand(1, saved.size[1], -1, -1)
+    def run(  # type: ignore[override]
+        self,
+        call: CallContext,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> tuple[Any, SavedAverage]:
+        """Save the window's geometry, as that of a picture of one row."""
+        output, saved = self.make(call, input, kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad)
+        (kernel,), (step,), (margin,) = per_axis(kernel_size, 1), per_axis(stride or kernel_size, 1), per_axis(padding, 1)
+        return output, SavedAverage(**saved, kernel=(1, kernel), stride=(1, step), padding=(0, margin), ceil_mode=ceil_mode)

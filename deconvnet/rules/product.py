@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..axes import Axes, TokenAxes, default_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
+from ..choices import Attending
 from ..units import Window
 from .arithmetic import GATES
 from .base import Rule, Signals, Status, Windows
@@ -40,15 +41,21 @@ class SavedProduct(Saved):
     second: Tensor | None = per_image()
 
 
+@dataclass(frozen=True)
 class Product(Rule[SavedProduct]):
-    """matmul, bmm, and einsum of two operands."""
+    """matmul, bmm, and einsum of two operands.
+
+    With `attention="product"` a pattern of attention is an operand like any other, and takes a signal too.
+    """
+
+    attention: Attending = "held"
 
     def run(self, call: CallContext, *args: Any, **kwargs: Any) -> tuple[Any, SavedProduct]:
         """Save what each signal is multiplied by."""
         first, second = operands = _two_operands(args, kwargs)
         descend = call.descends(first), call.descends(second)
         above, held = _batch_of_product(call, operands, descend), (False, False)
-        if all(descend):
+        if all(descend) and self.attention == "held":
             is_pattern = _is_pattern(call, first)
             held = is_pattern, not is_pattern and _is_pattern(call, second)
         values = [operand.clone() if all(descend) and not held[1 - place] else None for place, operand in enumerate(operands)]
@@ -139,9 +146,9 @@ def _transposed(saved: SavedProduct, signal: Tensor, place: int, factor: Tensor)
 
 
 def _is_pattern(call: CallContext, operand: Tensor) -> bool:
-    """Say whether an operand is a pattern of attention: what a softmax, or another gate, makes."""
+    """Say whether an operand is a pattern of attention: what a softmax made, perhaps mixed among heads, or another gate."""
     origin = call.origin(operand)
-    return origin is not None and origin.name in GATES
+    return (origin is not None and origin.name in GATES) or call.is_pattern(operand)
 
 
 def _two_operands(args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -173,18 +180,35 @@ def _replaced(tree: Any, tensors: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedAttention(Saved):
-    """The pattern of attention, (N, ..., L, S)."""
+    """The pattern of attention, (N, ..., L, S), and how many heads share keys and values; or what made the pattern."""
 
-    pattern: Tensor = per_image()
+    pattern: Tensor | None = per_image()
+    shared_by: int = 1
+    query: Tensor | None = per_image()
+    key: Tensor | None = per_image()
+    value: Tensor | None = per_image()
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # the call as a function of these three
+    reads: tuple[str, ...] = ()  # which of them descend from the image
 
 
+@dataclass(frozen=True)
 class Attention(Rule[SavedAttention]):
-    """scaled_dot_product_attention: the pattern of this picture is held, and the signal goes through the values."""
+    """scaled_dot_product_attention: the pattern of this picture is held, and the signal goes through the values.
+
+    With `attention="product"` queries and keys take a signal too, by the call's derivative: its softmax is not rectified.
+    """
+
+    attention: Attending = "held"
 
     @property
     def status(self) -> Status:
         """The pattern is held."""
-        return "held"
+        return "held" if self.attention == "held" else "exact"
+
+    @property
+    def needs_values(self) -> bool:
+        """Queries, keys and values are saved where all of them take a signal."""
+        return self.attention == "product"
 
     def run(
         self,
@@ -199,23 +223,28 @@ class Attention(Rule[SavedAttention]):
         enable_gqa: bool = False,
     ) -> tuple[Any, SavedAttention]:
         """Save the pattern, worked out as the formula in torch's documentation says."""
-        if dropout_p or enable_gqa:
-            raise UnsupportedCall("it drops values at random" if dropout_p else "its heads share keys and values")
+        if dropout_p:
+            raise UnsupportedCall("it drops values at random")
         if not call.descends(value):
             raise UnsupportedCall("its values do not descend from the image")
         batch = call.batch_axis(value)
         if batch.axis > value.dim() - 3 or any(call.descends(part) and call.batch_axis(part) != batch for part in (query, key)):
             raise UnsupportedCall(MIXES)
-        output = call()
+        reads = tuple(call.read(("query", "key", "value", "attn_mask")))
+        if self.attention == "product":
+            saved = _saved_operands(call, query, key, value, attn_mask, is_causal, scale, enable_gqa, reads)
+            return call(), saved
+        output, shared_by = call(), query.shape[-3] // value.shape[-3] if enable_gqa else 1
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3) if enable_gqa else key
         scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
         if is_causal:
             scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
         if attn_mask is not None:
             scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-        reads = call.read(("query", "key", "value", "attn_mask"))
         return output, SavedAttention(
             size=value.shape,
             pattern=scores.softmax(-1).nan_to_num(0.0),
+            shared_by=shared_by,
             held=tuple(name != "value" for name in reads),
         )
 
@@ -225,13 +254,58 @@ class Attention(Rule[SavedAttention]):
 
     def mirror(self, saved: SavedAttention, signal: Tensor) -> Signals:
         """(K, ..., L, E) -> (K, ..., S, E) for the values, None for what made the pattern."""
+        if saved.pattern is None:
+            return _to_operands(saved, signal)
         below = saved.pattern.to(signal.dtype).transpose(-2, -1) @ signal
+        if saved.shared_by > 1:
+            below = below.unflatten(-3, (-1, saved.shared_by)).sum(-3)  # type: ignore[no-untyped-call]
         return tuple(None if hold else below for hold in saved.held)
 
     def axes(self, saved: SavedAttention, axes: Any, shape: Any) -> Axes:
         """Those of the first operand."""
         first: Axes = axes[0]
         return first
+
+
+def _saved_operands(
+    call: CallContext,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None,
+    shared: bool,
+    reads: tuple[str, ...],
+) -> SavedAttention:
+    """Save all that the derivative needs."""
+    if "attn_mask" in reads:
+        raise UnsupportedCall("its mask descends from the image")
+
+    options: dict[str, Any] = {"is_causal": is_causal, "scale": scale, **({"enable_gqa": True} if shared else {})}
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        added = mask if mask is None or mask.dtype == torch.bool else mask.to(query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, added, **options)
+
+    return SavedAttention(
+        size=value.shape, query=query.clone(), key=key.clone(), value=value.clone(), attend=attend, reads=reads
+    )
+
+
+def _to_operands(saved: SavedAttention, signal: Tensor) -> Signals:
+    """Carry a signal to queries, keys and values: the call's vector-Jacobian product."""
+    count, attend = saved.batch.count(signal.shape), saved.attend
+    assert attend is not None
+    operands: list[Tensor] = []
+    for tensor in (saved.query, saved.key, saved.value):
+        assert tensor is not None
+        size = tensor.shape if saved.batch.is_folded else saved.batch.resized(tensor.shape, count)
+        operands.append(tensor.to(signal.dtype).expand(size).detach().clone().requires_grad_())
+    with torch.enable_grad():
+        below = torch.autograd.grad(attend(*operands), operands, signal)
+    named = dict(zip(("query", "key", "value"), below, strict=True))
+    return tuple(named[name] for name in saved.reads)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -245,11 +319,14 @@ class SavedHeads(Saved):
     above: BatchAxis  # where the images are in the output
 
 
+@dataclass(frozen=True)
 class MultiHeadAttention(Rule[SavedHeads]):
     """F.multi_head_attention_forward, which nn.MultiheadAttention calls, on (L, N, E).
 
     Each head's pattern is held; the signal goes through the values, their matrix and that of the output.
     """
+
+    attention: Attending = "held"
 
     saves_like_input: ClassVar[bool] = False
 
@@ -265,6 +342,8 @@ class MultiHeadAttention(Rule[SavedHeads]):
         given.apply_defaults()
         layer = given.arguments
         value, batch = layer["value"], call.batch_axis(layer["value"])
+        if self.attention == "product":
+            raise UnsupportedCall('nn.MultiheadAttention holds its patterns: there is no attention="product" of it')
         if value.dim() != 3 or batch.axis != 1 or batch.is_folded or not call.descends(value):
             raise UnsupportedCall(MIXES)
         if layer["add_zero_attn"] or any(layer[name] is not None for name in ("bias_k", "static_k", "static_v")):

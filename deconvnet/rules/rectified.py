@@ -12,15 +12,16 @@ from .activation import SavedActivation
 from .arithmetic import Cat, Stack
 from .base import AnyRule
 from .call import Call
+from .indexed_pool import AdaptiveMaxPool
 from .norm import LocalResponseNorm
-from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .shape import GetItem, Parts, SavedPad
 
 #: Calls that set to zero what is below zero, by their plain names; and those that do with a lower bound of zero.
 RECTIFIERS, BOUNDED = {"relu", "relu6"}, {"hardtanh", "clamp"}
 
 #: Rules of calls that keep zero at zero, and what is above it above; besides those that only move values about.
-KEEPS_ZERO = (AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, Cat, GetItem, LocalResponseNorm, MaxPool2d, Parts, Stack)
+KEEPS_ZERO = (AdaptiveAvgPool2d, AdaptiveMaxPool, AvgPool2d, Cat, GetItem, LocalResponseNorm, MaxPool2d, Parts, Stack)
 
 
 def is_rectified(call: Call, rule: AnyRule | None, inputs: Sequence[bool]) -> bool:

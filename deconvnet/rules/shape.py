@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..axes import Axes, TokenAxes, default_axes, reshaped_axes
+from ..axes import SIGNAL, Axes, TokenAxes, default_axes, reshaped_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..receptive_field import NOTHING, resized_window
 from ..units import Window
@@ -62,7 +62,8 @@ class Reshape(Rule[SavedReshape]):
         keeps_rows = min(len(size), output.dim()) >= 4 and size[-2:] == output.shape[-2:] and axes[1:] == default_axes(size)[1:]
         keeps_rows = keeps_rows and below.axis == above.axis == 0
         output_axes = None if keeps_rows else reshaped_axes(axes, size, output.shape)
-        is_grid = (isinstance(axes, TokenAxes) or isinstance(output_axes, TokenAxes)) and output_axes != (None, None, None)
+        is_grid = any(isinstance(each, TokenAxes) or each == SIGNAL for each in (axes, output_axes))
+        is_grid = is_grid and output_axes != (None, None, None)
         return output, SavedReshape(
             size=size,
             takes_signal=takes_signal,
@@ -318,7 +319,8 @@ class Pad(VectorJacobian[SavedPad]):
         edges = []
         for axis, first, length in zip(saved.rows_cols, (window.top, window.left), (window.height, window.width), strict=True):
             if axis is None:
-                return None
+                edges.append((first, length))
+                continue
             place = 2 * (len(saved.size) - 1 - axis)  # F.pad counts margins from the last axis
             near = saved.margins[place] if place < len(saved.margins) else 0
             edges.append(_reach(first - near, length, saved.size[axis], saved.mode))

@@ -11,6 +11,7 @@ Three requirements shape how they are kept:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -166,7 +167,7 @@ def last_at_switch(indices: Tensor, size: torch.Size) -> Tensor:
     flat = indices.flatten(2)
     order = torch.arange(flat.shape[2], device=flat.device).expand_as(flat).masked_fill(flat < 0, DROPPED)
     flat = flat.clamp(min=0)
-    last = flat.new_zeros((*flat.shape[:2], size[2] * size[3])).scatter_reduce_(2, flat, order, "amax")
+    last = flat.new_zeros((*flat.shape[:2], math.prod(size[2:]))).scatter_reduce_(2, flat, order, "amax")
     return (last.gather(2, flat) == order).view_as(indices)
 
 

@@ -83,7 +83,7 @@ def run(
     layer, maps = choose_layer(recording, layer)
     [unit] = choose_units(maps[0], layer, channels=None if channel is None else [channel], top=1)
     tape, value = recording.tape, recording.value(layer)
-    window = shown_window(unit_window(tape, value, unit), recording.images.shape[2:])
+    window = shown_window(unit_window(tape, value, unit), recording.frame)
     signal = from_maps(_start_signals(maps, unit, signals, seed), tape.axes[value])
     projections = _project_signals(net, recording, layer, signal, window)
     magnitudes = magnitude(projections)

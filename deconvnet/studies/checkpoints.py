@@ -66,7 +66,7 @@ def load_nets(net: DeconvNet, files: Sequence[Path]) -> Iterator[DeconvNet]:
         model = copy.deepcopy(net.model)
         load_checked(model, read_state(file, like=model), file, net.name)
         loaded = dataclasses.replace(net.loaded, model=model, weights=hash_file(file))
-        yield DeconvNet(loaded, net.preprocess, rules=net.rules, overlap=net.overlap, lrn=net.lrn, silent=net.silent)
+        yield DeconvNet(loaded, net.preprocess, rules=net.rules, **net.options)
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -205,7 +205,7 @@ class _Followed:
         One recording serves all rules: it is made by the gradient's, which saves the masks that the others need or ignore.
         """
         model = reinitialised(self.net.model, paths, seed) if paths else self.net.model
-        net = DeconvNet(model, rules=self.net.table("gradient"))
+        net = DeconvNet(model, rules=self.net.table("gradient"), attention=self.net.attention)
         parts = []
         for units in self.batches:
             recording = net.record(self.images[units[0].image : units[-1].image + 1], layers=[self.layer])

@@ -41,6 +41,7 @@ def study_settings(net: DeconvNet, study: str, *, inputs: PictureInputs | Digest
         overlap=net.overlap,
         lrn=net.lrn,
         silent=net.silent,
+        attention=net.attention,
         torch=torch.__version__,
         device=net.device.type,
     )
