@@ -79,7 +79,8 @@ class Ablation(Result):
         _draw_matrix(right, self.correlation, self.rules, "unit: correlation of |x|")
         _draw_bars(bars.subplots(), self)
         source = os.path.basename(self.settings["picture"])
-        add_footer(figure, self.settings, f"{self.unit} of {source}", "bits: mask, switches, rectify")
+        signals = f"means of {self.random_correlation.shape[1]} signals in one picture, which say nothing of others"
+        add_footer(figure, self.settings, f"{self.unit} of {source}", "bits: mask, switches, rectify", signals)
         return figure
 
 

@@ -1,0 +1,48 @@
+"""Measure how the null without a net depends on how fast it fades: docs/cannot-show.md.
+
+python benchmarks/null_width.py
+
+Prints, for widths of the Gaussian in shares of the window's sides, how much of the energy of edges times Gaussian lies on the
+part that excites a channel of tiny, and how much more of the deconvnet's; means over 50 drawings with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import deconvnet
+from deconvnet.drawings import draw
+from deconvnet.inputs import as_batch
+from deconvnet.select import choose_units
+from deconvnet.studies import nulls
+from deconvnet.studies.ground_truth import measure_truth
+from deconvnet.studies.masking import energy
+from deconvnet.studies.statistics import compare, estimate_mean
+
+LAYER, TOP = "features.13", 2
+WIDTHS = (0.1, 0.125, 0.15, 0.2, 0.25, 0.33, 0.5)
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("tiny"))
+    drawings = [draw(seed=seed) for seed in range(50)]
+    recording = net.record(as_batch(net, drawings))
+    maps, images = recording.stored_maps(LAYER), recording.images.numpy()
+    units = [unit for image in range(len(maps)) for unit in choose_units(maps[image], LAYER, top=TOP, image=image)]
+    projection = net.project(recording, LAYER, units=units, rule="deconvnet")
+    placed = list(zip(units, projection.windows, strict=True))
+    energies = {"deconvnet": [energy(pixels) for pixels in projection.pixels.numpy()]}
+    for width in WIDTHS:
+        energies[f"{width:g}"] = [nulls.no_net_energy(images[unit.image], window, fading=width) for unit, window in placed]
+    truth = measure_truth(net, drawings, recording.images, units, projection.windows, energies)
+    shares, pictures = dict(zip(truth.methods, truth.shares.T, strict=True)), np.array([unit.image for unit in units])
+    differences = compare({name: (shares["deconvnet"], shares[name]) for name in energies if name != "deconvnet"}, pictures)
+    print("| Gaussian | energy on the part | deconvnet less that | |\n|---|---|---|---|")
+    for difference in differences:
+        share = estimate_mean(shares[difference.name], pictures)
+        print(f"| {difference.name} | {share.text('.0%')} | {' | '.join(difference.cells()[1:])} |")
+
+
+if __name__ == "__main__":
+    main()
