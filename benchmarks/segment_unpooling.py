@@ -38,6 +38,7 @@ def differences_table(result: SegmentationComparison) -> list[str]:
     pairs = {
         f"{name}: switch - {other}": tuple(values[result.unpoolings.index(each)] for each in ("switch", other))
         for other in ("nearest", "fixed")
+        if other in result.unpoolings
         for name, values in measures.items()
     }
     lines = ["| paired by seed | difference | |", "|---|---|---|"]
