@@ -168,6 +168,14 @@ def test_pages_say_what_works_from_a_checkout():
     assert told == set()
 
 
+def test_the_site_has_every_page():
+    """Each page of docs/ has a place in the site's navigation, in mkdocs.yml, and each place a page."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    places = re.findall(r"'([\w/-]+\.md)'", str(site["nav"]))
+    assert len(set(places)) == len(places)
+    assert set(places) == {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+
 def test_citation():
     """The citation names the project and its licence as pyproject.toml does."""
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())

@@ -19,7 +19,7 @@ from test_training import images, small_net
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_lightning_counts_steps_of_the_optimiser(package, tmp_path, monkeypatch):
     """The callback draws after every so many optimiser steps, not batches, and the weights are those without it."""
-    pytest.importorskip("lightning", reason="Lightning is not installed: the extra `lightning`")
+    pytest.importorskip(package.partition(".")[0], reason="Lightning is not installed: the extra `lightning`")
     for name in [name for name in sys.modules if name.partition(".")[0] in ("lightning", "pytorch_lightning")]:
         monkeypatch.delitem(sys.modules, name)
     lightning = importlib.import_module(package)
