@@ -173,8 +173,12 @@ def _draw_spectrum(axes: Axes, result: Filters) -> None:
                 corner = (col / across - 1 / (8 * across), row / down - 1 / (8 * down))
                 axes.add_patch(Rectangle(corner, 0.25 / across, 0.25 / down, fill=False, edgecolor=MARK, linewidth=1))
     axes.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5))
-    text = f"spectrum of the projections; in the squares (stride {down}):\n{result.grid_mean.text('.1%')} of the energy, "
-    axes.set_title(text + f"of the patches {result.patch_grid_mean.text('.1%')}, of noise {result.flat_grid:.1%}", fontsize=8)
+    title = (
+        f"spectrum of the projections; energy in the squares (stride {down}):",
+        f"projections {result.grid_mean.text('.1%')}, patches {result.patch_grid_mean.text('.1%')},",
+        f"white noise {result.flat_grid:.1%}",
+    )
+    axes.set_title("\n".join(title), fontsize=8)
     axes.tick_params(labelsize=7)
     axes.set_xlabel("cycles per pixel", fontsize=7)
 
