@@ -301,7 +301,7 @@ BAD = [
     (["text.png"], "PictureError: cannot open 'text.png': it is a text, which is not read as a picture. Convert it to PNG or JPEG."),
     (["folder"], f"PictureError: no pictures in 'folder'. Looked in it and below for {', '.join(SUFFIXES)}."),
     (["good.png", "--layer", "features.99"], "UnknownLayerError: 'features.99' is not a layer of tiny. Did you mean 'features.9' or 'features.8' or 'features.7'? See: deconvnet layers tiny"),
-    (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION."),
+    (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION."),
     (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
     (["good.png", "--channel", "999"], "UnitError: layer 'features.9' has no channel 999: it has 96, numbered from 0."),
     (["good.png", "--channel", "x"], "UnitError: 'x' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6."),

@@ -27,7 +27,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_LAYER = "the last rectified one whose units see less than two fifths of the picture"
 
 MODEL_HELP = (
-    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, "
+    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, "
     "or module:PACKAGE.MODULE:FUNCTION or file:PATH.py:FUNCTION, which run that Python code."
 )
 

@@ -25,6 +25,7 @@ SOURCES = {
     "torchvision": "from_torchvision",
     "timm": "from_timm",
     "pytorchcv": "from_pytorchcv",
+    "hf": "from_hf",
     "module": "from_import",
     "file": "from_file",
 }
@@ -34,7 +35,7 @@ RUN_CODE = ("module", "file")
 
 #: How the names of each source are written.
 FORMS = (
-    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION,"
+    "tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION,"
     " file:PATH.py:FUNCTION"
 )
 
@@ -47,6 +48,7 @@ def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str 
 
             - "tiny": a small net that is part of this package;
             - "torchvision:NAME", "timm:NAME", "pytorchcv:NAME": a net of that package;
+            - "hf:NAME" or "hf:FOLDER": a vision model of Hugging Face's Transformers, from the hub, its cache or a folder;
             - "zfnet", "zfnet:wide": the net of Zeiler & Fergus 2014, whose weights must be given;
             - "file:PATH.py:FUNCTION": that Python file is run and the function called. It returns a net, a net and its
               preprocessing, or a `LoadedModel`. Its package and the working folder can be imported;

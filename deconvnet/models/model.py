@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -236,13 +236,16 @@ class LoadedModel:
         """Return the most probable classes of one image, with their probabilities.
 
         Args:
-            output: what the model returned. Of a classifier, (N, K) scores or probabilities; scores go through a softmax.
+            output: what the model returned. Of a classifier, (N, K) scores or probabilities; scores go through a softmax. They
+                may stand in a mapping, under "logits", as Transformers' models have them.
             image: the image's number in the batch.
             count: how many classes to return.
 
         Returns:
             (class, probability) pairs, the highest probability first; empty where the output is not a classifier's.
         """
+        if isinstance(output, Mapping):
+            output = output.get("logits")
         if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < 2:
             return ()
         scores = output[image].detach().double().cpu()
