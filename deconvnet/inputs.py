@@ -165,7 +165,7 @@ def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
         return picture
     reader = net.picture_reader
     if is_array_file(picture) and not isinstance(reader, OwnPreprocess):
-        return read_array(picture)[None]  # type: ignore[arg-type]
+        return torch.from_numpy(read_array(picture))[None]  # type: ignore[arg-type]
     if reader is None:
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a tensor (N, C, H, W).")
     return reader(picture.picture if isinstance(picture, Drawing) else picture)[None]

@@ -7,8 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from ..errors import PictureError
 from ..optional import require
@@ -27,7 +26,7 @@ def is_array_file(path: Any) -> bool:
     return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(ARRAY_SUFFIXES)
 
 
-def read_array(path: str | os.PathLike[str]) -> Tensor:
+def read_array(path: str | os.PathLike[str]) -> npt.NDArray[np.floating]:
     """Read an array as a model expects it: nothing is scaled or cut.
 
     Args:
@@ -47,8 +46,7 @@ def read_array(path: str | os.PathLike[str]) -> Tensor:
         array = array[None]
     if array.ndim not in (2, 3, 4) or not array.size:
         raise PictureError(f"{name!r} holds an array of {array.shape}. Give one of {_AXES}.")
-    kept = array if array.dtype == np.float64 else array.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(kept))
+    return np.ascontiguousarray(array, dtype=np.float64 if array.dtype == np.float64 else np.float32)
 
 
 def _read_npy(name: str) -> np.ndarray[Any, Any]:
