@@ -126,10 +126,10 @@ class WeightsWarning(DeconvnetWarning):
     """What was chosen among the weights that a file holds."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'a' or 'b'?" for close matches of `name` among `known`, else ""."""
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return " Did you mean 'a' or 'b'?" for close matches of `name` among `known`, else ""; `prefix` stands before each."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    return f" Did you mean {' or '.join(repr(prefix + match) for match in close)}?" if close else ""
 
 
 def check_option(name: str, value: object, known: Iterable[str]) -> None:

@@ -32,6 +32,20 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 )
 
 
+#: The same of pictures that are read, where something else was wanted.
+_PICTURES = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a BMP picture"),
+)
+
+
+def picture_kind_of(head: bytes) -> str | None:
+    """Say which kind of picture a file is by its first bytes, None where it is none, or one of the rarer ones."""
+    return next((kind for mark, kind in _PICTURES if head.startswith(mark)), None)
+
+
 def kind_of(head: bytes) -> str | None:
     """Say what a file is by its first `HEAD_BYTES` bytes, None where they do not tell.
 

@@ -1,7 +1,7 @@
 """Pictures of any kind become one batch and its names, in the same way for every command and study.
 
-A picture is a file's path, a PIL picture, a bundled drawing, or a tensor that is normalised as the model expects it. Functions
-that take pictures take one, or a sequence of them.
+A picture is a file's path, the name of a sample such as "sample:cat", a PIL picture, a bundled drawing, or a tensor that is
+normalised as the model expects it. Functions that take pictures take one, or a sequence of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from .drawings import Drawing, draw
 from .errors import PictureError
-from .images import OwnPreprocess, Picture, Preprocess, is_array_file, read_array
+from .images import OwnPreprocess, Picture, Preprocess, find_pictures, is_array_file, read_array
 from .models.weight_files import hash_file
 from .render.text import size_text
+from .samples import PREFIX, is_sample, open_sample
 
 #: What to do with a tensor that has no batch axis.
 ONE_PICTURE = " One picture: image.unsqueeze(0)."
@@ -61,20 +63,21 @@ def as_list(inputs: PictureInputs, *, others: bool = False) -> list[PictureInput
     """Return pictures as a list, one item for each.
 
     Args:
-        inputs: a path, a PIL picture, a drawing, a tensor (N, C, H, W), or a sequence of these, in which a tensor may be
-            (C, H, W) too.
+        inputs: a path, a sample's name, a PIL picture, a drawing, a tensor (N, C, H, W), or a sequence of these, in which a
+            tensor may be (C, H, W) too.
         others: tensors may also hold signals, (N, C, L) or one (C, L), and volumes (N, C, D, H, W).
 
     Returns:
-        The pictures in order; every tensor among them is (1, C, H, W).
+        The pictures in order; samples are opened, and every tensor is (1, C, H, W).
 
     Raises:
-        PictureError: the sequence is empty, or a tensor has another shape or type.
+        PictureError: the sequence is empty, a tensor has another shape or type, or there is no such sample.
+        MissingPackageError: a sample's package is not installed.
     """
     if isinstance(inputs, Tensor):
         return list(torch.split(check_images(inputs, others=others), 1))
     if isinstance(inputs, (str, os.PathLike)) or not isinstance(inputs, Sequence):
-        return [inputs]
+        return _as_items(inputs, others)
     if not inputs:
         raise PictureError("the list of pictures is empty. Give one or more.")
     return [picture for item in inputs for picture in _as_items(item, others)]
@@ -107,7 +110,7 @@ def as_batch(net: TakesPictures, inputs: PictureInputs, *, others: bool = False)
 
 
 def source_names(inputs: PictureInputs) -> list[str]:
-    """Return the name of each picture: its path, "drawing of a cat", or "image 3" for the fourth if it is a tensor.
+    """Return the name of each picture: its path, its sample, "drawing of a cat", or "image 3" for the fourth if it is a tensor.
 
     A PIL picture is named by the file that it was opened from, "picture" without one; `named_picture` gives it a name.
     """
@@ -138,6 +141,41 @@ def only_picture(inputs: PictureInputs, *, user: str = "this study") -> PictureI
     return pictures[0]
 
 
+def find_inputs(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str | Path]:
+    """List pictures that are named by the user, in order: as `find_pictures` does, and the names of samples as they are.
+
+    Args:
+        paths: one or several: a file, a folder, which stands for the pictures in and below it, or the name of a sample.
+
+    Raises:
+        PictureError: there is no such path or sample, or a folder has no pictures.
+        MissingPackageError: a sample's package is not installed.
+    """
+    found: list[str | Path] = []
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        if is_sample(path):
+            open_sample(path)  # refused here, before a net is loaded
+        found += [path] if is_sample(path) else find_pictures(path)
+    return found
+
+
+def open_input(picture: Picture) -> Picture:
+    """Return a picture that `open_picture` takes: itself, or that of a sample's name."""
+    opened = open_sample(picture) if is_sample(picture) else picture
+    return opened.picture if isinstance(opened, Drawing) else opened
+
+
+def file_stem(picture: object) -> str:
+    """Return what the name of a picture's figure begins with: that of its file without the suffix, or of its sample.
+
+    >>> file_stem(Path("photos/cat.jpg")), file_stem("sample:drawing/face"), file_stem(None)
+    ('cat', 'drawing-face', 'drawing')
+    """
+    if is_sample(picture):
+        return picture.removeprefix(PREFIX).replace("/", "-")
+    return Path(picture).stem if isinstance(picture, (str, os.PathLike)) else "drawing"
+
+
 def named_picture(picture: Image.Image, name: str) -> Image.Image:
     """Return a copy of a PIL picture whose source is called `name`."""
     copy: Any = picture.copy()
@@ -151,12 +189,12 @@ def default_picture() -> Image.Image:
 
 
 def _as_items(item: PictureInput, others: bool) -> list[PictureInput]:
-    """Return an item of a sequence as pictures: a tensor may hold one image or several."""
+    """Return an item of a sequence as pictures: a tensor may hold one image or several, a sample's name is opened."""
     if isinstance(item, Tensor):
         return list(
             torch.split(check_images(item[None] if item.dim() in ((2, 3) if others else (3,)) else item, others=others), 1)
         )
-    return [item]
+    return [open_sample(item) if is_sample(item) else item]
 
 
 def _as_image(net: TakesPictures, picture: PictureInput) -> Tensor:
@@ -187,7 +225,7 @@ def _source_name(picture: PictureInput, number: int) -> str:
     if isinstance(picture, Tensor):
         return f"image {number}"
     if isinstance(picture, Drawing):
-        return f"drawing of a {picture.name}"
+        return picture.source or f"drawing of a {picture.name}"
     if isinstance(picture, Image.Image):
         return str(getattr(picture, "filename", "") or "picture")
     return str(picture)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 from .axes import SIGNAL, VolumeAxes, map_size
 from .errors import UnknownLayerError, did_you_mean
 from .forward import LayerRecord
+from .layers import choose_layers, default_layer, rectified_values
 from .mirror import calls_below, status
+from .paper_names import paper_layers
 from .reach import field_and_stride, pools_below
 from .recording import Recording
 from .render.table import table_html, table_text
 from .render.text import size_text
 from .rules import STATUSES, Table
 from .tape import Tape
+
+HEADING = ("layer", "alias", "kind", "output", "field", "stride", "pools", "reach", "status", "taken by")
+NO_RULE = "no rule"
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,14 @@ class Layer:
         pools: how many max pools lie between it and the pixels, on all paths.
         reach: how many pixels, down and across, their switches can move a value: (0, 0) where there are none, and by the
             deconvnet rule a unit's projection is then the same for any picture.
-        status: its rule's status; of a container, the loosest of the rules inside; "no rule" where one is missing.
+        status: its rule's status; of a container, the loosest of the rules inside; "no rule" where one is missing there or
+            below, so that nothing can be projected from it.
         output: its own size without the batch axis: (C, H, W), of a signal (C, L), of a volume (C, D, H, W), whose slices
             `height` counts as stacked.
+        alias: the paper's name for it, "conv1" to "conv5", which can be typed, too; empty where it has none.
+        rectified: whether its values are what a rectifier let through; the paper projects from such layers.
+        scanned: whether a scan takes it where none is named.
+        default: whether a projection starts there where no layer is named.
     """
 
     name: str
@@ -50,6 +60,15 @@ class Layer:
     reach: tuple[int, int]
     status: str
     output: tuple[int, ...]
+    alias: str = ""
+    rectified: bool = False
+    scanned: bool = False
+    default: bool = False
+
+    @property
+    def taken_by(self) -> str:
+        """Which commands take it where no layer is named: "scan", "project"; several with commas."""
+        return ", ".join(name for name, takes in (("scan", self.scanned), ("project", self.default)) if takes)
 
 
 class Layers(Sequence[Layer]):
@@ -62,6 +81,7 @@ class Layers(Sequence[Layer]):
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = tuple(layers)
         self._by_name = {layer.name: layer for layer in self._layers}
+        self._by_alias = {layer.alias: layer.name for layer in self._layers if layer.alias}
 
     @property
     def names(self) -> list[str]:
@@ -76,13 +96,14 @@ class Layers(Sequence[Layer]):
 
     def __getitem__(self, key: int | str | slice) -> Layer | Layers:
         if isinstance(key, str):
+            key = self._by_alias.get(key, key)
             if key not in self._by_name:
                 raise UnknownLayerError(f"there is no layer {key!r} with maps.{did_you_mean(key, self._by_name)}")
             return self._by_name[key]
         return Layers(self._layers[key]) if isinstance(key, slice) else self._layers[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._by_name if isinstance(key, str) else key in self._layers
+        return key in {*self._by_name, *self._by_alias} if isinstance(key, str) else key in self._layers
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self._layers)
@@ -92,15 +113,19 @@ class Layers(Sequence[Layer]):
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows, the heading first."""
-        rows: list[tuple[str, ...]] = [("layer", "kind", "output", "field", "stride", "pools", "reach", "status")]
+        rows: list[tuple[str, ...]] = [HEADING]
         for layer in self:
             sizes = [size_text(size) for size in (layer.receptive_field, layer.stride, layer.reach)]
             if len(layer.output) == 4:  # windows have rows and columns only
                 sizes = ["whole", "-", "-"]
-            output = size_text(layer.output)
             field, stride, reach = sizes
-            rows.append((layer.name, layer.kind, output, field, stride, str(layer.pools), reach, layer.status))
-        return rows
+            numbers = (size_text(layer.output), field, stride, str(layer.pools), reach)
+            rows.append((layer.name, layer.alias, layer.kind, *numbers, layer.status, layer.taken_by))
+        return rows if self._by_alias else [(name, *others) for name, _, *others in rows]
+
+    def rectified(self) -> Layers:
+        """Return the rectified layers alone: those that the paper projects from (Zeiler & Fergus 2014, 2.1)."""
+        return Layers([layer for layer in self if layer.rectified])
 
     def __str__(self) -> str:
         return table_text(self.rows())
@@ -116,16 +141,38 @@ def list_layers(recording: Recording, table: Table) -> Layers:
     """Return the layers with maps of a recording of the whole net."""
     tape = recording.tape
     records = [record for record in recording.records().values() if record.value is not None]
-    return Layers([_layer(recording.tape, record, table) for record in records if tape.map_axes(record.number)[0] is not None])
+    layers = [_layer(tape, record, table) for record in records if tape.map_axes(record.number)[0] is not None]
+    paper = {layer: name for name, layer in paper_layers(recording.name).items()}
+    rectified, scanned, default = rectified_values(tape), choose_layers(recording, None), _default(recording)
+    return Layers(
+        [
+            replace(
+                layer,
+                alias=paper.get(layer.name, ""),
+                rectified=recording.value(layer.name) in rectified,
+                scanned=layer.name in scanned,
+                default=layer.name == default,
+            )
+            for layer in layers
+        ]
+    )
+
+
+def _default(recording: Recording) -> str | None:
+    """Return the layer that is taken where none is named; None where there is none."""
+    try:
+        return default_layer(recording)
+    except UnknownLayerError:
+        return None
 
 
 def _layer(tape: Tape, record: LayerRecord, table: Table) -> Layer:
     shape, axes = tape.shapes[record.number], tape.axes[record.number]
     height, width = map_size(shape, axes)
     inside = {id(call) for call in tape.calls[record.first : record.last]}  # a layer's own, and of those what a signal meets
-    calls = [call for call in calls_below(tape, record.number) if id(call) in inside]
-    statuses = {status(call, table.rule_for(call.func, call.layer)) for call in calls}
-    loosest = max(statuses, key=[*STATUSES, "no rule"].index, default="exact")
+    below = [(call, status(call, table.rule_for(call.func, call.layer))) for call in calls_below(tape, record.number)]
+    statuses = {text for call, text in below if id(call) in inside or text == NO_RULE}
+    loosest = max(statuses, key=[*STATUSES, NO_RULE].index, default="exact")
     field, stride = field_and_stride(tape, record.number)
     pools = pools_below(tape, record.number)
     channels = shape[axes[0] or 0]

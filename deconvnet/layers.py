@@ -15,6 +15,7 @@ from torch import nn
 from .axes import has_positions, map_size
 from .errors import OptionError, UnknownLayerError, did_you_mean
 from .forward import LayerRecord
+from .paper_names import full_name
 from .reach import field_and_stride
 from .recording import Recording
 from .rules.activation import Activation, ReLU
@@ -216,15 +217,22 @@ def choose_layers(recording: Recording, layers: Sequence[str] | None) -> list[st
         chosen = _outermost([name for value, name in shortest.items() if value in rectified])
     else:
         candidates = list(shortest.values())
-        chosen = [name for pattern in layers for name in _matching(pattern, records, candidates, recording.name)]
+        patterns = [full_name(recording.name, layer) for layer in layers]
+        chosen = [name for pattern in patterns for name in _matching(pattern, records, candidates, recording.name)]
     order = list(records)
     return sorted(dict.fromkeys(chosen), key=order.index)
 
 
-def check_layers(recording: Recording, layers: Iterable[str]) -> None:
-    """Raise `UnknownLayerError` for a layer that a recording does not have, or that does not depend on the image."""
-    for layer in layers:
-        recording.value(layer)
+def find_layers(recording: Recording, layers: Iterable[str]) -> list[str]:
+    """Return the layers that names stand for, the paper's among them, each once.
+
+    Raises:
+        UnknownLayerError: the recording has no such layer, or it does not depend on the image.
+    """
+    names = list(dict.fromkeys(full_name(recording.name, layer) for layer in layers))
+    for name in names:
+        recording.value(name)
+    return names
 
 
 def rectified_values(tape: Tape) -> set[int]:

@@ -14,16 +14,17 @@ from . import rules as rules_
 from .axes import as_maps, from_maps, image_axes
 from .choices import ATTENDINGS, LRN, LRNS, OVERLAPS, SILENTS, STARTS, Attending, Overlap, RuleChoice, Silent, Start
 from .drawings import draw
-from .errors import OptionError, PictureError, UnknownLayerError, check_option
+from .errors import OptionError, PictureError, UnknownLayerError, check_option, did_you_mean
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
 from .inputs import ONE_PICTURE, PictureInputs, as_batch, picture_digests, source_names
 from .layer_table import Layers, list_layers
-from .layers import default_layer
+from .layers import default_layer, output_layer
 from .memory import check_memory
 from .mirror import Mirror, Step, describe, project_value, step_of, walk_down
 from .models import LoadedModel, Preprocessing
 from .own import OTHERS, Projected, measure_own
+from .paper_names import full_name
 from .projection import Projection, inside_part, project_units, start_signal
 from .provenance import output_settings
 from .reach import ChosenRule, check_rule, choose_rule, field_and_stride
@@ -152,13 +153,13 @@ class DeconvNet:
         return self.record(torch.zeros((1, *(input_size or self.loaded.ask_size()))))
 
     def layer_name(self, layer: str | nn.Module) -> str:
-        """Return a layer's name, given that or the module itself.
+        """Return a layer's name, given that, the paper's name (see `deconvnet.paper_names`), or the module itself.
 
         Raises:
             UnknownLayerError: the module is not one of the model's.
         """
         if isinstance(layer, str):
-            return layer
+            return full_name(self.name, layer)
         for name, module in self.model.named_modules():
             if module is layer and name:
                 return name
@@ -190,7 +191,8 @@ class DeconvNet:
             reason = (str(error.__cause__ or error).splitlines() or [""])[0].rstrip(".")
             if not _SIZE_WORDS.search(reason):  # the model's own trouble
                 raise
-            found, made_for = size_text(tuple(inputs.images.shape[1:])), size_text(self.loaded.input_size)
+            found = size_text(tuple(inputs.images.shape[1:]))
+            made_for = size_text(self.loaded.own_size or self.loaded.input_size)
             advice = ONE_PICTURE if inputs.images.dim() == 3 and not options.get("sources") else ""
             raise PictureError(
                 f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.{advice}"
@@ -241,7 +243,7 @@ class DeconvNet:
         recording: Recording,
         layer: str | nn.Module | None = None,
         *,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int | str] | None = None,
         top: int = 9,
         at: Position = "max",
         units: Sequence[UnitLike] | None = None,
@@ -264,7 +266,8 @@ class DeconvNet:
             recording: of the images.
             layer: a name, or the module itself; None: the last rectified one whose units see less than two fifths of the
                 frame.
-            channels: their numbers; None: the `top` strongest of each image.
+            channels: their numbers; names of classes, too, in the layer of their scores, which is then the default layer.
+                None: the `top` strongest of each image.
             top: how many channels.
             at: where in each map: "max", its strongest position; "map", the whole map; or (row, col).
             units: names all units instead: `Unit`, or (channel, row, col).
@@ -300,14 +303,18 @@ class DeconvNet:
             raise OptionError("inside chooses units, and units names them. Leave one of them out.")
         images = range(len(recording)) if image is None else [image]
         with torch.inference_mode(False), torch.no_grad():
-            layer = default_layer(recording) if layer is None else self.layer_name(layer)
+            if layer is None:
+                named = any(isinstance(channel, str) for channel in channels or ())
+                layer = output_layer(recording) if named else default_layer(recording)
+            layer = self.layer_name(layer)
             chosen_rule = self.choose_rule(recording, layer, rule)
             table = self.table(chosen_rule.rule, silent)
             maps = recording.stored_maps(layer)
+            numbers = None if channels is None else self._channel_numbers(recording, layer, channels, maps.shape[1])
             part = inside_part(recording.tape, recording.value(layer), (maps.shape[2], maps.shape[3])) if inside else None
             chosen: list[Unit] = []
             for number in images if units is None else ():
-                chosen += choose_units(maps[number], layer, channels=channels, top=top, at=at, image=number, inside=part)
+                chosen += choose_units(maps[number], layer, channels=numbers, top=top, at=at, image=number, inside=part)
             if units is not None:
                 chosen = complete_units(maps, layer, units, images[0])
             windows, parts = project_units(recording, layer, chosen, table, start, memory=memory, progress=progress)
@@ -328,6 +335,21 @@ class DeconvNet:
                 own=self._own(projected, others, memory) if own or others is not None else None,
                 _parts=parts,
             )
+
+    def _channel_numbers(self, recording: Recording, layer: str, channels: Sequence[int | str], count: int) -> list[int]:
+        """Return channels' numbers, given those or, where a channel is a class's score, the class's name."""
+        names = [channel for channel in channels if isinstance(channel, str)]
+        if names and (layer != output_layer(recording) or count != len(self.loaded.classes)):
+            last = f" Take --layer {output_layer(recording)}, or a number." if self.loaded.classes else " Give a number."
+            raise OptionError(f"channels of layer {layer!r} have no names, and {names[0]!r} is one.{last}")
+        for name in names:
+            if name.lower() not in map(str.lower, self.loaded.classes):
+                hint = did_you_mean(name, self.loaded.classes)
+                raise OptionError(
+                    f"{name!r} is neither channels, such as 3 or 1,4-6, nor a class of {self.name}.{hint}"
+                    " Give numbers or a class."
+                )
+        return [self.loaded.class_number(channel, count) if isinstance(channel, str) else channel for channel in channels]
 
     def _own(self, projected: Projected, others: PictureInputs | None, memory: int | None) -> list[float | None]:
         """Measure how much of projections is of their own pictures: see `project`."""

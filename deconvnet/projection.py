@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from .axes import as_maps, from_maps, has_positions, map_size, whole_frame
 from .choices import Crop, Start, Tone
@@ -26,7 +25,7 @@ from .crops import energy_boxes, recut
 from .images import ShownImage
 from .memory import batch_bytes
 from .mirror import project_value
-from .progress import is_hidden
+from .progress import counting
 from .recording import Recording
 from .render.sheet import OUTLINES
 from .rules import Table
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Seconds after which a bar shows the progress.
-PROGRESS_DELAY = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,25 +262,24 @@ def project_units(
     largest = batch_bytes(tape.device, memory)
     size = _even(len(units), batch_size(tape, value, largest) if single else _full_batch_size(tape, value, largest))
     parts: list[Tensor] = []
-    bar = tqdm(total=len(units), desc=layer, unit="unit", delay=PROGRESS_DELAY, leave=False, disable=is_hidden(progress))
-    for first in range(0, len(units), size):
-        batch, inside = units[first : first + size], inner[first : first + size]
-        rows = _shared(torch.tensor([unit.image for unit in batch]))
-        if single:
-            positions = [(unit.channel, unit.row or 0, unit.col or 0) for unit in batch]
-            values = values_at(maps, batch).to(signal_dtype(maps))
-            starts = values if start == "activation" else torch.ones_like(values)
-            patch = project_patches(tape, value, positions, starts, table, rows)
-            pixels, tops, lefts = patch.signal, patch.tops.tolist(), patch.lefts.tolist()
-        else:
-            signal = from_maps(start_signal(maps, batch, start), tape.axes[value])
-            pixels = as_maps(project_value(tape, value, signal, table, rows), tape.axes[0], "")
-            tops = lefts = [0] * len(batch)
-        if len(units) > size:  # one batch may stay where it is; all together would not be bounded by a GPU's memory
-            pixels = pixels.cpu()
-        parts += [_part(*each) for each in zip(pixels, inside, tops, lefts, strict=True)]
-        bar.update(len(batch))
-    bar.close()
+    with counting(len(units), f"projecting {layer}", "unit", wanted=progress) as counter:
+        for first in range(0, len(units), size):
+            batch, inside = units[first : first + size], inner[first : first + size]
+            rows = _shared(torch.tensor([unit.image for unit in batch]))
+            if single:
+                positions = [(unit.channel, unit.row or 0, unit.col or 0) for unit in batch]
+                values = values_at(maps, batch).to(signal_dtype(maps))
+                starts = values if start == "activation" else torch.ones_like(values)
+                patch = project_patches(tape, value, positions, starts, table, rows)
+                pixels, tops, lefts = patch.signal, patch.tops.tolist(), patch.lefts.tolist()
+            else:
+                signal = from_maps(start_signal(maps, batch, start), tape.axes[value])
+                pixels = as_maps(project_value(tape, value, signal, table, rows), tape.axes[0], "")
+                tops = lefts = [0] * len(batch)
+            if len(units) > size:  # one batch may stay where it is; all together would not be bounded by a GPU's memory
+                pixels = pixels.cpu()
+            parts += [_part(*each) for each in zip(pixels, inside, tops, lefts, strict=True)]
+            counter.update(len(batch))
     return windows, parts
 
 

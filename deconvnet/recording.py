@@ -14,6 +14,7 @@ from .errors import StaleRecordingError, UnknownLayerError, UnstableModelError, 
 from .fingerprint import Fingerprint, Marks, Samples, fingerprint
 from .forward import STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
 from .images import ShownImage
+from .paper_names import paper_layers
 from .render.html import images_html
 from .rules import Table
 from .rules.base import AnyRule
@@ -251,7 +252,7 @@ class Recording:
 
     def _check_layer(self, layer: str) -> None:
         if layer not in self._pass.records:
-            hint = did_you_mean(layer, self._pass.records)
+            hint = did_you_mean(layer, [*self._pass.records, *paper_layers(self.name)])
             raise UnknownLayerError(f"{layer!r} is not a layer of {self.name}.{hint} See: deconvnet layers {self.name}")
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from .images import ShownImage, to_rgb
 from .render import LayerTiles, Sheet, Tile, draw_sheet, save_arrays, save_picture
 from .render.save import PICTURE_SUFFIXES, check_suffix
 from .render.sheet import OUTLINES, lay_out_sheet
-from .render.text import own_text, size_text
+from .render.text import own_text, size_text, source_title
 from .render.tile import CROP_WORDS
 from .render.tone import tone_percentile, tone_text
 from .sheet_kinds import SIGNAL_WORDS, SLICE_WORDS, Kind, draw_signal, draw_volume, is_signal, is_volume
@@ -99,6 +99,7 @@ def save_sheet(
     path: str | os.PathLike[str],
     *,
     tone: Tone = "soft",
+    percentile: float | None = None,
     crop: Crop = "energy",
     outlines: int = OUTLINES,
     tile: int | None = None,
@@ -111,6 +112,7 @@ def save_sheet(
         path: the file. A .png, .jpg or .pdf file holds the sheet; an .npz file holds the arrays, those of several layers as
             "layer/name".
         tone: how signed values become pixels.
+        percentile: of |x|, above 0 and at most 100, where the tone's scale ends; None: the tone's own.
         crop: which part of pixel space tiles show: "energy", the square with 95 % of the projection's energy, of one size
             for a layer; "window", all that the unit can reach; "whole", the frame.
         outlines: how many windows of a layer are drawn on the picture, 0 to 9: those of the strongest units.
@@ -130,8 +132,9 @@ def save_sheet(
     check_suffix(path, SHEET_SUFFIXES)
     if Path(path).suffix.lower() == ".npz":
         return save_arrays(path, **_named_arrays(projections))
-    page = lay_out_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone, outlines=outlines, tile_size=tile)
-    return save_picture(page, path, settings=sheet_settings(projections, tone=tone, crop=crop), scale=scale)
+    look: dict[str, Any] = {"tone": tone, "percentile": percentile}
+    page = lay_out_sheet(make_sheet(projections, crop=crop, **look), outlines=outlines, tile_size=tile, **look)
+    return save_picture(page, path, settings=sheet_settings(projections, crop=crop, **look), scale=scale)
 
 
 def draw_projections(
@@ -141,7 +144,9 @@ def draw_projections(
     return draw_sheet(make_sheet(projections, tone=tone, crop=crop), tone=tone, outlines=outlines)
 
 
-def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop: Crop = "energy") -> Sheet:
+def make_sheet(
+    projections: Sequence[SheetSource], *, tone: Tone = "soft", percentile: float | None = None, crop: Crop = "energy"
+) -> Sheet:
     """Put the projections of one image on a sheet that `draw_sheet` can draw; the arguments are those of `save_sheet`."""
     _check_any(projections)
     images = {unit.image for projection in projections for unit in projection.units}
@@ -153,10 +158,10 @@ def make_sheet(projections: Sequence[SheetSource], *, tone: Tone = "soft", crop:
     return Sheet(
         picture=kinds[0].picture,
         note=kinds[0].note,
-        title=os.path.basename(shown.source),
+        title=source_title(shown.source),
         top_classes=shown.top_classes,
         layers=[LayerTiles(made.layer, made.note, kind.tiles) for made, kind in zip(projections, kinds, strict=True)],
-        footer=_footer(projections, tone, crop),
+        footer=_footer(projections, tone, percentile, crop),
     )
 
 
@@ -206,12 +211,12 @@ def rule_text(projections: Sequence[SheetSource]) -> str:
     return "rule " + ", ".join(f"{projection.settings['rule']} in {projection.layer}" for projection in projections)
 
 
-def _footer(projections: Sequence[SheetSource], tone: Tone, crop: Crop) -> str:
+def _footer(projections: Sequence[SheetSource], tone: Tone, percentile: float | None, crop: Crop) -> str:
     """Return what a reader of the sheet has to know; the rest stands in the file's settings."""
     settings = projections[0].settings
     weights = ", random weights" if settings["weights"] == "random" else ""
     reasons = dict.fromkeys(reason for projection in projections if (reason := projection.settings.get("rule_reason")))
-    shown = [tone_text(tone), CROP_WORDS[crop]]
+    shown = [tone_text(tone, percentile), CROP_WORDS[crop]]
     if is_signal(projections[0]):
         shown = [SIGNAL_WORDS, CROP_WORDS[crop]]
     elif is_volume(projections[0]):
@@ -219,14 +224,17 @@ def _footer(projections: Sequence[SheetSource], tone: Tone, crop: Crop) -> str:
     return " · ".join([f"{settings['model']}{weights}", rule_text(projections), *shown, *reasons])
 
 
-def sheet_settings(projections: Sequence[SheetSource], *, tone: Tone, crop: Crop) -> dict[str, Any]:
+def sheet_settings(
+    projections: Sequence[SheetSource], *, tone: Tone, crop: Crop, percentile: float | None = None
+) -> dict[str, Any]:
     """Return what a saved sheet says about itself: what its layers share, and lists of what they do not."""
     _check_any(projections)
     by_layer = ["layer", "channels", "statuses", *_differing(projections, ("rule", "bits", "rule_reason"))]
     shared = {key: value for key, value in projections[0].settings.items() if key not in [*by_layer, "units"]}
     layers = [{key: projection.settings.get(key) for key in by_layer} for projection in projections]
     units = [{key: row[key] for key in _UNIT_KEYS} for projection in projections for row in projection.to_json()]
-    return {**shared, "tone": tone, "percentile": tone_percentile(tone), "crop": crop, "layers": layers, "units": units}
+    scale = tone_percentile(tone) if percentile is None else percentile
+    return {**shared, "tone": tone, "percentile": scale, "crop": crop, "layers": layers, "units": units}
 
 
 def _differing(projections: Sequence[SheetSource], keys: Sequence[str]) -> list[str]:

@@ -333,12 +333,23 @@ def test_pictures_that_are_gone_or_changed(net, tmp_path, jinja):
     assert tree(tmp_path / "site") == tree(tmp_path / "whole")
 
 
+def test_other_layers_stay_unless_they_are_pruned(scan, site, tmp_path, jinja):
+    """Naming one layer adds it to what the atlas has: byte for byte what a call for both writes."""
+    deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.13"], **SMALL)
+    built = deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.1"], **SMALL)
+    assert built.removed == 0
+    deconvnet.write_atlas(scan, tmp_path / "both", layers=["features.1", "features.13"], **SMALL)
+    assert tree(tmp_path / "site") == tree(tmp_path / "both")
+    again = deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.1"], **SMALL)
+    assert (again.written, again.removed) == (0, 0)
+
+
 def test_other_layers_are_removed_and_other_files_stay(scan, site, tmp_path, jinja):
-    """What a former call wrote and this one does not is removed; somebody else's file stays as it is."""
+    """With prune, what a former call wrote and this one does not is removed; somebody else's file stays as it is."""
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "notes.txt").write_text("mine")
     (tmp_path / "site" / "1-features.1" / "notes.txt").write_text("mine")
-    built = deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.13"], **SMALL)
+    built = deconvnet.write_atlas(scan, tmp_path / "site", layers=["features.13"], prune=True, **SMALL)
     assert built.removed >= 32 * 2 + 1
     assert {path.name for path in (tmp_path / "site").iterdir() if path.is_dir()} == {
         "1-features.1",

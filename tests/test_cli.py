@@ -169,9 +169,9 @@ def test_no_arguments_at_all_runs_tiny_on_a_drawing(tmp_path):
     """`deconvnet project` in an empty folder makes a picture, prints its name, and says what to try next."""
     done = command("project", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout == "drawing-tiny.png\n"
+    assert done.stdout == "drawing-tiny-features.9-deconvnet-soft.png\n"
     assert "the built-in net `tiny` on one of its own drawings" in done.stderr
-    with Image.open(tmp_path / "drawing-tiny.png") as sheet:
+    with Image.open(tmp_path / "drawing-tiny-features.9-deconvnet-soft.png") as sheet:
         assert sheet.width > 500
 
 
@@ -196,10 +196,22 @@ def test_the_same_call_gives_the_same_bytes(tmp_path):
 
 
 def test_layers_prints_a_table(run):
-    """`deconvnet layers` lists name, kind, output, field, stride, pools, reach, status; --json the same as data."""
+    """`deconvnet layers` lists name, alias, kind, output, field, stride, pools, reach, status, takers; --json the same as data."""
     code, out, _ = run("layers")
     assert code == 0
-    assert out.splitlines()[0].split() == ["layer", "kind", "output", "field", "stride", "pools", "reach", "status"]
+    assert out.splitlines()[0].split() == [
+        "layer",
+        "alias",
+        "kind",
+        "output",
+        "field",
+        "stride",
+        "pools",
+        "reach",
+        "status",
+        "taken",
+        "by",
+    ]
     assert out.splitlines()[1].split() == ["features.0", "Conv2d", "32x46x46", "7x7", "2x2", "0", "0x0", "exact"]
     code, out, _ = run("layers", "torchvision:squeezenet1_0", "--json", "--size", "64")
     assert json.loads(out)[0] == {
@@ -214,6 +226,10 @@ def test_layers_prints_a_table(run):
         "reach": [0, 0],
         "status": "exact",
         "output": [96, 29, 29],
+        "alias": "",
+        "rectified": False,
+        "scanned": False,
+        "default": False,
     }
 
 
@@ -267,7 +283,7 @@ def test_json_goes_to_stdout(run, picture):
     rows = json.loads(out)
     assert len(rows) == 2
     assert list(rows[0])[:7] == ["path", "layer", "channel", "row", "col", "activation", "window"]
-    assert err == "face-tiny.png\n"
+    assert err.splitlines()[0] == "face-tiny-features.9-deconvnet-soft.png"
 
 
 def test_a_folder_gives_a_sheet_for_each_picture(run, tmp_path):
@@ -277,7 +293,14 @@ def test_a_folder_gives_a_sheet_for_each_picture(run, tmp_path):
         draw("car", seed=len(name)).picture.save(tmp_path / "in" / name)
     code, out, _ = run("project", "in", "--top", 1, "--out", "sheets/")
     assert code == 0
-    assert out.split() == ["sheets/a-tiny.png", "sheets/a-tiny-2.png", "sheets/b-tiny.png"]
+    assert out.split() == [
+        f"sheets/{name}.png"
+        for name in (
+            "a-tiny-features.9-deconvnet-soft",
+            "a-tiny-features.9-deconvnet-soft-2",
+            "b-tiny-features.9-deconvnet-soft",
+        )
+    ]
     assert all(Path(name).is_file() for name in out.split())
 
 
@@ -304,7 +327,7 @@ BAD = [
     (["good.png", "--model", "tinny"], "UnknownModelError: 'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION."),
     (["good.png", "--weights", "missing.pth"], f"WeightsError: no weights file at 'missing.pth'. {W}"),
     (["good.png", "--channel", "999"], "UnitError: layer 'features.9' has no channel 999: it has 96, numbered from 0."),
-    (["good.png", "--channel", "x"], "UnitError: 'x' is not a list of channels. Write numbers and ranges, as in 3 or 1,4-6."),
+    (["good.png", "--channel", "x"], "OptionError: 'x' is neither channels, such as 3 or 1,4-6, nor a class of tiny. Give numbers or a class."),
     (["good.png", "--at", "40,40"], "UnitError: layer 'features.9' has no position 40,40: its maps are 11x11, from 0,0."),
     (["good.png", "--out", "sheet.gif"], "OptionError: cannot save 'sheet.gif': the suffix is '.gif'. Use one of .png, .jpg, .jpeg, .pdf, .npz."),
     (["good.png", "--out", "no/sheet.png"], "OptionError: cannot write 'no/sheet.png': there is no folder 'no'. Make it first."),
@@ -359,7 +382,7 @@ def test_one_bad_picture_among_many_is_named_and_the_rest_goes_on(run, tmp_path)
     (tmp_path / "in" / "text.png").unlink()
     code, out, err = run("project", "in", "--top", "1", "--out", "sheets/")
     assert code == 1
-    assert out == "sheets/good-tiny.png\n"
+    assert out == "sheets/good-tiny-features.9-deconvnet-soft.png\n"
     assert "in/cut.png" in err
     assert "in/empty.png" in err
     assert err.splitlines()[-1] == "PictureError: 2 of 3 pictures could not be read."

@@ -40,12 +40,12 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("command", "default"),
     [
-        (("project", "--top", "1"), "cat-tiny.png"),
+        (("project", "--top", "1"), "cat-tiny-features.9-deconvnet-soft.png"),
         (("upsample", "--factor", "2", "--ways", "nearest"), "upsample-cat.png"),
-        (("ablate", "--layer", "features.4"), "ablate-tiny.png"),
+        (("ablate", "--layer", "features.4"), "ablate-tiny-features.4-soft.png"),
     ],
 )
-def test_a_default_name_never_replaces_a_figure_of_other_pictures(two_cats, command, default):
+def test_a_default_name_never_replaces_another_figure(two_cats, command, default):
     """The same picture again replaces its figure; another one gets a number, which is said; --force replaces it."""
     name, *options = command
     if name == "upsample":
@@ -57,7 +57,7 @@ def test_a_default_name_never_replaces_a_figure_of_other_pictures(two_cats, comm
     assert sorted(path.name for path in Path().glob("*.png")) == [default]
     result = run(name, two_cats[1], *options)
     assert Path(default).read_bytes() == first
-    assert f"note: {default} shows other pictures: this is {numbered}. --force would replace it." in result.stderr
+    assert f"note: {default} is another figure: this is {numbered}. --force would replace it." in result.stderr
     assert numbered in result.stdout
     assert two_cats[1] in str(read_settings(numbered))
     run(name, two_cats[1], *options, "--force")
@@ -66,10 +66,44 @@ def test_a_default_name_never_replaces_a_figure_of_other_pictures(two_cats, comm
 
 def test_a_file_of_somebody_else_is_not_replaced(two_cats):
     """A file under the default name that no command of ours wrote stays."""
-    Path("cat-tiny.png").write_text("my notes")
+    Path("cat-tiny-features.9-deconvnet-soft.png").write_text("my notes")
     run("project", two_cats[0], "--top", "1")
-    assert Path("cat-tiny.png").read_text() == "my notes"
-    assert Path("cat-tiny-2.png").exists()
+    assert Path("cat-tiny-features.9-deconvnet-soft.png").read_text() == "my notes"
+    assert Path("cat-tiny-features.9-deconvnet-soft-2.png").exists()
+
+
+def test_other_settings_are_another_figure(two_cats):
+    """Layer, rule and tone are in the name; whatever else differs makes a number, and not a picture that is lost."""
+    for options, name in [
+        ((), "cat-tiny-features.9-deconvnet-soft.png"),
+        (("--layer", "conv2", "--rule", "guided", "--tone", "grey"), "cat-tiny-features.5-guided-grey.png"),
+        (("--layer", "conv1", "--layer", "conv2"), "cat-tiny-features.1+features.5-deconvnet-soft.png"),
+        (("--channel", "3"), "cat-tiny-features.9-deconvnet-soft-2.png"),
+        (("--percentile", "50"), "cat-tiny-features.9-deconvnet-soft-3.png"),
+        (("--channel", "3"), "cat-tiny-features.9-deconvnet-soft-2.png"),
+    ]:
+        assert run("project", two_cats[0], "--top", "1", *options).stdout == f"{name}\n"
+    layers = [option for number in (1, 2, 3) for option in ("--layer", f"conv{number}")]
+    assert "cat-tiny-3-layers-" in run("project", two_cats[0], "--top", "1", *layers).stdout
+
+
+def test_the_first_file_is_shown_on_request(two_cats, monkeypatch):
+    """--open hands the first file that was written to the program for it; where there is none, a line says so."""
+    shown = []
+    monkeypatch.setattr("click.launch", lambda path: shown.append(path) or 0)
+    written = run("project", *two_cats, "--top", "1", "--out", "sheets/", "--open").stdout.split()
+    assert len(written) == 2
+    assert shown == written[:1]
+    monkeypatch.setattr("click.launch", lambda path: 1)
+    result = run("project", two_cats[0], "--top", "1", "--out", "a.png", "--open")
+    assert "a.png could not be shown: no program for it was found." in result.stderr
+
+
+def test_quiet_leaves_results_and_failures(two_cats):
+    """--quiet prints neither notes nor progress; names of files and errors stay."""
+    result = run("project", two_cats[0], "--top", "1", "--quiet")
+    assert (result.stdout, result.stderr) == ("cat-tiny-features.9-deconvnet-soft.png\n", "")
+    assert "trained on drawings" in run("project", two_cats[0], "--top", "1").stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")

@@ -189,7 +189,7 @@ MODELS = {
     "tiny:2": "'tiny:2' is not a model. Did you mean 'tiny'?",
     "zfnet:huge": "'zfnet:huge' is not a model. Models: zfnet, zfnet:wide.",
     "torchvision:alexnett": (
-        f"'torchvision:alexnett' is not a model of torchvision {torchvision.__version__}. Did you mean 'alexnet'?"
+        f"'torchvision:alexnett' is not a model of torchvision {torchvision.__version__}. Did you mean 'torchvision:alexnet'?"
     ),
 }
 

@@ -79,11 +79,43 @@ def test_top_prints_rows(run, scanned):
     assert out.startswith("features.5 channel 3\nrank  activation  row  col  window")
     assert len(out.splitlines()) == 11
     rows = json.loads(run("top", scanned, "-l", "features.5", "-c", "3", "--json")[1])
-    assert [list(row) for row in rows] == [["rank", "path", "activation", "row", "col", "window"]] * 9
+    assert [list(row) for row in rows] == [["layer", "channel", "rank", "path", "activation", "row", "col", "window"]] * 9
+    assert {(row["layer"], row["channel"]) for row in rows} == {("features.5", 3)}
     table = list(csv.DictReader(io.StringIO(run("top", scanned, "-l", "features.5", "-c", "3", "--csv")[1])))
     assert [row["path"] for row in table] == [row["path"] for row in rows]
+    assert list(table[0])[:3] == ["layer", "channel", "rank"]
+    assert {(row["layer"], row["channel"]) for row in table} == {("features.5", "3")}
     both = json.loads(run("top", scanned, "-l", "features.5", "-c", "3,5", "--json")[1])
     assert [row["channel"] for row in both] == [3] * 9 + [5] * 9
+
+
+def test_report_writes_a_row_for_each_channel(run, scanned):
+    """CSV: state, share of the pictures, mean and maximum of each channel, as the report has them in JSON."""
+    table = list(csv.DictReader(io.StringIO(run("report", scanned, "--csv")[1])))
+    reports = json.loads(run("report", scanned, "--json")[1])
+    assert list(table[0]) == ["layer", "channel", "state", "fires", "mean", "maximum"]
+    assert len(table) == sum(report["channels"] for report in reports)
+    for report in reports:
+        rows = [row for row in table if row["layer"] == report["layer"]]
+        assert [float(row["fires"]) for row in rows] == report["fires"]
+        for state in ("dead", "rare"):
+            assert [int(row["channel"]) for row in rows if row["state"] == state] == report[state]
+    code, out, err = run("report", scanned, "--csv", "--json")
+    assert (code, out) == (1, "")
+    assert err == "OptionError: --json and --csv both write to stdout. Give --json a file, or one of them.\n"
+
+
+def test_a_scan_knows_the_papers_names(run, scanned):
+    """conv2 of a scan of tiny is features.5: in top, report and plate, and in Python."""
+    assert run("top", scanned, "-l", "conv2", "-c", "3") == run("top", scanned, "-l", "features.5", "-c", "3")
+    assert run("report", scanned, "-l", "conv2")[1] == run("report", scanned, "-l", "features.5")[1]
+    assert run("plate", scanned, "-l", "conv2", "-c", "3", "--out", "n.png")[0] == 0
+    with deconvnet.Scan.open(scanned) as scan:
+        assert scan.layer_name("conv5") == scan.layer_name("features.13") == "features.13"
+        assert scan.top("conv2", 3) == scan.top("features.5", 3)
+        assert scan.plate("conv2", [3]).channels == {"features.5": (3,)}
+        with pytest.raises(deconvnet.UnknownLayerError, match="has no layer 'conv1'"):
+            scan.layer_name("conv1")
 
 
 def test_plate_draws_pages(run, scanned, folder):

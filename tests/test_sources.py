@@ -150,9 +150,9 @@ def test_timms_nets_record_and_project(timm, name, picture):
 def test_timms_names_have_hints(timm):
     """A bad net and a bad set of weights each get one line with close matches."""
     where = f"is not a model of timm {timm.__version__}."
-    assert refused(lambda: load_model("timm:resnet1888")).startswith(f"'timm:resnet1888' {where} Did you mean 'resnet18'")
+    assert refused(lambda: load_model("timm:resnet1888")).startswith(f"'timm:resnet1888' {where} Did you mean 'timm:resnet18'")
     text = refused(lambda: load_model("timm:resnet18.tv_in2k"))
-    assert text.startswith(f"'timm:resnet18.tv_in2k' {where} Did you mean 'resnet18.tv_in1k'")
+    assert text.startswith(f"'timm:resnet18.tv_in2k' {where} Did you mean 'timm:resnet18.tv_in1k'")
     assert refused(lambda: load_model("timm:")) == f"'timm:' {where}"
     assert refused(lambda: load_model("timm:hf-hub:a/b")) == f"'timm:hf-hub:a/b' {where}"
 
@@ -272,7 +272,10 @@ def test_pytorchcvs_sizes(store, name):
 def test_pytorchcvs_names_have_hints(store):
     """A wrong name gets close matches; a net that does not take pictures is refused."""
     text = refused(lambda: load_model("pytorchcv:zfnett"))
-    assert text == "'pytorchcv:zfnett' is not a model of pytorchcv. Did you mean 'zfnet' or 'zfnetb' or 'pfpcnet'?"
+    assert (
+        text
+        == "'pytorchcv:zfnett' is not a model of pytorchcv. Did you mean 'pytorchcv:zfnet' or 'pytorchcv:zfnetb' or 'pytorchcv:pfpcnet'?"
+    )
     text = refused(lambda: load_model("pytorchcv:raft_things", weights="none"))
     assert text == "pytorchcv:raft_things cannot be used: it does not take a picture. Choose a net that classifies pictures."
 

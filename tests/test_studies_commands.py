@@ -38,16 +38,22 @@ def test_commands_without_a_picture(tmp_path, monkeypatch):
     }
     monkeypatch.setattr("deconvnet.cli.evolve.draw_several", lambda count, first=0: [draw(seed=first).picture])
     monkeypatch.setattr("deconvnet.cli.occlude.draw_several", lambda count, first=0: [draw(seed=first).picture])
+    figures = {
+        "occlude": "occlude-tiny-features.13-soft.png",
+        "invariance": "invariance-tiny-features.1.png",
+        "correspond": "correspond-tiny-features.13+classifier.3.png",
+        "evolve": "evolve-tiny-features.13-soft.png",
+    }
     for name, options in quick.items():
         asked = [name, *options, "--json", f"{name}.json", "--npz", f"{name}.npz"]
         done = CliRunner().invoke(cli.deconvnet, asked, catch_exceptions=False)
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[-3:] == [f"{name}-tiny.png", f"{name}.npz", f"{name}.json"]
+        assert done.stdout.splitlines()[-3:] == [figures[name], f"{name}.npz", f"{name}.json"]
         assert (name == "correspond") == ("disagreement where both changed" in done.stdout)
         numbers = json.loads((tmp_path / f"{name}.json").read_text())
         assert numbers["settings"]["study"] == name
         assert numbers["settings"]["model"] == "tiny"
-        with Image.open(tmp_path / f"{name}-tiny.png") as figure:
+        with Image.open(tmp_path / figures[name]) as figure:
             assert figure.width > 700
             assert json.loads(figure.info["deconvnet"])["study"] == name
         with np.load(tmp_path / f"{name}.npz") as arrays:

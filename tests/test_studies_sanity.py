@@ -192,7 +192,7 @@ def test_sanity_command(tmp_path, monkeypatch, picture, capsys, measures):
     command.main(["sanity", str(picture), "--layer", "features.9", "--seeds", "2", "--json=-"], standalone_mode=False)
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["others"][0][0] == [None] * 4
-    assert (tmp_path / "sanity-tiny.png").stat().st_size > 10_000
+    assert (tmp_path / "sanity-tiny-features.9-soft.png").stat().st_size > 10_000
 
 
 class Averaging(nn.Module):

@@ -65,6 +65,7 @@ def write_atlas(
     rule: RuleChoice = "auto",
     tone: Tone = "soft",
     tile: int = TILE,
+    prune: bool = False,
     memory: int | None = None,
     progress: bool = False,
 ) -> AtlasSummary:
@@ -75,11 +76,12 @@ def write_atlas(
     Args:
         scan: a scan with one picture or more.
         out: a new folder, or that of a former call.
-        layers: scanned layers; None: all. What a former call wrote for others is removed.
+        layers: scanned layers; None: all. Layers that a former call wrote stay in the atlas, and are brought up to date, too.
         rule: "auto" (in each layer the deconvnet where a max pool lies below it, guided where none does), or "deconvnet",
             "guided", "gradient", or three bits: mask, switches, rectify.
         tone: how signed values become pixels.
         tile: pixels of a tile's longer side, 8 to 512.
+        prune: remove the layers that a former call wrote and this one does not name.
         memory: bytes that a batch may take; None: a quarter of what is free.
         progress: whether to show a bar, on a terminal or in Jupyter.
 
@@ -98,9 +100,11 @@ def write_atlas(
         raise OptionError(f"tile cannot be {tile}: the sheet of {layout.top:,} tiles would be too large. Give a smaller tile.")
     scan.origin.check()  # before a file is written
     options = DrawOptions(rule, tone, layout, memory)
-    tops = [(layer, scan.top_numbers(layer.name)) for layer in layer_pages(scan, layers)]
-    used = sorted({picture for _, channels in tops for pictures in channels for picture in pictures})
+    named = layer_pages(scan, layers)
     folder = AtlasFolder(out, {name: scan.settings[name] for name in ("model", "weights", "preprocess", "size")})
+    shown = [layer for layer in layer_pages(scan, None) if layer in named or (not prune and folder.has(layer.page()))]
+    tops = [(layer, scan.top_numbers(layer.name)) for layer in shown]
+    used = sorted({picture for _, channels in tops for pictures in channels for picture in pictures})
     folder.claim(_file_names(tops, used))
     drawing = Drawing(scan, folder, options)
     try:

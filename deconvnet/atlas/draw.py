@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tqdm import tqdm
-
 from ..choices import RuleChoice, Tone
 from ..images import to_rgb
-from ..progress import is_hidden
+from ..progress import Counter, counting
 from ..scanning import Hit, Plate, Scan
 from ..scanning.engine_local import default_workers, prefetch
 from ..scanning.examples import PlateExample, plate_blocks, read_pictures
@@ -74,10 +72,11 @@ class Drawing:
         blocks = [block for layer in layers for block in self._blocks(layer)]
         work = [self._work(block) for block in blocks]
         form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        with tqdm(total=sum(work), bar_format=form, disable=is_hidden(progress)) as bar:
+        count = sum(len(block.keys) for block in blocks)
+        with counting(count, "drawing", "channel", wanted=progress, delay=0, leave=True, bar_format=form) as counter:
             for block, share in zip(blocks, work, strict=True):
-                bar.set_description_str(f"{block.layer.name}, channels {min(block.keys)}-{max(block.keys)} ")
-                self._draw_block(block, partial(_advance, bar, share / len(block.keys)))
+                counter.bar.set_description_str(f"{block.layer.name}, channels {min(block.keys)}-{max(block.keys)} ")
+                self._draw_block(block, partial(_advance, counter, count / sum(work) * share / len(block.keys)))
         self.folder.save()
 
     def _blocks(self, layer: LayerPages) -> Iterator[ChannelBlock]:
@@ -178,5 +177,5 @@ class Drawing:
         self.changed.setdefault(f"{path} {what}")
 
 
-def _advance(bar: Any, share: float, channels: float) -> None:
-    bar.update(channels * share)
+def _advance(counter: Counter, share: float, channels: float) -> None:
+    counter.update(channels * share)

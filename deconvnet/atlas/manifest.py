@@ -113,6 +113,10 @@ class AtlasFolder:
             raise self._not_ours(f"{os.fspath(link)!r} is a link, and an atlas has none")
         return path
 
+    def has(self, name: str) -> bool:
+        """Say whether a former call wrote a file, and it is still there."""
+        return name in self._files and self.place(name).is_file()
+
     def is_current(self, name: str, key: str) -> bool:
         """Say whether a file exists and was made from what `key` is the digest of."""
         return self._files[name].get("key") == key and self.place(name).is_file()

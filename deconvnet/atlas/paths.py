@@ -42,9 +42,8 @@ def layer_pages(scan: Scan, layers: Sequence[str] | None) -> list[LayerPages]:
     Raises:
         UnknownLayerError: a layer was not scanned.
     """
-    for name in layers or ():
-        scan.size(name)  # raises
-    names = scan.layers if layers is None else [name for name in scan.layers if name in layers]
+    chosen = scan.layers if layers is None else [scan.layer_name(name) for name in layers]
+    names = [name for name in scan.layers if name in chosen]
     digits = len(str(len(scan.layers)))
     numbers = {name: f"{number:0{digits}d}" for number, name in enumerate(scan.layers, 1)}
     safe = {name: re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60].rstrip(".") for name in names}

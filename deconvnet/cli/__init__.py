@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -16,7 +17,9 @@ import click
 
 from ..errors import DeconvnetError, DeconvnetWarning, ModelError, did_you_mean
 from ..version import __version__
-from .printing import say, with_results_apart
+from .completion import with_completion
+from .defaults import default_map, origin_of, with_defaults
+from .printing import be_quiet, complain, say, with_results_apart
 
 #: What people do -> command, which is also the name of its file in this folder -> one line of help.
 GROUPS = {
@@ -47,6 +50,7 @@ GROUPS = {
     "Look around": {
         "explore": "Explore a picture in a browser: click a layer's maps and units.",
         "layers": "List a model's layers: size, receptive field, stride, rule status.",
+        "samples": "List the pictures to begin with, such as sample:cat, or write them to a folder.",
     },
 }
 
@@ -71,7 +75,14 @@ class _Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
             ctx.fail(f"no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command and not {"-h", "--help"} & set(rest):  # help is there whatever a file says
+            try:
+                ctx.default_map = {name: default_map(command, ctx)}
+            except DeconvnetError:
+                if not ctx.resilient_parsing:  # a shell asks for words, not for errors
+                    raise
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
@@ -80,9 +91,10 @@ class _Commands(click.Group):
 
 
 def _completed(command: click.Command) -> click.Command:
-    """Give a command --traceback, and keep its stdout for results; once."""
+    """Give a command --traceback, --quiet and the defaults of environment and file, and keep its stdout for results; once."""
     if command.callback is not None and not hasattr(command.callback, "has_results_apart"):
-        command.callback = with_results_apart(command.callback)
+        command.callback = with_results_apart(with_defaults(command.callback))
+        with_completion(command)
         command.params.append(
             click.Option(
                 ["--traceback"],
@@ -91,6 +103,16 @@ def _completed(command: click.Command) -> click.Command:
                 is_eager=True,
                 callback=lambda context, _, value: _traceback.update(wanted=value),
                 help="Where the command fails, print Python's traceback, too.",
+            )
+        )
+        command.params.append(
+            click.Option(
+                ["--quiet", "-q"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=lambda context, _, value: be_quiet(value),
+                help="Print results and failures only: no notes, no progress.",
             )
         )
     return command
@@ -131,10 +153,20 @@ def _show_warning(
 
 
 def _show(error: click.ClickException) -> None:
-    """Print wrong usage as click does; what the user typed is in its text."""
-    shown = io.StringIO()
-    error.show(shown)
-    say(shown.getvalue().rstrip("\n"))
+    """Print wrong usage as one line: what the user typed, what would do, and where more is said."""
+    is_help = type(error).__name__ == "NoArgsIsHelpError"  # of click 8.2 and later: what a group alone prints
+    if is_help or not isinstance(error, click.UsageError) or error.ctx is None:
+        shown = io.StringIO()
+        error.show(shown)
+        complain(shown.getvalue().rstrip("\n"))
+        return
+    text = error.format_message().rstrip(".")
+    words = re.search(r"'([^']*)' is not one of (.*)", text)
+    hint = did_you_mean(words[1], re.findall(r"'([^']*)'", words[2])) if words else ""
+    origin = origin_of(error) if isinstance(error, click.BadParameter) else ""
+    source = f" It is from {origin}." if origin else ""
+    command = f"deconvnet {error.ctx.info_name}" if error.ctx.parent else "deconvnet"
+    complain(f"Error: {text}{'' if text.endswith(('?', '?)')) else '.'}{hint}{source} See: {command} --help")
 
 
 def main() -> None:
@@ -158,10 +190,10 @@ def main() -> None:
         if _traceback["wanted"]:
             traceback.print_exc()
         hint = " --traceback shows more." if isinstance(error, ModelError) and not _traceback["wanted"] else ""
-        say(f"{type(error).__name__}: {error}{hint}")
+        complain(f"{type(error).__name__}: {error}{hint}")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
-        say("stopped.")
+        complain("stopped.")
         sys.exit(130)
     except BrokenPipeError:  # `deconvnet layers | head`
         sys.stderr.close()
@@ -169,6 +201,6 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        say(f"cannot go on: {error.strerror} ({error.filename or 'standard output'}).")
+        complain(f"cannot go on: {error.strerror} ({error.filename or 'standard output'}).")
         _discard_output()
         sys.exit(1)

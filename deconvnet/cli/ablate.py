@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_silent, with_tone
-from .study import check_results, figure_name, finish, with_results
+from .options import load_net, say_if_for_drawings, with_model, with_silent, with_tone
+from .study import check_results, finish, with_results
 
 
 @click.command()
@@ -48,5 +48,6 @@ def ablate(
 
     from ..studies.ablate import run
 
+    say_if_for_drawings(filter(None, [picture]))
     result = run(load_net(**model), picture, layer=layer, channel=channel, signals=signals, seed=seed)
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("ablate", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)

@@ -10,7 +10,7 @@ import click
 from .option_types import FillType
 from .options import load_net, with_model
 from .printing import echo, say
-from .study import check_results, figure_name, finish, say_advice, with_results
+from .study import check_results, finish, say_advice, with_results
 
 if TYPE_CHECKING:
     from ..inputs import PictureInputs
@@ -85,15 +85,17 @@ def correspond(
     result = run(net, pictures, part_boxes, layers=layers or None, fill=fill, trials=trials, seed=seed)
     (say if json_to == "-" else echo)(result.summary())
     say_advice()
-    finish(result, result.plot(), out, json_to, npz_to, default=figure_name("correspond", model["model"]))
+    finish(result, result.plot(), out, json_to, npz_to)
 
 
 def _drawings(name: str, parts: tuple[str, ...], count: int) -> tuple[PictureInputs, Sequence[Boxes]]:
     """Draw a class several times, with the boxes of its parts; of other classes than faces the parts that all show."""
-    from ..drawings import draw
+    from ..drawings import CLASSES, draw
+    from ..errors import check_option
     from ..inputs import named_picture
     from ..studies.correspond import boxes_of, object_box
 
+    check_option("drawing", name, CLASSES)
     drawings = [draw(name, seed=seed) for seed in range(count)]
     common = sorted(set.intersection(*(set(drawing.parts) for drawing in drawings)))
     names = parts or (FACE if name == "face" else tuple(common))

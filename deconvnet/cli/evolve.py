@@ -8,12 +8,13 @@ import click
 
 from ..choices import Tone
 from ..errors import OptionError
-from .options import MODEL_HELP, load_net, with_channels, with_device, with_preprocess, with_silent, with_tone
-from .study import check_results, draw_several, figure_name, find_inputs, finish, with_results
+from .options import MODEL_HELP, load_net, with_channels, with_device, with_limit, with_preprocess, with_silent, with_tone
+from .study import check_results, draw_several, find_inputs, finish, with_results
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_limit
 @click.option("--model", "-m", default="tiny", show_default=True, metavar="MODEL", help=MODEL_HELP)
 @click.option(
     "--weights",
@@ -84,4 +85,4 @@ def evolve(
         count=count,
         seed=seed,
     )
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("evolve", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)

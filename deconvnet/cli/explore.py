@@ -10,7 +10,7 @@ import click
 from ..choices import LRN, TONES, Attending, Overlap, RuleChoice, Silent, Tone
 from .inputs import INPUTS
 from .option_types import RuleType
-from .options import DEFAULT_LAYER, RANGE, from_context, load_net, with_model, with_net_options
+from .options import DEFAULT_LAYER, RANGE, from_context, load_net, say_if_for_drawings, with_model, with_net_options
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def explore(
         "options": {"overlap": overlap, "lrn": lrn, "silent": silent, "attention": attention},
         "choices": {"layer": layer, "rule": rule, "tone": tone},
     }
+    say_if_for_drawings(filter(None, [picture]))
     _check(job)
     say("The explorer is at the address below, for this machine only. Ctrl-C ends it.")
     try:

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_channels, with_model, with_silent, with_tone
+from .options import load_net, with_channels, with_limit, with_model, with_silent, with_tone
 from .printing import echo, say
-from .study import check_results, figure_name, find_inputs, finish, say_advice, with_results
+from .study import check_results, find_inputs, finish, say_advice, with_results
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_limit
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
 @with_channels()
@@ -72,4 +73,4 @@ def faithful(
     tell = say if json_to == "-" else echo
     tell(f"{result.table()}\n\n{result.summary()}")
     say_advice()
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("faithful", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_silent, with_tone
+from .options import load_net, with_limit, with_model, with_silent, with_tone
 from .printing import echo, say
-from .study import check_results, figure_name, find_inputs, finish, say_advice, with_results
+from .study import check_results, find_inputs, finish, say_advice, with_results
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_limit
 @with_model
 @click.option(
     "--second", "-l", metavar="LAYER", help="The second layer. [default: the rectified one above the second convolution]"
@@ -57,4 +58,4 @@ def filters(
     result = run(load_net(**model), find_inputs(pictures), second=second, top=top, bands=bands)
     (say if json_to == "-" else echo)(result.table())
     say_advice()
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("filters", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)

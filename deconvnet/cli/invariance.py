@@ -9,8 +9,8 @@ import click
 
 from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
 from .option_types import FillType
-from .options import load_net, with_model
-from .study import check_results, figure_name, find_inputs, finish, with_results
+from .options import load_net, with_limit, with_model
+from .study import check_results, find_inputs, finish, with_results
 
 #: Drawings that are used where no picture is given: (class, seed); the clock and the flower are nearly symmetric.
 DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
@@ -18,6 +18,7 @@ DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_limit
 @with_model
 @click.option(
     "--layer",
@@ -90,4 +91,4 @@ def invariance(
         fill=fill,
         interpolation=interpolation,
     )
-    finish(result, result.plot(), out, json_to, npz_to, default=figure_name("invariance", model["model"]))
+    finish(result, result.plot(), out, json_to, npz_to)

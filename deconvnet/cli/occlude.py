@@ -8,8 +8,8 @@ import click
 
 from ..choices import STRONGEST_BY, StrongestBy, Tone
 from .option_types import FillType
-from .options import load_net, with_model, with_silent, with_tone
-from .study import check_results, draw_several, figure_name, finish, with_results
+from .options import load_net, say_if_for_drawings, with_model, with_silent, with_tone
+from .study import check_results, draw_several, finish, with_results
 
 if TYPE_CHECKING:
     from ..inputs import PictureInputs
@@ -74,6 +74,7 @@ def occlude(
     from ..drawings import draw
     from ..studies.occlude import run
 
+    say_if_for_drawings(filter(None, [picture]))
     result = run(
         load_net(**model),
         picture or draw("fish", seed=5),
@@ -86,13 +87,13 @@ def occlude(
         fill=fill,
         others=_other_pictures(picture, others),
     )
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("occlude", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)
 
 
 def _other_pictures(picture: str | None, others: str | None) -> PictureInputs:
     """Return the pictures that --others names; drawings where no picture is given at all."""
-    from ..images import find_pictures
+    from .. import inputs
 
     if others:
-        return find_pictures(others)
+        return inputs.find_inputs(others)
     return [] if picture else draw_several(60, first=1000)

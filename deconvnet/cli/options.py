@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..choices import ATTENDINGS, CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from ..errors import OptionError
@@ -15,7 +16,7 @@ from ..json_text import count_non_finite, json_text
 from ..units import parse_channels
 from .inputs import INPUTS, InputType
 from .option_types import JsonFile, NumbersType, RangeType, RuleType, SizeType
-from .printing import echo, say
+from .printing import REMARK, echo, say
 
 if TYPE_CHECKING:
     from ..models import LoadedModel
@@ -32,6 +33,7 @@ MODEL_HELP = (
 )
 
 RANGE = "deconvnet.range"  # in the click context's `meta`
+LIMIT = "deconvnet.limit"
 
 
 def with_device(function: Command) -> Command:
@@ -158,6 +160,16 @@ def with_tone(function: Command) -> Command:
     )(function)
 
 
+def with_percentile(function: Command) -> Command:
+    """Add --percentile."""
+    return click.option(
+        "--percentile",
+        type=click.FloatRange(0, 100, min_open=True),
+        help="Where the tone's scale ends: a percentile of the sizes of a projection's values; lower shows faint parts."
+        " [default: 98 for soft, 99.5 for others]",
+    )(function)
+
+
 def with_crop(function: Command) -> Command:
     """Add --crop."""
     return click.option(
@@ -209,14 +221,24 @@ def with_memory(function: Command) -> Command:
     )(function)
 
 
-def with_channels(more: str = "", *, default: str = "") -> Callable[[Command], Command]:
-    """Add --channel, which may be repeated; the command gets a list of numbers, or None. `more` goes into the help."""
+def parse_named_channels(text: str) -> list[int] | list[str]:
+    """Read channels as `parse_channels` does; what is written with other signs is the name of a class."""
+    return parse_channels(text) if re.fullmatch(r"[\d\s,-]*", text) else [text]
+
+
+def with_channels(
+    more: str = "", *, default: str = "", parse: Callable[[str], list[Any]] = parse_channels
+) -> Callable[[Command], Command]:
+    """Add --channel, which may be repeated; the command gets a list of what `parse` reads, or None.
+
+    `more` goes into the help.
+    """
     return click.option(
         "--channel",
         "-c",
         "channels",
         multiple=True,
-        callback=lambda ctx, param, texts: [channel for text in texts for channel in parse_channels(text)] or None,
+        callback=lambda ctx, param, texts: [channel for text in texts for channel in parse(text)] or None,
         help=f"Channels such as 3 or 1,4-6{more}; may be repeated." + (f" [default: {default}]" if default else ""),
     )
 
@@ -254,6 +276,34 @@ def load_with_inputs(model: str, **options: Any) -> LoadedModel:
     sys.path += [folder for folder in code_folders(model) if folder not in sys.path]  # a forward may import, too
     inputs = from_context(INPUTS)
     return loaded.with_inputs(**read_inputs(inputs)) if inputs else loaded
+
+
+def with_limit(function: Command) -> Command:
+    """Add --limit; `limited` carries it out."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({LIMIT: value}),
+        help="Take the first N of the pictures only.",
+    )(function)
+
+
+def limited(pictures: list[Any]) -> list[Any]:
+    """Return the first pictures, as many as --limit allows."""
+    return pictures[: from_context(LIMIT)]
+
+
+def say_if_for_drawings(pictures: Iterable[str]) -> None:
+    """Remark at the end, where nobody chose a model and there is a picture, that the built-in net was trained on drawings."""
+    context = click.get_current_context()
+    if context.get_parameter_source("model") is not ParameterSource.DEFAULT:
+        return
+    if any(not str(picture).startswith("sample:drawing/") for picture in pictures):
+        context.meta[REMARK] = (
+            "note: without --model the net is tiny, which was trained on drawings. For photographs: --model torchvision:alexnet"
+        )
 
 
 def from_context(key: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +9,18 @@ import click
 
 from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, UnitError
-from .options import page_scale, with_channels, with_crop, with_print
-from .printing import echo, say
-from .scan_options import open_scan, with_origin, with_projection
+from .options import file_part, page_scale, with_channels, with_crop, with_percentile, with_print
+from .outputs import figure_name, layers_part, rules_part, unused_name, with_force, wrote
+from .printing import say
+from .scan_options import check_named, open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
-    from ..scanning import Scan
+    from ..scanning import Plate, Scan
 
 
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
-@click.option("--layer", "-l", "layers", required=True, multiple=True, help="A scanned layer; may be repeated: a block each.")
+@click.option("--layer", "-l", "layers", multiple=True, help="A scanned layer; may be repeated: a block each.")
 @with_channels(default="all")
 @click.option(
     "--random",
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     "own pictures. [default of --best: selectivity]",
 )
 @with_projection
+@with_percentile
 @with_crop
 @click.option("--inside", is_flag=True, help="Leave out units whose window leaves the picture.")
 @click.option(
@@ -57,7 +58,10 @@ if TYPE_CHECKING:
 @with_print
 @click.option("--page", type=click.IntRange(min=1), help="Channels on a page. [default: 12, in the paper's layout 48]")
 @with_origin
-@click.option("--out", "-o", default=None, metavar="FILE", help="A .png, .jpg or .pdf file. [default: plate-LAYER.png]")
+@click.option(
+    "--out", "-o", default=None, metavar="FILE", help="A .png, .jpg or .pdf file. [default: plate-MODEL-LAYER-RULE-TONE.png]"
+)
+@with_force
 def plate(
     scan: str,
     layers: tuple[str, ...],
@@ -68,6 +72,7 @@ def plate(
     sort: ChannelSort | None,
     rule: RuleChoice,
     tone: Tone,
+    percentile: float | None,
     crop: Crop,
     inside: bool,
     own: bool,
@@ -93,22 +98,29 @@ def plate(
     """
     from ..render.save import check_scale, check_suffix
 
-    safe = re.sub(r"[^\w.\[\]-]", "_", layers[0])  # "a/b" is a layer, but not a file here
-    out, scale = out or f"plate-{safe}.png", page_scale(scale, dpi)
-    check_suffix(out)
+    scale = page_scale(scale, dpi)
+    if out:
+        check_suffix(out)
     check_scale(scale)
     if sum(map(bool, (channels, count, best))) > 1:
         raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        chosen = {
-            layer: _choose_channels(opened, layer, channels, count, seed, best, sort, rule) for layer in dict.fromkeys(layers)
-        }
+        check_named(opened, layers)
+        names = dict.fromkeys(map(opened.layer_name, layers))
+        chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort, rule) for layer in names}
         look: dict[str, Any] = {"rule": rule, "tone": tone, "crop": crop, "layout": layout, "inside": inside, "own": own}
-        drawn = opened.plate(chosen, **look, memory=memory, progress=True)
-        for file in drawn.save(out, per_page=page, tile=tile, scale=scale):
-            echo(file)
+        drawn = opened.plate(chosen, **look, percentile=percentile, memory=memory, progress=True)
+        for file in drawn.save(out or _default_name(drawn), per_page=page, tile=tile, scale=scale):
+            wrote(file)
         for line in [*drawn.rule_reasons, *drawn.changed]:
             say(line)
+
+
+def _default_name(drawn: Plate) -> str:
+    settings = drawn.settings()
+    rules = rules_part(chosen.rule for chosen in drawn.chosen.values())
+    name = figure_name("plate", file_part(settings["model"]), layers_part(drawn.channels), rules, drawn.tone)
+    return unused_name(name, settings)
 
 
 def _choose_channels(

@@ -14,21 +14,46 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from ..progress import set_voice
 from ..visible import visible
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+REMARK = "deconvnet.remark"  # in the click context's `meta`: what is said after the results
+
+_quiet = {"wanted": False}
 
 _results: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 
 def echo(text: object) -> None:
     """Print a result to stdout."""
-    click.echo(visible(str(text)), file=results())
+    with _beside_bars():
+        click.echo(visible(str(text)), file=results())
 
 
 def say(text: str) -> None:
-    """Print progress and remarks to stderr: stdout is for results."""
-    click.echo(visible(text), err=True)
+    """Print progress and remarks to stderr, unless --quiet was given: stdout is for results."""
+    if not _quiet["wanted"]:
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Print to stderr why a command fails."""
+    with _beside_bars():
+        click.echo(visible(text), err=True)
+
+
+def be_quiet(wanted: bool) -> None:
+    """Let only results and failures be printed, and no bar be drawn; the next command sets it anew."""
+    _quiet["wanted"] = wanted
+    set_voice(quiet=wanted, say=say)
+
+
+def _beside_bars() -> contextlib.AbstractContextManager[object]:
+    """Take a progress bar away while a line is printed, so that both do not share one; none is there without tqdm."""
+    tqdm = sys.modules.get("tqdm")
+    return contextlib.nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=sys.stderr)
 
 
 def results() -> TextIO:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,26 @@ from .option_types import PositionType
 from .options import (
     DEFAULT_LAYER,
     file_part,
+    limited,
     load_net,
     page_scale,
+    parse_named_channels,
+    say_if_for_drawings,
     with_channels,
     with_crop,
     with_json,
+    with_limit,
     with_memory,
     with_model,
     with_net_options,
+    with_percentile,
     with_print,
     with_rule,
     with_tone,
     write_json,
 )
-from .outputs import unused_name, with_force
-from .printing import echo, say
+from .outputs import figure_name, layers_part, rules_part, unused_name, with_force, wrote
+from .printing import say
 
 if TYPE_CHECKING:
     from ..images import Picture
@@ -41,8 +46,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
+@with_limit
 @click.option("--layer", "-l", "layers", multiple=True, help=f"A layer's name; may be repeated. [default: {DEFAULT_LAYER}]")
-@with_channels()
+@with_channels("; of the class scores also a class's name", parse=parse_named_channels)
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
     "--at",
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
     help="Pictures or folders to measure --own against; may be repeated. [default: 8 bundled drawings]",
 )
 @with_tone
+@with_percentile
 @with_memory
 @click.option("--inside", is_flag=True, help="Take units only whose window lies inside the picture.")
 @with_crop
@@ -85,7 +92,7 @@ if TYPE_CHECKING:
 def project(
     pictures: tuple[str, ...],
     layers: tuple[str, ...],
-    channels: list[int] | None,
+    channels: list[int | str] | None,
     top: int,
     at: Position,
     rule: RuleChoice,
@@ -96,6 +103,7 @@ def project(
     own: bool,
     others: tuple[str, ...],
     tone: Tone,
+    percentile: float | None,
     memory: int | None,
     inside: bool,
     crop: Crop,
@@ -117,15 +125,22 @@ def project(
     deconvnet project cat.jpg --model torchvision:alexnet --layer features.11 --out cat.png
     deconvnet project photos/ --layer features.4 --layer features.10 --channel 3,10-12 --out sheets/
     """
-    from ..images import find_pictures
-    from ..inputs import default_picture
+    from ..inputs import default_picture, find_inputs
     from ..render.save import check_scale
 
     check_scale(page_scale(scale, dpi))
-    files: list[Picture] = list(find_pictures(pictures)) if pictures else [default_picture()]
-    targets = _targets(files, outs, model["model"])
+    files: list[Picture] = limited(find_inputs(pictures)) if pictures else [default_picture()]
+    _check_outs(len(files), outs)
+    say_if_for_drawings(pictures)
     net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent, attention=attention)
-    look = {"tone": tone, "crop": crop, "outlines": outlines, "tile": tile, "scale": page_scale(scale, dpi)}
+    look = {
+        "tone": tone,
+        "percentile": percentile,
+        "crop": crop,
+        "outlines": outlines,
+        "tile": tile,
+        "scale": page_scale(scale, dpi),
+    }
     options: dict[str, Any] = {
         "channels": channels,
         "top": top,
@@ -135,11 +150,11 @@ def project(
         "own": own,
         "memory": memory,
     }
-    options |= {"others": find_pictures(others) if others else None, "progress": len(files) == 1}
+    options |= {"others": find_inputs(others) if others else None, "progress": len(files) == 1}
     rows: list[dict[str, Any]] = []
     reasons: dict[str, None] = {}  # each once, whatever the number of pictures
     unreadable = 0
-    for file, paths in zip(_with_progress(files), targets, strict=True):
+    for file in _with_progress(files):
         try:
             projections = _project(net, file, layers, options)
         except PictureError as error:
@@ -150,6 +165,7 @@ def project(
             continue
         reasons.update(dict.fromkeys(projection.rule_reason for projection in projections))
         rows += [row for projection in projections for row in projection.to_json()]
+        paths = _sheet_paths(file, projections, outs, look)
         _save(projections, paths, look, quiet=json_to == "-")
     for reason in filter(None, reasons):
         say(reason)
@@ -158,7 +174,7 @@ def project(
     if unreadable:
         raise PictureError(f"{unreadable} of {len(files)} pictures could not be read.")
     if not pictures:
-        _say_what_next(targets[0][0], model["model"])
+        _say_what_next(paths[0], model["model"])
 
 
 def _project(net: DeconvNet, picture: Picture, layers: Sequence[str], options: dict[str, Any]) -> list[Projection]:
@@ -167,70 +183,63 @@ def _project(net: DeconvNet, picture: Picture, layers: Sequence[str], options: d
     return [net.project(recording, layer, **options) for layer in (layers or (None,))]
 
 
-def _targets(files: Sequence[Picture], outs: Sequence[str], model: str) -> list[list[Path]]:
-    """Return the paths of each picture's sheet, after checking that they can be written."""
-    from ..inputs import source_names
-    from ..render.save import check_folder, check_suffix
+def _check_outs(count: int, outs: Sequence[str]) -> None:
+    """Check that the sheets of `count` pictures can be written, and make their folders."""
+    from ..render.save import check_folder, check_suffix, make_folder
     from ..sheets import SHEET_SUFFIXES
 
-    names = _sheet_names(files, model)
-    if not outs:
-        sources = source_names(files)
-        return [[Path(unused_name(name, {"picture": source}))] for name, source in zip(names, sources, strict=True)]
-    folders = [Path(out) for out in outs if Path(out).is_dir() or out.endswith("/") or not Path(out).suffix]
+    files = [out for out in outs if not _is_folder(out)]
+    for out in files:
+        check_suffix(out, SHEET_SUFFIXES)
+        check_folder(out)
+    if count > 1 and files:
+        raise OptionError(f"{count} pictures cannot go into one file. Give a folder: --out sheets/")
     for out in outs:
-        if Path(out) not in folders:
-            check_suffix(out, SHEET_SUFFIXES)
-            check_folder(out)
-    if len(files) > 1 and len(folders) < len(outs):
-        raise OptionError(f"{len(files)} pictures cannot go into one file. Give a folder: --out sheets/")
-    for folder in folders:
-        _make_folder(folder)
-    return [[Path(out) / name if Path(out) in folders else Path(out) for out in outs] for name in names]
+        if _is_folder(out):
+            make_folder(Path(out))
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"cannot make the folder {str(folder)!r}: {error.strerror}. Choose another place.") from error
+def _is_folder(out: str) -> bool:
+    return Path(out).is_dir() or out.endswith(("/", os.sep)) or not Path(out).suffix
 
 
-def _sheet_names(files: Sequence[Picture], model: str) -> list[str]:
-    """Return "STEM-MODEL.png" for each picture; equal stems are numbered, so that no sheet overwrites another."""
-    names: list[str] = []
-    for file in files:
-        base = f"{file.stem if isinstance(file, Path) else 'drawing'}-{file_part(model)}"
-        equal = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?\.png", name) is not None for name in names)
-        names.append(f"{base}-{equal + 1}.png" if equal else f"{base}.png")
-    return names
+def _sheet_paths(file: Picture, projections: Sequence[Projection], outs: Sequence[str], look: dict[str, Any]) -> list[str]:
+    """Return where a picture's sheet goes; without a name it is called by what it shows, and in a folder too."""
+    from ..inputs import file_stem
+    from ..sheets import sheet_settings
+
+    settings = sheet_settings(projections, **{key: look[key] for key in ("tone", "percentile", "crop")})
+    layers, rules = zip(*((projection.layer, projection.settings["rule"]) for projection in projections), strict=True)
+    shown = (file_stem(file), file_part(settings["model"]), layers_part(layers), rules_part(rules), look["tone"])
+    name = figure_name(*shown)
+    return [unused_name(str(Path(out) / name), settings) if _is_folder(out) else out for out in outs or (".",)]
 
 
-def _save(projections: Sequence[Projection], paths: Sequence[Path], look: dict[str, Any], quiet: bool) -> None:
+def _save(projections: Sequence[Projection], paths: Sequence[str], look: dict[str, Any], quiet: bool) -> None:
     from ..sheets import save_sheet
 
     for path in paths:
         for written in save_sheet(projections, path, **look):
-            (say if quiet else echo)(str(written))
+            wrote(written, quietly=quiet)
 
 
 def _with_progress(files: Sequence[Picture]) -> Iterable[Picture]:
     """Show a bar if there are several pictures."""
     if len(files) < 2:
         return files
-    from tqdm import tqdm
+    from ..progress import counted
 
-    bar: Iterable[Picture] = tqdm(files, unit="picture", disable=None)
-    return bar
+    return counted(files, len(files), "projecting", "picture")
 
 
-def _say_what_next(path: Path, model: str) -> None:
+def _say_what_next(path: str, model: str) -> None:
     if model != "tiny":
         say(f"No picture was given: {path} shows a drawing of a face. Try next: deconvnet project YOUR.jpg --model {model}")
         return
     say(
         f"This is the built-in net `tiny` on one of its own drawings: see {path}. Try next:\n"
         "  deconvnet project YOUR.jpg --model torchvision:alexnet\n"
-        "  deconvnet layers torchvision:alexnet\n"
-        "  deconvnet project --layer features.4 --layer features.8 --layer features.12"
+        "  deconvnet layers torchvision:alexnet --rectified\n"
+        "  deconvnet samples\n"
+        "  deconvnet project --layer conv1 --layer conv3 --layer conv5"
     )

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import OptionError
+from .csv_rows import with_csv, write_csv
 from .options import with_json, write_json
+from .outputs import with_open, wrote
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -25,33 +28,41 @@ if TYPE_CHECKING:
     help="A channel is rare below this share of pictures.",
 )
 @click.option("--out", "-o", default=None, metavar="FILE", help="Draw the histograms: .png, .jpg or .pdf.")
+@with_open
 @with_json("the report")
-def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, json_to: str | None) -> None:
+@with_csv
+def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, json_to: str | None, as_csv: bool) -> None:
     """Report for each layer of SCAN which channels are dead, which fire rarely, and how strong they are.
 
-    A picture's activation is its map's maximum. A channel is dead if that was above 0 on no picture of the scan.
+    A picture's activation is its map's maximum. A channel is dead if that was above 0 on no picture of the scan. CSV has a row
+    for each channel: the share of pictures on which it fires, and mean and maximum of its activations.
 
     \b
     deconvnet report net.scan --out report.png
+    deconvnet report net.scan --layer conv5 --csv > conv5.csv
     """
+    if json_to == "-" and as_csv:
+        raise OptionError("--json and --csv both write to stdout. Give --json a file, or one of them.")
     from ..render.save import check_suffix
     from ..results import save_figure
-    from ..scanning.report import layer_report, plot
+    from ..scanning.report import CHANNEL_HEADING, layer_report, plot
     from ..scanning.table import ScanTable
 
     if out:
         check_suffix(out)
     with ScanTable(scan) as table:
-        reports = [layer_report(table, layer, rare) for layer in (layers or table.layers)]
+        reports = [layer_report(table, table.layer_name(layer), rare) for layer in (layers or table.layers)]
         if json_to:
             write_json([report.to_json() for report in reports], json_to)
-        else:
+        if as_csv:
+            write_csv(CHANNEL_HEADING, [row for report in reports for row in report.channel_rows()])
+        elif not json_to:
             _print(reports)
         if json_to != "-":
             say(table.summary())
         if out:
             save_figure(plot(table, reports), out, settings=table.settings)
-            (say if json_to == "-" else echo)(out)
+            wrote(out, quietly=json_to == "-" or as_csv)
 
 
 def _print(reports: Sequence[LayerReport]) -> None:

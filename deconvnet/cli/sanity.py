@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_model, with_silent, with_tone
+from .options import load_net, with_limit, with_model, with_silent, with_tone
 from .printing import echo, say
-from .study import check_results, figure_name, find_inputs, finish, with_results
+from .study import check_results, find_inputs, finish, with_results
 
 
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
+@with_limit
 @with_model
 @click.option("--layer", "-l", help="The layer of the unit to follow. [default: the classes' maps or scores]")
 @click.option("--channel", "-c", type=click.IntRange(min=0), help="The unit's channel. [default: the strongest]")
@@ -67,4 +68,4 @@ def sanity(
         independent=independent,
     )
     (say if json_to == "-" else echo)(result.summary())
-    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone, default=figure_name("sanity", model["model"]))
+    finish(result, result.plot(tone=tone), out, json_to, npz_to, tone=tone)

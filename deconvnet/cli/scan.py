@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..choices import ENGINES, EngineName
-from ..errors import DeconvnetError
-from .options import load_net, with_model
+from ..errors import DeconvnetError, PictureError
+from .options import LIMIT, from_context, load_net, say_if_for_drawings, with_limit, with_model
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pictures", metavar="PICTURES", type=click.Path())
 @with_model
+@with_limit
 @click.option(
     "--layer",
     "-l",
@@ -96,6 +97,7 @@ def scan(
     """
     from ..scanning import scan as run
 
+    say_if_for_drawings([pictures])
     net = load_net(model=model, weights=weights, device=device, mean=mean, std=std, size=size)
     if engine == "ray" and device == "cpu" and gpus_per_worker is None:
         gpus_per_worker = 0
@@ -103,6 +105,7 @@ def scan(
         "layers": layers or None,
         "top": top,
         "inside": inside,
+        "limit": from_context(LIMIT),
         "batch": batch,
         "shard": shard,
         "workers": workers,
@@ -119,6 +122,9 @@ def scan(
         raise
     with result:
         say(result.summary())
+        done, total = result.progress()
+        if done and done == len(result.skipped()):
+            raise PictureError(f"none of the {total:,} pictures could be read. Convert them to PNG or JPEG, and scan again.")
         if result.progress()[0]:
             echo(out)
             say(_what_next(result))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +14,7 @@ from .options import Command, from_context, with_inputs, with_memory, with_rule,
 
 if TYPE_CHECKING:
     from ..scanning import Scan
+    from ..scanning.table import ScanTable
 
 
 def with_projection(function: Command) -> Command:
@@ -58,11 +61,33 @@ def open_scan(path: str, *, root: str | None, model: str | None, weights: str | 
             remember([place])
     if scan.settings["root"] is not None:
         _ = scan.pictures  # raises, before a net is loaded
+        _check_place(path, str(root or scan.settings["root"]), named=root is not None)
     inputs = from_context(INPUTS)
     if model or weights or inputs:
         scan.origin.load_net(model, weights, inputs)
     scan.origin.check()
     return scan
+
+
+def _check_place(path: str, place: str, *, named: bool) -> None:
+    """Raise `PictureError` where the folder of a scan's pictures is not there: each of them would be missed by itself."""
+    from ..errors import PictureError
+
+    if "://" in place or os.path.isdir(place):
+        return
+    if named:
+        raise PictureError(f"there is no folder {place!r} with the pictures of {path!r}. Check --root.")
+    raise PictureError(
+        f"the pictures of {path!r} were in {place!r}, which is not there. Say where they are now: --root FOLDER."
+    )
+
+
+def check_named(table: ScanTable, layers: Iterable[str]) -> None:
+    """Raise `OptionError`, with the layers of the scan, where none of them is named."""
+    from ..errors import OptionError
+
+    if not list(layers):
+        raise OptionError(f"name a layer of {table.path!r} by --layer. Scanned: {', '.join(table.layers)}.")
 
 
 def _is_somebody_there() -> bool:

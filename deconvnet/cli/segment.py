@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .options import with_device, with_json, write_json
+from .outputs import unused_name, with_force, wrote
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..choices import Unpooling
     from ..upsampling.segmentation import SegmentationComparison
+
+ENOUGH_SEEDS, ENOUGH_STEPS = 3, 1200  # for a comparison: those of docs/upsampling-learned.md
 
 
 @click.command()
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
     "--size", type=click.IntRange(min=16), default=64, show_default=True, metavar="PIXELS", help="Side of the drawings."
 )
 @with_device
-@click.option("--out", "-o", default="segment.png", show_default=True, metavar="FILE", help="The figure: .png, .jpg or .pdf.")
+@click.option("--out", "-o", metavar="FILE", help="The figure: .png, .jpg or .pdf. [default: segment.png]")
+@with_force
 @with_json("the numbers")
 @click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")
 def segment(
@@ -43,7 +47,7 @@ def segment(
     drawings: int,
     size: int,
     device: str,
-    out: str,
+    out: str | None,
     json_to: str | None,
     npz_to: str | None,
 ) -> None:
@@ -69,9 +73,14 @@ def segment(
     )
     (say if json_to == "-" else echo)(_table(result))
     say_advice()
-    for path in filter(None, (out, npz_to)):
+    if seeds < ENOUGH_SEEDS or steps < ENOUGH_STEPS:
+        say(
+            f"note: {seeds} training{'s' if seeds > 1 else ''} of {steps} steps for each: what differs here may be chance, or"
+            f" change with more steps. To compare: --seeds {ENOUGH_SEEDS} --steps {ENOUGH_STEPS} --drawings 2048"
+        )
+    for path in filter(None, (out or unused_name("segment.png", result.settings), npz_to)):
         result.save(path)
-        (say if json_to == "-" else echo)(path)
+        wrote(path, quietly=json_to == "-")
     if json_to:
         write_json(result.to_json(), json_to)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import file_part, with_json, write_json
-from .outputs import unused_name, with_force
-from .printing import echo, say
+from .options import limited, say_if_for_drawings, with_json, write_json
+from .outputs import study_name, unused_name, with_force, wrote
+from .printing import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 def find_inputs(pictures: Sequence[str]) -> PictureInputs | None:
-    """Return the pictures that arguments name, files or folders; None where there are none."""
-    from ..images import find_pictures
+    """Return the pictures that arguments name, files, folders or samples; None where there are none."""
+    from .. import inputs
 
-    return find_pictures(pictures) if pictures else None
+    say_if_for_drawings(pictures)
+    return limited(inputs.find_inputs(pictures)) if pictures else None
 
 
 def draw_several(count: int, first: int = 0) -> list[PictureInput]:
     """Return drawings of the seeds from `first` on, named by their seeds."""
-    from tqdm import tqdm
-
     from ..drawings import draw
     from ..inputs import named_picture
+    from ..progress import counted
 
-    seeds = tqdm(range(first, first + count), desc="drawing", disable=None, leave=False)
+    seeds = counted(range(first, first + count), count, "drawing", "picture")
     return [named_picture(draw(seed=seed).picture, f"drawing {seed}") for seed in seeds]
 
 
@@ -43,13 +43,12 @@ def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
     function = with_json("the numbers")(function)
     function = with_force(function)
     return click.option(
-        "--out", "-o", default=None, metavar="FILE", help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL.png]"
+        "--out",
+        "-o",
+        default=None,
+        metavar="FILE",
+        help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL-LAYER-TONE.png]",
     )(function)
-
-
-def figure_name(study: str, model: str) -> str:
-    """Return the file of a study's figure where --out is not given: "occlude-torchvision-vgg16.png"."""
-    return f"{study}-{file_part(model)}.png"
 
 
 def check_results(out: str | None, json_to: str | None, npz_to: str | None) -> None:
@@ -76,26 +75,19 @@ def say_advice() -> None:
 
 
 def finish(
-    result: Result,
-    figure: Figure,
-    out: str | None,
-    json_to: str | None,
-    npz_to: str | None,
-    *,
-    default: str,
-    tone: Tone | None = None,
+    result: Result, figure: Figure, out: str | None, json_to: str | None, npz_to: str | None, *, tone: Tone | None = None
 ) -> None:
-    """Save a result's figure and its numbers, and name each file that was written; `default` is the figure's own name."""
+    """Save a result's figure and its numbers, and name each file that was written; `tone` is that of its projections."""
     from ..render.tone import tone_percentile
     from ..results import save_figure
 
     drawn = {} if tone is None else {"tone": tone, "percentile": tone_percentile(tone)}
-    out = out or unused_name(default, result.settings)
-    tell = say if json_to == "-" else echo
-    save_figure(figure, out, settings={**result.settings, **drawn})
-    tell(out)
+    settings = {**result.settings, **drawn}
+    out = out or unused_name(study_name(settings, tone), settings)
+    save_figure(figure, out, settings=settings)
+    wrote(out, quietly=json_to == "-")
     if npz_to:
         result.save(npz_to)
-        tell(npz_to)
+        wrote(npz_to, quietly=json_to == "-")
     if json_to:
         write_json(result.to_json(), json_to)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +10,8 @@ import click
 from ..choices import POOLS, Pool
 from .option_types import FactorsType
 from .options import MODEL_HELP, file_part, load_net, with_json, with_preprocess, with_weights, write_json
-from .outputs import unused_name, with_force
-from .printing import echo, say
+from .outputs import figure_name, unused_name, with_force, wrote
+from .printing import echo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 @click.option("--channel", "-c", type=click.IntRange(min=0), help="The map's channel. [default: the strongest]")
 @with_weights
 @with_preprocess
-@click.option("--out", "-o", type=click.Path(), help="A .png, .jpg or .pdf file. [default: upsample-PICTURE.png]")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(),
+    help="A .png, .jpg or .pdf file. [default: upsample-PICTURE.png, of a map with its model, layer and channel]",
+)
 @with_force
 @with_json("the numbers")
 def upsample(
@@ -74,7 +79,7 @@ def upsample(
         model = "tiny"
     if model is None and (mean or std):
         raise click.UsageError("--mean and --std belong to a model's pictures: give --model, or leave them out.")
-    _check_target(out or _default_name(picture, model), json_to)
+    _check_target(out, json_to)
 
     from ..upsampling.comparison import DEFAULT_METHODS, compare
 
@@ -84,13 +89,13 @@ def upsample(
     else:
         limits, (large, source) = None, _map(picture, model, layer, channel, weights, device, mean, std, size)
     comparison = compare(large, methods=methods, factors=factors, pool=down, kernel=kernel, limits=limits, source=source)
-    target = out or unused_name(_default_name(picture, model), comparison.settings)
+    target = out or unused_name(_default_name(picture, source), comparison.settings)
     comparison.save(target)
     if json_to:
         write_json([{**source, **row} for row in comparison.rows()], json_to)
     if json_to != "-":
         echo(_table(comparison.rows()))
-    (say if json_to == "-" else echo)(target)
+    wrote(target, quietly=json_to == "-")
 
 
 def _picture(picture: str | None, size: int | None) -> tuple[Tensor, dict[str, Any]]:
@@ -125,19 +130,23 @@ def _map(
 
 def _open(picture: str | None) -> tuple[Picture, str]:
     """Return a picture and its name; by default a drawing, large enough not to be enlarged."""
-    if picture is not None:
-        return picture, picture
     from ..drawings import draw
+    from ..inputs import open_input
 
+    if picture is not None:
+        return open_input(picture), picture
     return draw("face", seed=7, size=256).picture, "drawing of a face"
 
 
-def _default_name(picture: str | None, model: str | None) -> str:
-    suffix = f"-{file_part(model)}" if model else ""
-    return f"upsample-{Path(picture).stem if picture else 'drawing'}{suffix}.png"
+def _default_name(picture: str | None, source: Mapping[str, Any]) -> str:
+    """Name the figure by its picture, or by its picture and map."""
+    from ..inputs import file_stem
+
+    shown = (file_part(source["model"]), source["layer"], str(source["channel"])) if "model" in source else ()
+    return figure_name("upsample", file_stem(picture), *shown)
 
 
-def _check_target(target: str, json_to: str | None) -> None:
+def _check_target(target: str | None, json_to: str | None) -> None:
     """Refuse, before any work is done, names that could not be written."""
     from .study import check_results
 

@@ -63,6 +63,7 @@ class Drawing:
         parts: name -> mask of the part's visible pixels, (size, size). "left" and "right" are sides of the picture; parts that
             are not visible at all are left out.
         seed: what it was drawn from; None where that is not known.
+        source: what files and captions call it; empty: "drawing of a ..." with its class.
     """
 
     picture: Image.Image
@@ -70,6 +71,7 @@ class Drawing:
     name: str
     parts: dict[str, npt.NDArray[np.bool_]]
     seed: int | None = None
+    source: str = ""
 
 
 def draw(name: str | None = None, *, seed: int = 0, size: int = 96) -> Drawing:

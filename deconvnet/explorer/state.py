@@ -105,6 +105,7 @@ class Explorer:
 
     def choose_layer(self, layer: str) -> None:
         """Choose another layer, and its strongest channel."""
+        layer = self.net.layer_name(layer)
         if layer not in self.layers:
             hint = did_you_mean(layer, self.layers)
             raise UnknownLayerError(

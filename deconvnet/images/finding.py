@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import warnings
 from collections import Counter
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from ..errors import PictureError, PictureWarning
 from .formats import SUFFIXES, UNREAD_SUFFIXES
+
+NEARLY = 0.8  # how alike two names are, 0..1, of which one may be meant for the other
+LOOKED_AT = 10_000  # names in a folder, for one that is nearly the name of what is missing
 
 
 def find_pictures(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -28,11 +32,35 @@ def find_pictures(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     files: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        path = Path(given)
         if not os.path.exists(path):  # Path.exists raises if a name is too long
-            raise PictureError(f"cannot open {str(path)!r}: there is no such file or folder. Check the path.")
+            raise PictureError(_missing_text(os.fspath(given)))
         files += _pictures_below(path) if path.is_dir() else [path]
     return files
+
+
+def _missing_text(path: str) -> str:
+    """Say that there is no such path, and what was probably meant."""
+    if "://" in path:
+        return f"cannot open {path!r}: it is an address, not a file. Download the picture, and give its file."
+    text = f"cannot open {path!r}: there is no such file or folder."
+    home = os.path.expanduser(path)
+    if home != path:
+        return f"{text} Write {home!r}: a ~ in quotes is not your home folder."
+    return f"{text}{_similar_text(path) or ' Check the path.'}"
+
+
+def _similar_text(path: str) -> str:
+    """Name what stands in the same folder under nearly the same name."""
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as listed:
+            names = [entry.name for entry, _ in zip(listed, range(LOOKED_AT), strict=False)]
+    except (OSError, ValueError):
+        return ""
+    close = difflib.get_close_matches(name, [other for other in names if not other.startswith(".")], n=2, cutoff=NEARLY)
+    return f" Did you mean {' or '.join(repr(os.path.join(folder, other)) for other in close)}?" if close else ""
 
 
 def _pictures_below(folder: Path) -> list[Path]:

@@ -69,7 +69,7 @@ def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str 
     """
     source, _, rest = name.partition(":")
     if source not in SOURCES:
-        hint = did_you_mean(source, SOURCES) or _hint_at_source(name)
+        hint = _hint_at_source(name) or did_you_mean(source, SOURCES)
         raise UnknownModelError(f"{name!r} is not a model.{hint} Models: {FORMS}.")
     weights = "none" if weights is None else os.fspath(weights)
     if not weights:
@@ -89,9 +89,20 @@ def code_folders(name: str) -> list[str]:
 
 
 def _hint_at_source(name: str) -> str:
-    """Guess the source that a name was given without: a function in a file, or a net of torchvision."""
+    """Guess what was meant by a name without a source: a function in a file, or a net of torchvision."""
+    source, mark, rest = re.sub("/", ":", name, count=1).partition(":")
     if ".py:" in name:
         return f" Did you mean 'file:{name}'?"
+    if name.endswith(".py"):
+        return f" Did you mean 'file:{name}:FUNCTION'?"
+    if mark and source.lower() in SOURCES:
+        return f" Did you mean '{source.lower()}:{rest}'?"
     if re.fullmatch(r"[\w.]+\.\w+:\w+", name):
         return f" Did you mean 'module:{name}'?"
-    return f" Did you mean 'torchvision:{name}'?" if name.isidentifier() else ""
+    if not name.isidentifier():
+        return ""
+    import torchvision  # takes a second, which only a mistake has to wait
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    names = [name.lower()] if name.lower() in known else known
+    return did_you_mean(name.lower(), names, prefix="torchvision:")

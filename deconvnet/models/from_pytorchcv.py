@@ -33,7 +33,7 @@ def load(name: str, weights: str) -> LoadedModel:
     full = f"pytorchcv:{name}"
     known = require("pytorchcv.model_provider", needed_by=full, extra="pytorchcv")._models
     if name not in known:
-        raise UnknownModelError(f"{full!r} is not a model of pytorchcv.{did_you_mean(name, known)}")
+        raise UnknownModelError(f"{full!r} is not a model of pytorchcv.{did_you_mean(name, known, prefix='pytorchcv:')}")
     store = require("pytorchcv.models.common.model_store", needed_by=full, extra="pytorchcv")
     path = _download(store, name) if weights == "DEFAULT" else weights
     model = _build(full, known[name])

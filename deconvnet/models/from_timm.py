@@ -50,9 +50,9 @@ def load(name: str, weights: str) -> LoadedModel:
 def _check_name(timm: ModuleType, name: str) -> None:
     """Refuse a name that timm does not have; if the net is known, suggest the names of its weights."""
     if not timm.is_model(name) or set(name) & set(":/\\"):
-        close = did_you_mean(name, timm.list_models())
+        close = did_you_mean(name, timm.list_models(), prefix="timm:")
     elif name not in (tagged := [name.partition(".")[0], *timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)]):
-        close = did_you_mean(name, tagged)
+        close = did_you_mean(name, tagged, prefix="timm:")
     else:
         return
     raise UnknownModelError(f"'timm:{name}' is not a model of timm {timm.__version__}.{close}")

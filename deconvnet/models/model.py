@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..choices import DEVICES
-from ..errors import OptionError, UnknownModelError, check_option
+from ..errors import OptionError, UnknownModelError, check_option, did_you_mean
 from ..fingerprint import Fingerprint, fingerprint
 from ..images import Preprocess, ValueRange
 from ..provenance import weights_text
@@ -31,6 +31,8 @@ Preprocessing = Callable[[Any], Tensor]
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # differs from run to run
 
 _PLAIN_SIZE = (256, 256)  # of the picture that asks a preprocessing for its size
+
+FEW_CLASSES = 20  # that an error lists
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -48,6 +50,7 @@ class LoadedModel:
         input_size: (C, H, W) of the images that the model was made for.
         weights_from: what `load_model` was given: "DEFAULT", "none", or the absolute path of a file.
         code_sha256: the SHA-256 of the Python file that was run for it; empty where none was.
+        own_size: `input_size` before `with_preprocess` changed it; None where it did not.
         size_is_guess: whether nobody said `input_size`; `ask_size` then asks a preprocessing of the user's own for it.
     """
 
@@ -60,6 +63,7 @@ class LoadedModel:
     weights_from: str = ""
     code_sha256: str = ""
     size_is_guess: bool = False
+    own_size: tuple[int, int, int] | None = None
     _hashed: dict[Fingerprint, str] = field(init=False, default_factory=dict)
 
     @classmethod
@@ -186,7 +190,8 @@ class LoadedModel:
                 )
             changed = Preprocess(max(sides), size, means, stds, base.interpolation, values)
         size_of = (changed.channels, *changed.crop_size)
-        return replace(self, preprocess=changed, input_size=size_of, size_is_guess=False)
+        own_size = self.own_size or self.input_size
+        return replace(self, preprocess=changed, input_size=size_of, own_size=own_size, size_is_guess=False)
 
     def _per_channel(self, name: str, numbers: Sequence[float], channels: int) -> tuple[float, ...]:
         """Check the numbers of a mean or a std."""
@@ -253,6 +258,22 @@ class LoadedModel:
         probabilities = scores if is_probability else scores.softmax(0)
         order = np.argsort(-probabilities.numpy(), kind="stable")[:count]
         return tuple((self.class_name(int(number)), float(probabilities[number])) for number in order)
+
+    def class_number(self, label: int | str, count: int) -> int:
+        """Return the number of one of `count` classes, given that, also as text, or its name in upper or lower case.
+
+        Raises:
+            OptionError: there is no such class.
+        """
+        numbers = {name.lower(): number for number, name in enumerate(self.classes)}
+        number = int(label) if str(label).isdigit() else numbers.get(str(label).lower())
+        if number is None:
+            few = f" It has {', '.join(self.classes)}." if 0 < len(self.classes) <= FEW_CLASSES else " Give its number."
+            hint = did_you_mean(str(label), self.classes) or few
+            raise OptionError(f"{self.name} has no class {label!r}.{hint}")
+        if number >= count:
+            raise OptionError(f"{self.name} has no class {number}: it has {count}, numbered from 0.")
+        return number
 
     def class_name(self, number: int) -> str:
         """Return the name of a class, or "class 3" where names are not known."""

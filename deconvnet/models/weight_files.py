@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import WeightsError
-from ..file_kinds import HEAD_BYTES, kind_of
+from ..file_kinds import HEAD_BYTES, kind_of, picture_kind_of
 
 #: The files of a folder that hold a net's weights, as Hugging Face's libraries write them; the first that exists is taken.
 FOLDER_FILES = (
@@ -70,7 +70,7 @@ def is_safetensors(path: Path) -> bool:
 def check_kind(path: Path) -> None:
     """Raise `WeightsError`, with what it is, for a file that holds no weights by its first bytes."""
     head = _head(path)
-    kind = _archive_kind(path) if head.startswith(b"PK") else kind_of(head)
+    kind = _archive_kind(path) if head.startswith(b"PK") else kind_of(head) or picture_kind_of(head)
     if kind is None and head[:1] == b"\x08" and (path.suffix == ".onnx" or b"onnx" in head.lower() or b"pytorch" in head):
         kind = "an ONNX model"
     if kind:

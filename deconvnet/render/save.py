@@ -109,13 +109,26 @@ def check_scale(scale: float) -> None:
         )
 
 
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        OptionError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {os.fspath(folder)!r}: {error.strerror}. Choose another place.") from error
+
+
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Raise `OptionError` unless the folder that a file is to be written to exists.
 
     For checks before any work is done.
     """
     if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
-        raise OptionError(f"cannot write {os.fspath(path)!r}: there is no folder {str(Path(path).parent)!r}. Make it first.")
+        advice = "Make it first." if os.path.expanduser(path) == os.fspath(path) else f"Write {os.path.expanduser(path)!r}."
+        raise OptionError(f"cannot write {os.fspath(path)!r}: there is no folder {str(Path(path).parent)!r}. {advice}")
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

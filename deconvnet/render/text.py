@@ -8,6 +8,7 @@ width that it has, with an ellipsis, so it can neither overlap nor run off the p
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
@@ -109,6 +110,15 @@ def own_text(own: float | None) -> str:
     if own is None:
         return ""
     return SAME_PICTURE if own < SAME_BELOW else f"own {own:.2f}"
+
+
+def source_title(source: str) -> str:
+    """Return a picture's name without the folders that it lies in; that of a sample as it is typed.
+
+    >>> source_title("photos/cat.jpg"), source_title("sample:drawing/face")
+    ('cat.jpg', 'sample:drawing/face')
+    """
+    return source if source.startswith("sample:") else os.path.basename(source) or source
 
 
 def printable(text: str) -> str:

@@ -43,9 +43,19 @@ TONE_WORDS: dict[Tone, str] = {
 }
 
 
-def tone_text(tone: Tone) -> str:
-    """Return what a figure says of its tone: "tone soft: grey is zero, brightness as it is, colours smoothed"."""
-    return f"tone {tone}: {TONE_WORDS[tone]}"
+def tone_text(tone: Tone, percentile: float | None = None) -> str:
+    """Return what a figure says of its tone: "tone soft: grey is zero, brightness as it is, colours smoothed".
+
+    A percentile is named where it is not the tone's own.
+    """
+    ends = "" if percentile is None else f", the scale ends at {percentile:g} % of the values"
+    return f"tone {tone}: {TONE_WORDS[tone]}{ends}"
+
+
+def check_percentile(percentile: float | None) -> None:
+    """Raise `OptionError` unless a tone's scale can end at this percentile."""
+    if percentile is not None and not 0 < percentile <= 100:
+        raise OptionError(f"percentile cannot be {percentile!r}: it is above 0 and at most 100.")
 
 
 def tone_percentile(tone: Tone) -> float:
@@ -90,9 +100,8 @@ def apply_tone(
         array([  0, 128, 255], dtype=uint8)
     """
     check_option("tone", tone, TONES)
+    check_percentile(percentile)
     percentile = tone_percentile(tone) if percentile is None else percentile
-    if not 0 < percentile <= 100:
-        raise OptionError(f"percentile cannot be {percentile!r}: it is above 0 and at most 100.")
     values = [_channels_to_show(crop, grey=tone == "grey") for crop in crops]
     if tone == "soft":
         values = [_smooth_colours(crop) for crop in values]

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from tqdm import tqdm
 
 from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, check_option
 from ..memory import check_memory
-from ..progress import is_hidden
+from ..progress import counting
 from ..provenance import output_settings
 from ..reach import ChosenRule, check_rule
 from ..render.example import NO_EXAMPLE, Panel, draw_panel
@@ -27,7 +26,7 @@ from ..render.plate_files import save_plates
 from ..render.save import check_scale
 from ..render.text import own_text, percent
 from ..render.tile import CROP_WORDS
-from ..render.tone import tone_percentile, tone_text
+from ..render.tone import check_percentile, tone_percentile, tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
 from .table import ScanTable
@@ -74,6 +73,7 @@ class Plate:
     memory: int | None = None
     progress: bool = False
     own: bool = True
+    percentile: float | None = None
     changed: list[str] = field(default_factory=list)
     changed_paths: set[str] = field(default_factory=set)
     gone_paths: set[str] = field(default_factory=set)
@@ -82,6 +82,7 @@ class Plate:
     def __post_init__(self) -> None:
         check_rule(self.rule)
         check_option("tone", self.tone, TONES)
+        check_percentile(self.percentile)
         check_option("crop", self.crop, CROPS)
         check_option("layout", self.layout, PLATE_LAYOUTS)
         check_memory(self.memory)
@@ -132,13 +133,13 @@ class Plate:
     def panels(self, side: int = PANEL_SIDE, scale: float = 1) -> Iterator[Panel]:
         """Yield each channel's panel, drawn with tiles of `side` pixels, for a page that is painted at `scale`."""
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
-        with tqdm(total=self.count, unit="channel", delay=2, disable=is_hidden(self.progress)) as bar:
-            for (layer, channel), examples in self.examples(bar.update):
+        with counting(self.count, "drawing", "channel", wanted=self.progress) as counter:
+            for (layer, channel), examples in self.examples(counter.update):
                 fired, pictures = (int(statistics[layer][name][channel]) for name in ("fired", "pictures"))
                 empty = NONE_INSIDE if self.inside and fired else NO_EXAMPLE
                 note = " · ".join(filter(None, [_fires_on(fired, pictures), own_text(self.owns[layer, channel])]))
                 panel = Panel(layer, channel, [row.example for row in examples], note, empty)
-                yield draw_panel(panel, side, tone=self.tone, scale=scale)
+                yield draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
 
     def layouts(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Box]:
         """Yield the pages, laid out but not painted; the arguments are those of `save`."""
@@ -208,7 +209,7 @@ class Plate:
         rules = {"rule": self._rules(), "rule_asked": self.rule, "rule_reasons": self.rule_reasons}
         drawn = {
             "tone": self.tone,
-            "percentile": tone_percentile(self.tone),
+            "percentile": tone_percentile(self.tone) if self.percentile is None else self.percentile,
             "crop": self.crop,
             "layout": self.layout,
             "inside": self.inside,
@@ -234,7 +235,7 @@ class Plate:
     def _footer(self) -> str:
         rules = self._rules()
         listed = rules if isinstance(rules, str) else ", ".join(f"{rule} in {layer}" for layer, rule in rules.items())
-        parts = [f"rule {listed}", tone_text(self.tone), CROP_WORDS[self.crop], *self.rule_reasons]
+        parts = [f"rule {listed}", tone_text(self.tone, self.percentile), CROP_WORDS[self.crop], *self.rule_reasons]
         if self.inside:
             parts.append("only units whose window lies inside the picture")
         if self.changed:

@@ -89,6 +89,8 @@ def _open_uri(uri: str) -> tuple[FileSystem, str]:
         raise PictureError(
             f"the URI {key[1]}...@{uri[key.end() :]} holds a key. Set it in the environment (AWS_SECRET_ACCESS_KEY)."
         )
+    if uri.startswith(("http://", "https://")):
+        raise PictureError(f"cannot list {uri!r}: a scan reads folders, s3:// and gs://. Download the pictures to a folder.")
     file_systems = require("pyarrow.fs", needed_by=repr(uri), extra="ray")
     try:
         files, path = file_systems.FileSystem.from_uri(uri)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LINEAR = 10  # channels up to which the height of bars is linear
 MOST_ROWS = 250  # layers on a figure, which are 64,000 pixels high at 150 dots per inch
 HEADING = ("layer", "channels", "dead", "rare", "fires on (median)", "mean", "maximum (median)", "maximum (largest)")
+CHANNEL_HEADING = ("layer", "channel", "state", "fires", "mean", "maximum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +57,26 @@ class LayerReport:
             "maximum": [value if np.isfinite(value) else None for value in self.maximum.tolist()],
         }
 
+    def channel_rows(self) -> list[tuple[object, ...]]:
+        """Return a row for each channel, as `CHANNEL_HEADING` names them; a maximum that is not finite as ""."""
+        states = {**dict.fromkeys(self.dead, "dead"), **dict.fromkeys(self.rare, "rare")}
+        numbers = zip(self.fires.tolist(), self.mean.tolist(), self.maximum.tolist(), strict=True)
+        return [
+            (self.layer, channel, states.get(channel, ""), fires, mean, maximum if np.isfinite(maximum) else "")
+            for channel, (fires, mean, maximum) in enumerate(numbers)
+        ]
+
     def row(self) -> tuple[str, ...]:
         """Return the row of the printed table, below `HEADING`."""
         finite = self.maximum[np.isfinite(self.maximum)]
-        strongest = (f"{np.median(finite):.4g}", f"{finite.max():.4g}") if finite.size else ("-", "-")
+        strongest = (_number(float(np.median(finite))), _number(float(finite.max()))) if finite.size else ("-", "-")
         counts = (str(self.channels), str(len(self.dead)), str(len(self.rare)))
-        return (self.layer, *counts, f"{100 * np.median(self.fires):.3g} %", f"{self.mean.mean():.4g}", *strongest)
+        return (self.layer, *counts, f"{100 * np.median(self.fires):.3g} %", _number(float(self.mean.mean())), *strongest)
+
+
+def _number(value: float) -> str:
+    """Write a number with four significant digits, and large ones without an exponent: "13860", not "1.386e+04"."""
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def layer_report(table: ScanTable, layer: str, rare: float = 0.01) -> LayerReport:
@@ -100,18 +116,25 @@ def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
         _plot_maxima(right, report)
         for histogram in (left, right):
             histogram.spines[["top", "right"]].set_visible(False)
-            histogram.yaxis.get_major_locator().set_params(integer=True)
+        right.yaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_title("pictures on which a channel fires (%)", fontsize=10)
     axes[0, 1].set_title("a channel's maxima", fontsize=10)
     axes[0, 1].legend(frameon=False, fontsize=8)
     done, _ = table.progress()
-    figure.suptitle(f"{table.settings['model']}: {done:,} pictures; height: channels", fontsize=11, parse_math=False)
+    figure.suptitle(
+        f"{table.settings['model']}: {done:,} pictures; height: channels, on the left above {LINEAR} by powers of ten",
+        fontsize=11,
+        parse_math=False,
+    )
     return figure
 
 
 def _plot_fires(axes: Axes, report: LayerReport) -> None:
     axes.hist(100 * report.fires, bins=np.linspace(0, 100, 26).tolist(), color=hex_text(BLUE, 0.3))
-    axes.set_ylabel(report.layer, rotation=0, ha="right", va="center", parse_math=False)  # "$" is a letter of names, too
+    axes.set_yscale("symlog", linthresh=LINEAR)  # six dead channels among a thousand have to be seen
+    axes.yaxis.set_major_formatter("{x:.0f}")
+    # "$" is a letter of names, too
+    axes.set_ylabel(report.layer, rotation=0, ha="right", va="center", labelpad=12, parse_math=False)
     counts = f"{len(report.dead)} dead, {len(report.rare)} rare"
     axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color=hex_text(FAINT))
 

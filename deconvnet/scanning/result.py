@@ -158,6 +158,7 @@ class Scan(ScanTable):
         inside: bool = False,
         memory: int | None = None,
         own: bool = True,
+        percentile: float | None = None,
         progress: bool = False,
     ) -> Plate:
         """Project the top pictures of channels, each by itself, beside their patches (Zeiler & Fergus 2014, Fig. 2).
@@ -175,6 +176,7 @@ class Scan(ScanTable):
             inside: leave out units whose window leaves the picture.
             memory: bytes that a batch may take; None: a quarter of what is free.
             own: measure how much of each channel's projections is of their own pictures: see `Plate.owns`.
+            percentile: of |x|, above 0 and at most 100, where the tone's scale ends; None: the tone's own.
             progress: whether to show a bar, on a terminal or in Jupyter.
 
         Raises:
@@ -185,12 +187,12 @@ class Scan(ScanTable):
         from .plates import Plate  # here: it loads torch
 
         chosen: dict[str, tuple[int, ...]] = {}
-        for name in [layer] if isinstance(layer, str) else layer:
-            numbers = layer[name] if isinstance(layer, Mapping) else channels
+        for asked in [layer] if isinstance(layer, str) else layer:
+            numbers, name = layer[asked] if isinstance(layer, Mapping) else channels, self.layer_name(asked)
             chosen[name] = tuple(range(self.size(name)[0]) if numbers is None else numbers)
             for channel in chosen[name]:
                 self.check_channel(name, channel)
-        return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress, own)
+        return Plate(self, self.origin, chosen, rule, tone, crop, layout, inside, memory, progress, own, percentile)
 
     def _repr_html_(self) -> str:
         from .html import scan_html

@@ -8,14 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..choices import ENGINES, EngineName
 from ..errors import OptionError, PictureError, StoreError, check_option
 from ..images import Preprocess
 from ..layers import choose_layers
 from ..net import DeconvNet
-from ..progress import is_hidden
+from ..progress import counting
 from ..provenance import output_settings
 from .best import BestEntries
 from .engine import Engine, Job, Shard
@@ -26,7 +25,7 @@ from .pictures import Pictures, Size, size_of
 from .places import folders_of, is_remembered, list_file, remember
 from .remote import RemoteFiles
 from .result import Scan
-from .source import DatasetItems, LocalFiles, PictureSource, open_source
+from .source import DatasetItems, LocalFiles, PictureSource, first_pictures, open_source
 from .store import Store
 
 SHARD = 512  # pictures per transaction: at most these are lost when a scan is killed
@@ -41,6 +40,7 @@ def scan(
     *,
     layers: Sequence[str] | None = None,
     top: int = 9,
+    limit: int | None = None,
     inside: bool = False,
     batch: int | None = None,
     shard: int = SHARD,
@@ -68,6 +68,7 @@ def scan(
         path: the file that keeps the scan.
         layers: names, or patterns such as "features.*"; None: every rectified layer with maps that is not inside another one.
         top: how many pictures to keep for each channel.
+        limit: take only so many of the pictures, the first ones; None: all. A later scan without it adds the others.
         inside: count units only whose window lies inside the picture; layers without any are left out.
         batch: pictures per forward pass; None: 4, on a GPU 64.
         shard: pictures per transaction: at most these are lost when the scan is killed.
@@ -91,10 +92,10 @@ def scan(
         StoreError: the file cannot be written, or holds a scan with other settings; the message shows the difference.
         EngineError: Ray is missing or does not answer, or its workers cannot run the scan.
     """
-    _check_counts(top=top, shard=shard, batch=batch, workers=workers)
+    _check_counts(top=top, shard=shard, batch=batch, workers=workers, limit=limit)
     if top > MOST_TOP:
         raise OptionError(f"top cannot be {top}: it is at most {MOST_TOP:,} pictures per channel.")
-    source = open_source(pictures)
+    source = first_pictures(open_source(pictures), limit)
     if net.preprocess is None and not isinstance(source, DatasetItems):
         raise PictureError(f"{net.name} has no preprocessing for pictures. Pass preprocess=, or a Dataset of tensors.")
     size = _image_size(net, source)
@@ -116,10 +117,11 @@ def scan(
         for layer in chosen if shards else ():
             find_windows(recording, layer, np.zeros(1, np.int64))  # raises now, before the work, where windows are not known
         done = len(source.names) - sum(len(item.names) for item in shards)
+        kept: dict[str, Any] = {"delay": 0, "leave": True}  # what a scan shows from its first picture on
         job = Job(reducer, source, net.picture_reader, batch or runner.batch_size(reducer), top)
         with (
-            tqdm(total=len(source.names), initial=done, unit="picture", disable=is_hidden(progress)) as bar,
-            closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=bar.update)) as results,
+            counting(len(source.names), "scanning", "picture", wanted=progress, initial=done, **kept) as counter,
+            closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=counter.update)) as results,
         ):
             for result in results:
                 best.commit(result)

@@ -14,9 +14,10 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import PictureError
+from ..errors import OptionError, PictureError
 from ..images import MAX_BYTES, find_pictures, open_picture
 from ..models import Preprocessing
+from ..samples import is_sample
 from .pictures import (
     LoadedPicture,
     Pictures,
@@ -148,6 +149,19 @@ def open_source(pictures: PictureSource) -> Pictures:
     return source
 
 
+def first_pictures(source: Pictures, limit: int | None) -> Pictures:
+    """Return the first pictures of a source, `limit` of them at most; None: all.
+
+    Raises:
+        OptionError: the source is of a kind of its own, which cannot be cut.
+    """
+    if limit is None or len(source.names) <= limit:
+        return source
+    if not isinstance(source, (LocalFiles, RemoteFiles, DatasetItems)):
+        raise OptionError(f"limit cannot be {limit} for pictures of type {type(source).__name__}. Give fewer of them.")
+    return replace(source, names=source.names[:limit])
+
+
 def _list(pictures: Any) -> Pictures:
     if isinstance(pictures, Pictures):
         return pictures
@@ -164,6 +178,11 @@ def _list(pictures: Any) -> Pictures:
 
 
 def _list_path(name: str | os.PathLike[str]) -> LocalFiles:
+    if is_sample(name):
+        raise PictureError(
+            f"a scan reads files, and {name!r} is none. Write the samples to a folder, and scan that:"
+            " deconvnet samples --out samples"
+        )
     path = Path(name)
     if path.is_dir():
         return name_files(find_pictures(path), path)

@@ -21,6 +21,7 @@ depend on the order of the shards. Nothing depends on the time or the machine's 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
@@ -209,11 +210,13 @@ def check_same(path: str, found: Mapping[str, Any], asked: Mapping[str, Any]) ->
         StoreError: which shows the difference.
     """
     differing = [name for name in MUST_AGREE if found.get(name) != json.loads(json.dumps(asked.get(name)))]
+    if "model" in differing:  # the others follow from it
+        differing = ["model"]
     if differing:
         difference = "; ".join(f"{name} {_short(found.get(name))}, not {_short(asked.get(name))}" for name in differing)
         raise StoreError(f"{path!r} was scanned with other settings: {difference}. Give the same ones, or choose another name.")
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1...", json.dumps(value))
     return text if len(text) <= 90 else f"{text[:60]}...{text[-25:]}"

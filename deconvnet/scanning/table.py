@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import UnitError, UnknownLayerError, did_you_mean
+from ..paper_names import full_name
 from ..units import Window
 from .store import Statistics, Store
 
@@ -41,7 +42,7 @@ class Hit:
     picture: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return rank, path, activation, row, col and window, as `deconvnet top --json` prints them."""
+        """Return rank, path, activation, row, col and window, as `deconvnet top --json` does behind layer and channel."""
         fields = {"rank": self.rank, "path": self.path, "activation": self.activation, "row": self.row, "col": self.col}
         return {**fields, "window": self.window.to_list()}
 
@@ -91,16 +92,25 @@ class ScanTable:
         _, height, width = self.settings["size"]
         return height, width
 
+    def layer_name(self, layer: str) -> str:
+        """Return the name of a scanned layer, given that or the paper's: "conv5".
+
+        Raises:
+            UnknownLayerError: the layer was not scanned.
+        """
+        name = layer if layer in self.sizes else full_name(str(self.settings.get("model")), layer)
+        if name not in self.sizes:
+            hint = did_you_mean(layer, self.sizes)
+            raise UnknownLayerError(f"{self.path!r} has no layer {layer!r}.{hint} Scanned: {', '.join(self.sizes)}.")
+        return name
+
     def size(self, layer: str) -> tuple[int, int, int]:
         """Return a layer's channels, and the height and width of its maps.
 
         Raises:
             UnknownLayerError: the layer was not scanned.
         """
-        if layer not in self.sizes:
-            hint = did_you_mean(layer, self.sizes)
-            raise UnknownLayerError(f"{self.path!r} has no layer {layer!r}.{hint} Scanned: {', '.join(self.sizes)}.")
-        return self.sizes[layer]
+        return self.sizes[self.layer_name(layer)]
 
     def check_channel(self, layer: str, channel: int) -> None:
         """Raise `UnitError` unless a layer has a channel of that number."""
@@ -115,6 +125,7 @@ class ScanTable:
             UnknownLayerError: the layer was not scanned.
             UnitError: it has no such channel.
         """
+        layer = self.layer_name(layer)
         self.check_channel(layer, channel)
         query = (
             "select hit_rank, path, activation, map_row, map_col, window_top, window_left, window_height, window_width, picture"
@@ -131,6 +142,7 @@ class ScanTable:
 
     def top_numbers(self, layer: str) -> list[list[int]]:
         """Return for each channel of a layer the numbers of its top pictures, strongest first."""
+        layer = self.layer_name(layer)
         numbers: list[list[int]] = [[] for _ in range(self.size(layer)[0])]
         query = "select channel, picture from hits where layer = ? order by channel, hit_rank"
         with self.store.snapshot():
@@ -150,8 +162,7 @@ class ScanTable:
         Raises:
             UnknownLayerError: the layer was not scanned.
         """
-        self.size(layer)
-        return self.store.statistics(layer)
+        return self.store.statistics(self.layer_name(layer))
 
     def dead(self, layer: str) -> list[int]:
         """Return the channels that fired on no picture."""

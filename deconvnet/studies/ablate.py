@@ -19,6 +19,7 @@ from ..errors import OptionError
 from ..inputs import PictureInput, as_batch, only_picture, source_names
 from ..mirror import project_value
 from ..net import DeconvNet
+from ..progress import counted
 from ..projection import signal_dtype, unit_window
 from ..recording import Recording
 from ..select import choose_units
@@ -131,7 +132,10 @@ def _start_signals(maps: Tensor, unit: Unit, signals: int, seed: int) -> Tensor:
 
 def _project_signals(net: DeconvNet, recording: Recording, layer: str, signal: Tensor, window: Window) -> Floats:
     """Return what each rule makes of the signals, within the window: (R, 1 + S, C, h, w)."""
-    projections = [net.project_signal(recording, layer, signal, rule=rule).cpu().numpy() for rule in RULES]
+    projections = [
+        net.project_signal(recording, layer, signal, rule=rule).cpu().numpy()
+        for rule in counted(RULES, len(RULES), "projecting", "rule")
+    ]
     return np.stack([cut_window(pixels, window) for pixels in projections])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from ..choices import Tone
 from ..crops import cut_window
 from ..render import apply_tone
 from ..render.palette import BLUE, hex_text
+from ..render.text import source_title
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
 from .figure import add_footer, joint_box, new_figure, open_axes, show_pixels
@@ -78,7 +78,7 @@ class Ablation(Result):
         _draw_matrix(left, self.cosine, self.rules, "unit: cosine of signed values")
         _draw_matrix(right, self.correlation, self.rules, "unit: correlation of |x|")
         _draw_bars(bars.subplots(), self)
-        source = os.path.basename(self.settings["picture"])
+        source = source_title(self.settings["picture"])
         signals = f"means of {self.random_correlation.shape[1]} signals in one picture, which say nothing of others"
         add_footer(figure, self.settings, f"{self.unit} of {source}", "bits: mask, switches, rectify", signals)
         return figure

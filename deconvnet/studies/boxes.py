@@ -17,6 +17,7 @@ from ..errors import OptionError, PictureError
 from ..images import Preprocess, open_picture
 from ..inputs import PictureInput
 from ..net import DeconvNet
+from ..samples import is_sample
 from ..units import Window
 from .arrays import Mask
 
@@ -27,7 +28,7 @@ Box: TypeAlias = "Window | Sequence[int]"
 Boxes: TypeAlias = "Mapping[str, Box]"
 
 
-def read_boxes(path: str | os.PathLike[str]) -> tuple[list[Path], list[dict[str, list[int]]]]:
+def read_boxes(path: str | os.PathLike[str]) -> tuple[list[str | Path], list[dict[str, list[int]]]]:
     """Read the boxes of the parts of several pictures from a JSON file.
 
         {"dog1.jpg": {"right eye": [88, 60, 20, 26], "nose": [120, 84, 30, 34]},
@@ -38,26 +39,25 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[list[Path], list[dict[str,
             "object" says where masks of the control lie; without it they lie in the box around all parts.
 
     Returns:
-        The pictures, relative to the file's folder, and the boxes of each.
+        The pictures, paths from the file's folder or names of samples, and the boxes of each.
 
     Raises:
         OptionError: the file cannot be read, or does not hold boxes.
     """
-    path = Path(path)
+    path, form = Path(path), 'Write {"picture.jpg": {"part": [top, left, height, width]}}'
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"cannot read boxes from {str(path)!r}: {error.strerror}. Check the path.") from error
     except ValueError as error:
-        raise OptionError(f"cannot read boxes from {str(path)!r}: it is not JSON ({error}).") from error
-    form = 'Write {"picture.jpg": {"part": [top, left, height, width]}}'
+        raise OptionError(f"cannot read boxes from {str(path)!r}: it is not JSON ({error}). {form}.") from error
     if not isinstance(content, dict) or not all(isinstance(parts, dict) and parts for parts in content.values()):
         raise OptionError(f"{str(path)!r} holds no boxes of parts. {form}.")
     for name, parts in content.items():
         for part, box in parts.items():
             if not (isinstance(box, list) and len(box) == 4 and all(type(side) is int for side in box)):
                 raise OptionError(f"{str(path)!r}: the box of {part!r} in {name!r} is {box!r}. {form}, in whole pixels.")
-    return [path.parent / name for name in content], list(content.values())
+    return [name if is_sample(name) else path.parent / name for name in content], list(content.values())
 
 
 def boxes_of(drawing: Drawing, parts: Sequence[str]) -> dict[str, Window]:

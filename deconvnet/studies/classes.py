@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import OptionError, did_you_mean
 from ..net import DeconvNet
 
 
@@ -35,12 +34,4 @@ def class_number(net: DeconvNet, label: int | str, count: int) -> int:
     Raises:
         OptionError: there is no such class.
     """
-    names = net.loaded.classes
-    numbers = {name.lower(): number for number, name in enumerate(names)}
-    number = int(label) if str(label).isdigit() else numbers.get(str(label).lower())
-    if number is None:
-        hint = did_you_mean(str(label), names) or (" Give its number." if not names else "")
-        raise OptionError(f"{net.name} has no class {label!r}.{hint}")
-    if number >= count:
-        raise OptionError(f"{net.name} has no class {number}: it has {count}, numbered from 0.")
-    return number
+    return net.loaded.class_number(label, count)

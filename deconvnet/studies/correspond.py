@@ -24,8 +24,9 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
-from ..layers import check_layers, last_layer, top_layer
+from ..layers import find_layers, last_layer, top_layer
 from ..net import DeconvNet
+from ..progress import counted
 from ..recording import Recording
 from ..units import Window
 from .arrays import Floats
@@ -87,8 +88,7 @@ def run(
         raise OptionError(f"trials cannot be {trials}: it is the number of random masks of each picture, 1 or more.")
     images = as_batch(net, inputs)
     recording = net.record(images[:1], stop=False)
-    layers = list(dict.fromkeys(layers or (last_layer(recording), top_layer(recording))))
-    check_layers(recording, layers)
+    layers = find_layers(recording, layers or (last_layer(recording), top_layer(recording)))
     boxes = [
         {name: shown_box(net, picture, box, images.shape[2:], f"{name!r} in {source}") for name, box in part_boxes.items()}
         for picture, source, part_boxes in zip(inputs, sources, parts, strict=True)
@@ -97,7 +97,7 @@ def run(
     masks = [_masks(rng, windows, names, trials, images.shape[2:]) for windows in boxes]
     signs = [
         _change_signs(net, recording, image, windows, layers, fill_colour(net, image, fill), tolerance)
-        for image, windows in zip(images, masks, strict=True)
+        for image, windows in counted(zip(images, masks, strict=True), len(images), "masking", "picture")
     ]
     measured = {
         layer: _Measured.of(torch.stack([picture_signs[layer] for picture_signs in signs], 1), len(names), trials)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from ..inputs import PictureInputs, as_batch
-from ..layers import check_layers, spread_layers
+from ..layers import find_layers, spread_layers
 from ..models.weights import hash_file
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY
+from ..progress import counted
 from .checkpoints import Checkpoints, list_checkpoints, load_nets, packed_checkpoints
 from .evolve_result import Evolution, LayerEvolution
 from .settings import study_settings
@@ -63,10 +61,9 @@ def run(
     images = as_batch(net, pictures)
     last = next(load_nets(net, paths[-1:]))
     recording = last.record(images[:1], stop=False)
-    layers = list(dict.fromkeys(layers)) if layers else spread_layers(recording)
-    check_layers(recording, layers)
+    layers = find_layers(recording, layers) if layers else spread_layers(recording)
     chosen = choose_channels(last, images, recording, layers, channels, count, seed)
-    nets = tqdm(load_nets(net, paths), total=len(paths), desc="checkpoints", delay=PROGRESS_DELAY, leave=False, disable=None)
+    nets = counted(load_nets(net, paths), len(paths), "following", "checkpoint")
     snapshots = [strongest_units(at_checkpoint, images, recording, chosen) for at_checkpoint in nets]
     hashes = tuple(hash_file(path) for path in paths)
     settings = study_settings(

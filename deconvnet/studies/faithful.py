@@ -27,6 +27,7 @@ from ..drawings import Drawing, draw
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
+from ..progress import counted
 from ..select import choose_units
 from ..units import Unit, Window
 from .arrays import Floats, Integers, Mask
@@ -119,7 +120,9 @@ def run(
     rng = np.random.default_rng(seed)
     covered = [
         _cover(net, recording.images[unit.image], unit, window, values, area, seeds, rng)
-        for unit, window, *values in zip(units, windows, *energies.values(), strict=True)
+        for unit, window, *values in counted(
+            zip(units, windows, *energies.values(), strict=True), len(units), "covering", "unit"
+        )
     ]
     drawings = [picture for picture in inputs if isinstance(picture, Drawing)]
     known = len(drawings) == len(inputs)

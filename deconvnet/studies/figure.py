@@ -11,7 +11,8 @@ import numpy as np
 from ..crops import energy_boxes
 from ..images import to_rgb
 from ..provenance import weights_text
-from ..render.text import printable
+from ..render.text import fit, printable, source_title, wrap
+from ..results import DOTS_PER_INCH
 from ..units import Window
 from .arrays import Floats, Pixels
 
@@ -32,7 +33,9 @@ def new_figure(width: float, height: float) -> Figure:
 def add_footer(figure: Figure, settings: Mapping[str, Any], *notes: str) -> None:
     """Write under a figure how it was made: the notes, the model, its weights, the version."""
     parts = [*notes, str(settings["model"]), weights_text(str(settings["weights"])), f"deconvnet {settings['version']}"]
-    figure.supxlabel(" · ".join(parts), fontsize=7, color=FAINT, x=0.01, ha="left")
+    width = round(0.98 * figure.get_figwidth() * DOTS_PER_INCH)
+    lines = wrap(" · ".join(parts), round(7 / 72 * DOTS_PER_INCH), width)  # 7 points; one line would run off a narrow figure
+    figure.supxlabel("\n".join(lines), fontsize=7, color=FAINT, x=0.01, ha="left")
     _write_plainly(figure)
     figure.draw_without_rendering()  # axes of a fixed shape settle only when their layout starts from one that is nearly right
 
@@ -50,6 +53,11 @@ def _write_plainly(figure: Figure) -> None:
         if id(text) not in numbers:
             text.set_parse_math(False)
             text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+
+
+def source_label(source: str, inches: float, points: int = 7) -> str:
+    """Return a picture's name as a title so many inches wide: what does not fit is cut in the middle."""
+    return fit(source_title(source), round(points / 72 * DOTS_PER_INCH), round(inches * DOTS_PER_INCH), keep_end=True)
 
 
 def fill_text(fill: str | Sequence[float]) -> str:
@@ -76,8 +84,10 @@ def open_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_tiles(axes: Axes, tiles: Sequence[Pixels], colours: Sequence[str], *, linewidth: float = 2.0) -> None:
-    """Draw small pictures (h, w, 3) of one size in a block that is nearly square, each framed in its colour."""
+def draw_tiles(
+    axes: Axes, tiles: Sequence[Pixels], colours: Sequence[str], *, dashes: Sequence[str] = (), linewidth: float = 2.0
+) -> None:
+    """Draw small pictures (h, w, 3) of one size in a block that is nearly square, each framed in its colour and dashes."""
     from matplotlib.patches import Rectangle
 
     columns = math.ceil(math.sqrt(len(tiles)))
@@ -87,5 +97,6 @@ def draw_tiles(axes: Axes, tiles: Sequence[Pixels], colours: Sequence[str], *, l
         row, col = divmod(number, columns)
         left, right, bottom, top = col + 0.03, col + 0.97, (row + 0.97) * ratio, (row + 0.03) * ratio
         axes.imshow(tile, extent=(left, right, bottom, top), interpolation="nearest")
-        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=linewidth))
+        look: dict[str, Any] = {"edgecolor": colour, "linewidth": linewidth, "linestyle": dashes[number] if dashes else "-"}
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **look))
     axes.set(xlim=(0, columns), ylim=(-(-len(tiles) // columns) * ratio, 0), aspect="equal")

@@ -81,7 +81,7 @@ def run(
     stride = (geometry.stride[0], geometry.stride[1])
     second, maps = choose_layer(recording, second or second_layer(recording))
     units = _strongest_units(maps, second, top)
-    projection = net.project(recording, second, units=units, rule="deconvnet")
+    projection = net.project(recording, second, units=units, rule="deconvnet", progress=True)
     crops = np.stack([crop.float().numpy() for crop in projection.crops()])
     shown = [np.moveaxis(net.loaded.denormalise(image, net.preprocess), -1, 0) for image in recording.images]
     patches = [cut_window(shown[unit.image], window, MID_GREY) for unit, window in zip(units, projection.windows, strict=True)]

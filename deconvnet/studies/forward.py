@@ -14,6 +14,7 @@ from ..forward import ForwardEngine, largest_map, records_of
 from ..images import to_rgb
 from ..layers import last_layer
 from ..net import DeconvNet
+from ..paper_names import full_name
 from ..recording import Recording
 from .arrays import Floats, Integers, Pixels
 
@@ -84,7 +85,7 @@ def layer_maps(recording: Recording, layer: str) -> Tensor:
 
 def choose_layer(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
     """Return a layer's name, by default that of the last rectified layer with maps, and its maps (N, C', H', W')."""
-    layer = layer or last_layer(recording)
+    layer = full_name(recording.name, layer) if layer else last_layer(recording)
     return layer, layer_maps(recording, layer)
 
 

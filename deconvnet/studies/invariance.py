@@ -9,18 +9,16 @@ are options here. What is transformed is the picture that the net sees, after cr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
 from ..errors import OptionError, check_option
 from ..inputs import PictureInputs, as_batch, source_names
-from ..layers import check_layers, first_layer, top_layer
+from ..layers import find_layers, first_layer, top_layer
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY
+from ..progress import Counter, counting
 from ..recording import Recording
 from .arrays import Floats
 from .classes import class_number, class_probabilities
@@ -81,15 +79,15 @@ def run(
     check_option("interpolation", interpolation, GRID_INTERPOLATIONS)
     images, sources = as_batch(net, pictures), source_names(pictures)
     recording = net.record(images[:1], stop=False)
-    layers = list(dict.fromkeys(layers or [first_layer(recording), top_layer(recording)]))
-    check_layers(recording, layers)
+    layers = find_layers(recording, layers or [first_layer(recording), top_layer(recording)])
     kinds = swept_values(images.shape[2:], values)
     numbers = _label_numbers(net, recording, images, labels)
     transform = Transform(axis, interpolation, fill)
     total = len(images) * sum(map(len, kinds.values()))
-    with tqdm(total=total, desc="transforming", unit="picture", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
+    with counting(total, "transforming", "picture") as counter:
         sweeps = {
-            kind: _sweep(net, recording, images, layers, numbers, kind, kinds[kind], transform, distance, bar) for kind in KINDS
+            kind: _sweep(net, recording, images, layers, numbers, kind, kinds[kind], transform, distance, counter)
+            for kind in KINDS
         }
     return Invariance(
         **sweeps,
@@ -160,7 +158,7 @@ def _sweep(
     values: Floats,
     transform: Transform,
     distance: Distance,
-    bar: Any,
+    counter: Counter,
 ) -> Sweep:
     """Measure all pictures at all values of one kind of transformation."""
     example = float(values[round(EXAMPLE_AT[kind] * (len(values) - 1))])
@@ -176,7 +174,7 @@ def _sweep(
             if probabilities is not None:
                 shares += probabilities[:, labels[number]].tolist()
         shown.append(shown_pixels(net, transform(net, image, kind, [example])[0]))
-        bar.update(len(values))
+        counter.update(len(values))
     shape = len(images), len(values)
     return Sweep(
         values=values,

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..axes import as_maps
 from ..choices import STRONGEST_BY, StrongestBy
@@ -23,7 +22,7 @@ from ..crops import cut_window
 from ..errors import OptionError, check_option
 from ..inputs import PictureInput, PictureInputs, as_batch, as_list, only_picture, source_names
 from ..net import DeconvNet
-from ..projection import PROGRESS_DELAY
+from ..progress import counting
 from ..recording import Recording
 from ..select import check_unit
 from ..units import Unit
@@ -197,7 +196,7 @@ def _slide(
         return as_maps(activations, axes, layer)[:, unit.channel].sum((1, 2), dtype=torch.float32).cpu()
 
     image = recording.images.contiguous(memory_format=forward.engine.memory_format)
-    with tqdm(total=len(corners), desc="occluding", unit="square", delay=PROGRESS_DELAY, leave=False, disable=None) as bar:
+    with counting(len(corners), "occluding", "square") as counter:
         for first in range(0, len(corners), size):
             images = _covered(image, squares, corners[first : first + size])
             output, sums = forward(images, total)
@@ -206,7 +205,7 @@ def _slide(
             if probabilities is not None and label is not None:
                 shares.append(probabilities[:, label])
                 classes.append(probabilities.argmax(1))
-            bar.update(len(images))
+            counter.update(len(images))
     shape = len(squares.tops), len(squares.lefts)
     grids: list[Any] = [torch.cat(parts).view(shape).numpy() if parts else None for parts in (totals, shares, classes)]
     return grids[0], grids[1], grids[2]

@@ -15,7 +15,7 @@ from ..render.palette import colour_text
 from ..render.text import number_text
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Integers, Pixels
-from .figure import add_footer, fill_text, new_figure
+from .figure import add_footer, fill_text, new_figure, source_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,8 +177,10 @@ def _draw_others(panels: Sequence[Axes], others: Sequence[OtherPicture], tone: T
     toned = apply_tone([other.projection for other in others], tone)
     for patch, projection, other, pixels in zip(panels[::2], panels[1::2], others, toned, strict=True):
         patch.imshow(other.pixels)
-        patch.set_title(f"same map in {other.source[-22:]}", fontsize=7)
+        figure: Any = patch.figure
+        room = 0.9 * figure.get_figwidth() / len(panels)
+        patch.set_title(f"same map in\n{source_label(other.source, room)}", fontsize=7)
         projection.imshow(pixels)
-        projection.set_title(f"activation {number_text(other.activation)}", fontsize=7)
+        projection.set_title(f"activation\n{number_text(other.activation)}", fontsize=7)
         for axes in (patch, projection):
             axes.set(xticks=[], yticks=[])

@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ..axes import from_maps
 from ..choices import RuleName
@@ -34,7 +33,9 @@ from ..layers import output_layer
 from ..mirror import project_value
 from ..net import DeconvNet
 from ..optional import require
-from ..projection import PROGRESS_DELAY, start_signal
+from ..paper_names import full_name
+from ..progress import counted
+from ..projection import start_signal
 from ..recording import Recording
 from ..rules.conv import SavedConv
 from ..rules.linear import SavedLinear
@@ -108,7 +109,7 @@ def run(
         raise OptionError(f"top cannot be {top}: it is the number of channels to compare, 2 or more.")
     pictures = [draw("cat", seed=5), *(draw(seed=number) for number in range(DRAWINGS - 1))] if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
-    asked, layer = layer, layer or class_layer(recording)
+    asked, layer = layer, full_name(net.name, layer) if layer else class_layer(recording)
     units = _followed_units(recording, layer, channel, by_score=asked is None)
     blocks = weight_blocks(recording, layer)
     if not blocks:
@@ -231,7 +232,7 @@ def _randomise(followed: _Followed, blocks: Sequence[Sequence[str]], seeds: rang
     shape = len(seeds), len(ORDERS), len(blocks), len(RULES), len(followed.images), len(MEASURES)
     similarity, first_picture, last = np.full(shape, np.nan), [followed.pixels[:, 0]], followed.pixels
     steps = list(np.ndindex(len(seeds), len(orders), len(blocks)))
-    for number, order, step in tqdm(steps, desc="random weights", unit="step", delay=PROGRESS_DELAY, leave=False, disable=None):
+    for number, order, step in counted(steps, len(steps), "making weights random", "step"):
         cascading = orders[order] == "cascading"
         if step == 0 and not cascading:  # the top block alone is where both orders begin
             similarity[number, order, 0] = similarity[number, ORDERS.index("cascading"), 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from ..crops import cut_window
 from ..render import apply_tone
 from ..render.palette import BLUE, GREEN, OLIVE, PURPLE, hex_text
 from ..render.table import table_text
+from ..render.text import source_title
 from ..results import PIXELS, Result, json_key
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, joint_box, new_figure, open_axes, show_pixels
@@ -144,7 +144,7 @@ def _notes(units: Sequence[str], sources: Sequence[str]) -> tuple[str, str]:
     """Return which units of which pictures were followed."""
     if len(units) > 1:
         return f"followed: {units[0]}, and the like", f"{len(sources)} pictures"
-    return f"followed: {units[0]}", os.path.basename(sources[0])
+    return f"followed: {units[0]}", source_title(sources[0])
 
 
 def _draw_cascade(figure: Any, result: Sanity, tone: Tone) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 from ..choices import TONES, Tone
 from ..errors import DeconvnetWarning, OptionError, UnitError, check_option
 from ..inputs import PictureInputs, as_batch, picture_digests
-from ..layers import check_layers, spread_layers
+from ..layers import find_layers, spread_layers
 from ..models import LoadedModel, Preprocessing
 from ..net import DeconvNet
 from ..studies.evolve_result import Evolution
@@ -108,8 +108,7 @@ class FeatureMonitor:
         self._drawings: Rows[_Drawing] = Rows(rows)
         with _unnoticed(self.net.device):
             recording = self.net.record(self._images[:1])
-            self.layers = list(dict.fromkeys(layers)) if layers else spread_layers(recording)
-            check_layers(recording, self.layers)
+            self.layers = find_layers(recording, layers) if layers else spread_layers(recording)
             self.channels = choose_channels(self.net, self._images, recording, self.layers, channels, count, seed)
             self._rules = {layer: self.net.choose_rule(recording, layer).rule for layer in self.layers}
 

@@ -13,9 +13,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..errors import OptionError
+from ..progress import counted
 from .adaptive import ReconstructionOperator, infer, infer_layer
 from .base import check_maps
 from .dictionary_learning import improve_atoms, lasso_objective, sample_atoms
@@ -87,7 +87,7 @@ def _learn_layer(
 ) -> tuple[ReconstructionOperator, list[float]]:
     """Alternate: maps for the current filters of the highest layer, then filters for the current maps."""
     maps, history = torch.zeros_like(operator.correlate(pictures)), []
-    for _ in tqdm(range(rounds), desc=f"layer {len(operator.filters)}", unit="round", disable=None):
+    for _ in counted(range(rounds), rounds, f"learning layer {len(operator.filters)}", "round"):
         maps = infer_layer(pictures, operator, penalty, iterations, maps).maps
         improved, maps = improve_atoms(operator.filters[-1], maps, partial(_synthesise, operator), pictures)
         operator = _with_top(operator, improved)

@@ -173,7 +173,7 @@ def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: 
         UnitError: the layer has no such channel.
     """
     recording = net.record([picture])
-    layer = layer or last_layer(recording)
+    layer = net.layer_name(layer) if layer else last_layer(recording)
     maps = recording.stored_maps(layer)  # (1, C, H', W')
     if channel is None:
         channel = int(maps[0].flatten(1).amax(1).argmax())

@@ -7,7 +7,6 @@ there. Of a map too large for that only details are shown. Times stay off the pa
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from ..images import to_rgb
 from ..render.overlay import draw_windows
 from ..render.page import Box, hstack, image_box, text_line, vstack, with_margin
 from ..render.palette import COLOURS, FAINT
-from ..render.text import BODY, HEADING, SMALL, TITLE, percent, wrap
+from ..render.text import BODY, HEADING, SMALL, TITLE, percent, source_title, wrap
 from ..render.tone import Pixels
 from ..units import Window
 from ..version import __version__
@@ -110,7 +109,7 @@ def share_text(share: float) -> str:
 
 
 def _title(source: Mapping[str, Any]) -> str:
-    picture = os.path.basename(str(source["picture"]))
+    picture = source_title(str(source["picture"]))
     if "layer" not in source:
         return picture
     return f"{source['layer']}:{source['channel']} of {source['model']} on {picture}"

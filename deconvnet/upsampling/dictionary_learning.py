@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..errors import OptionError
+from ..progress import counted
 from .base import check_maps
 from .dictionary import CodeBorder, Dictionary, normalise
 from .proximal import STEP_MARGIN, largest_eigenvalue
@@ -84,7 +84,7 @@ def learn(
     size = (pictures.shape[2], pictures.shape[3])
     codes = pictures.new_zeros((len(pictures), atoms, *dictionary.code_size(size)))
     objective: list[float] = []
-    for _ in tqdm(range(rounds), unit="round", disable=None):
+    for _ in counted(range(rounds), rounds, "learning atoms", "round"):
         codes = encode(pictures, dictionary, penalty=penalty, iterations=iterations, tolerance=0, start=codes).codes
         improved, codes = improve_atoms(dictionary.atoms, codes, partial(_synthesise, dictionary, size), pictures)
         dictionary = replace(dictionary, atoms=improved)

@@ -12,10 +12,10 @@ from itertools import product
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..choices import UNPOOLINGS, Unpooling
 from ..errors import OptionError, check_option
+from ..progress import counting
 from .iou import boundary_iou, iou
 from .part_labels import LABELS, draw_labelled
 from .segmentation import SegmentationComparison
@@ -61,10 +61,9 @@ def run(
     training = _draw(TRAINING_SEEDS, drawings, size, device)
     pictures, truth = _draw(TEST_SEEDS, test_drawings, size, device)
     predictions, losses = [], []
-    with tqdm(total=len(unpoolings) * len(seeds) * steps, unit="step", disable=None) as bar:
+    with counting(len(unpoolings) * len(seeds) * steps, "training", "step") as counter:
         for unpooling, seed in product(unpoolings, seeds):
-            bar.set_description(f"{unpooling}, seed {seed}")
-            model, course = train(unpooling, *training, seed=seed, steps=steps, on_progress=bar.update)
+            model, course = train(unpooling, *training, seed=seed, steps=steps, on_progress=counter.update)
             predictions.append(predict_labels(model, pictures))
             losses.append(course)
     areas = torch.stack([iou(predicted, truth, len(LABELS)) for predicted in predictions])
