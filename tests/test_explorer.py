@@ -437,6 +437,19 @@ def test_a_click_costs_one_projection(explorer, monkeypatch):
     assert passes == []
 
 
+def test_old_ipywidgets_a_static_figure(net, picture, monkeypatch, capsys):
+    """With the ipywidgets that Colab brings, a line says which are needed, and the nine strongest channels are returned."""
+    ipywidgets = pytest.importorskip("ipywidgets", reason="the explorer needs the extra `notebook`")
+    monkeypatch.setattr(ipywidgets, "__version__", "7.7.1")
+    explored = deconvnet.explore(net, picture)
+    assert isinstance(explored, deconvnet.Projection)
+    assert len(explored) == 9
+    assert capsys.readouterr().err == (
+        "the explorer needs ipywidgets 8 or newer, found 7.7.1. Install one and restart the kernel:"
+        ' pip install "ipywidgets>=8" Until then, the nine strongest channels:\n'
+    )
+
+
 def test_without_ipywidgets_a_static_figure(net, picture, monkeypatch, capsys):
     """Without ipywidgets, a line says how to install it, and the nine strongest channels are returned."""
     monkeypatch.setitem(sys.modules, "ipywidgets", None)

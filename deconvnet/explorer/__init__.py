@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
+OLDEST_WIDGETS = 8  # the first number of ipywidgets' version
+
 
 def explore(
     model: LoadedModel | nn.Module | DeconvNet,
@@ -45,8 +47,8 @@ def explore(
         tone: the first tone: how signed values become pixels.
 
     Returns:
-        The explorer. If ipywidgets cannot be imported, the projections of the nine strongest channels; a line on stderr then
-        says how to install it.
+        The explorer. If ipywidgets is missing, or older than 8, the projections of the nine strongest channels; a line on
+        stderr then says how to install it.
 
     Raises:
         NoRuleError: the model has no layer from which the rules lead to the pixels.
@@ -58,7 +60,7 @@ def explore(
     net = model if isinstance(model, DeconvNet) else DeconvNet(model)
     picture = default_picture() if picture is None else picture
     try:
-        require("ipywidgets", needed_by="the explorer", extra="notebook")
+        _check_version(require("ipywidgets", needed_by="the explorer", extra="notebook").__version__)
     except MissingPackageError as error:
         print(f"{error} Until then, the nine strongest channels:", file=sys.stderr)
         return net.project(net.record(picture), layer, rule=rule)
@@ -66,3 +68,12 @@ def explore(
     from .widgets import ExplorerWidget
 
     return ExplorerWidget(Explorer(net, picture, layer=layer, rule=rule, tone=tone))
+
+
+def _check_version(version: str) -> None:
+    """Refuse the widgets before 8, which Colab brings: they are displayed, and hand over files, in another way."""
+    if int(version.partition(".")[0]) < OLDEST_WIDGETS:
+        raise MissingPackageError(
+            f"the explorer needs ipywidgets {OLDEST_WIDGETS} or newer, found {version}. Install one and restart the kernel:"
+            f' pip install "ipywidgets>={OLDEST_WIDGETS}"'
+        )
