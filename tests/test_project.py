@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,15 @@ def test_pages_say_what_works_from_a_checkout():
     texts = [ROOT / "README.md", *(path for folder, pattern in folders for path in (ROOT / folder).rglob(pattern))]
     told = {path.name for path in texts if re.search(r"pip install (-\S+ )*\\?[\"']?deconvnet\b", path.read_text())}
     assert told == set()
+
+
+def test_torch_hub_asks_for_what_the_package_needs():
+    """hubconf.py names the packages of pyproject.toml, as they are imported: torch.hub says which of them are missing."""
+    imported = {"fonttools": "fontTools", "pillow": "PIL"}
+    always = [requirement for requirement in PROJECT["project"]["dependencies"] if not requirement.startswith("tomli")]
+    needed = {re.match(r"[\w-]+", requirement)[0] for requirement in always}
+    listed = runpy.run_path(str(ROOT / "hubconf.py"))["dependencies"]
+    assert sorted(listed) == sorted(imported.get(name, name) for name in needed)
 
 
 def test_the_site_has_every_page():
