@@ -12,6 +12,7 @@ from torchvision.models.swin_transformer import SwinTransformerBlockV2
 
 import deconvnet
 from deconvnet.batch_axis import BatchAxis
+from deconvnet.drawings import draw
 from support.oracle import relative
 
 
@@ -514,3 +515,54 @@ def test_a_mask_of_the_image_and_torchs_own_layer_have_no_product():
         net.project(recording, "heads", channels=[0])
     with pytest.raises(deconvnet.OptionError, match="attention cannot be 'none'"):
         deconvnet.DeconvNet(nn.Identity(), attention="none")
+
+
+# ---- scans
+
+
+class SmallTransformer(nn.Module):
+    """Two blocks with a class token, and an MLP whose neurons are scanned."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 6, 6), nn.Parameter(torch.randn(1, 1, 8))
+        self.attention, self.up, self.act, self.down = nn.Linear(8, 24), nn.Linear(8, 20), nn.GELU(), nn.Linear(20, 8)
+
+    def forward(self, x):
+        x = torch.cat((self.token.expand(len(x), -1, -1), self.patches(x).flatten(2).transpose(1, 2)), 1)
+        for _ in range(2):
+            q, k, v = self.attention(x).chunk(3, -1)
+            x = x + F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+            x = x + self.down(self.act(self.up(x)))
+        return x[:, 0]
+
+
+def test_a_scan_of_a_transformer_equals_a_brute_force(tmp_path):
+    """The top pictures of every neuron of two layers, with the place of the patch they look at; the class token is no place."""
+    torch.manual_seed(1)
+    model = SmallTransformer().eval()
+    preprocess = deconvnet.Preprocess(resize=24, crop=24, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    net = deconvnet.DeconvNet(model, preprocess)
+    for number in range(25):
+        draw(seed=number, size=24).picture.save(tmp_path / f"{number:02d}.png")
+    layers = ["act", "act_1"]
+    kept = {layer: [] for layer in layers}
+    for number in range(25):
+        made = []
+        hook = model.act.register_forward_hook(lambda module, inputs, output, made=made: made.append(output))
+        with torch.no_grad():
+            model(preprocess(tmp_path / f"{number:02d}.png")[None])
+        hook.remove()
+        for layer, tokens in zip(layers, made, strict=True):
+            kept[layer].append(tokens[0, 1:])
+    with deconvnet.scan(net, tmp_path, tmp_path / "net.scan", layers=layers) as scan:
+        assert scan.size("act") == (20, 4, 4)
+        for layer in layers:
+            strongest, places = torch.stack(kept[layer]).max(1)  # (25, 20)
+            for channel in range(20):
+                order = sorted(range(25), key=lambda number, c=channel, s=strongest: (-float(s[number, c]), number))[:9]
+                hits = scan.top(layer, channel)
+                assert [hit.path for hit in hits] == [f"{number:02d}.png" for number in order]
+                assert [hit.row * 4 + hit.col for hit in hits] == [int(places[number, channel]) for number in order]
+        scan.plate("act_1", channels=[3]).save(tmp_path / "plate.png")
+    assert (tmp_path / "plate.png").stat().st_size > 3000
