@@ -161,17 +161,22 @@ def run(
 
 
 def class_layer(recording: Recording) -> str:
-    """Return the layer of the maps whose averages are the scores of the classes; that of the scores where there is none."""
-    tape, output = recording.tape, output_layer(recording)
-    value, layers = recording.value(output), {record.number: name for name, record in recording.records().items()}
+    """Return the layer of the maps whose averages are the scores of the classes; that of the scores where there is none.
+
+    It is the layer with the filters, below any rectifier: from above one, gradient and guided backpropagation would have
+    nothing to show wherever the unit does not fire in a random net.
+    """
+    tape, layer = recording.tape, output_layer(recording)
+    layers = {record.number: name for name, record in recording.records().items()}
+    value = recording.value(layer)
     while value in tape.makers:
         if tape.shapes[value][2:].numel() > 1 and value in layers and tape.map_axes(value)[0] == 1:
-            return layers[value]
+            layer = layers[value]
         call = tape.calls[tape.makers[value]]
         if isinstance(call.saved, (SavedConv, SavedLinear)) or len(call.inputs) != 1:
             break
         value = call.inputs[0]
-    return output
+    return layer
 
 
 def _followed_units(recording: Recording, layer: str, channel: int | None, *, by_score: bool) -> list[Unit]:
