@@ -593,7 +593,7 @@ def test_the_command_takes_mean_std_and_size(run, write, picture):
     write(NET, "nets/net.py")
     options = ["--mean", "0.1,0.2,0.3", "--std=.4,.5,.6", "--size", "40", "--top", "2", "--device", "cpu"]
     code, out, err = run("project", picture, "--model", "file:nets/net.py:make", *options)
-    assert (code, out, err) == (0, "face-net.py-make.png\n", NO_POOL)
+    assert (code, out, err) == (0, "face-net.py-make-3-guided-soft.png\n", NO_POOL)
     code, out, _ = run("project", picture, "--model", "file:nets/net.py:make", *options, "--out", "a.npz")
     assert np.load("a.npz")["pixels"].shape == (2, 3, 40, 40)
 

@@ -187,7 +187,7 @@ def test_sanity_refuses_a_layer_without_weights_below():
     ("content", "message"),
     [
         (None, "cannot read boxes from {path!r}: No such file or directory. Check the path."),
-        ("{", "cannot read boxes from {path!r}: it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))."),
+        ("{", f"cannot read boxes from {{path!r}}: it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)). {FORM}."),
         ([], f"{{path!r}} holds no boxes of parts. {FORM}."),
         ({"a.jpg": {}}, f"{{path!r}} holds no boxes of parts. {FORM}."),
         ({"a.jpg": {"nose": [1, 2, 3]}}, f"{{path!r}}: the box of 'nose' in 'a.jpg' is [1, 2, 3]. {FORM}, in whole pixels."),
