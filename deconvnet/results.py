@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .json_text import finite, json_text
-from .render.save import PICTURE_SUFFIXES, check_suffix, save_arrays, save_picture, write_atomic
+from .render.save import PICTURE_SUFFIXES, check_scale, check_suffix, save_arrays, save_picture, write_atomic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -88,21 +88,31 @@ def to_arrays(result: DataclassInstance) -> dict[str, npt.NDArray[Any]]:
     return {name: np.asarray(value) for name, value in _flat(_fields(result)) if _is_array_like(value)}
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, settings: Mapping[str, Any], scale: float = 1) -> None:
     """Save a figure as PNG, JPEG or PDF with its settings inside; the same figure and settings give the same bytes.
 
     A PDF has real text and vectors, as matplotlib writes them.
+
+    Args:
+        figure: the figure.
+        path: the file.
+        settings: what made it.
+        scale: how many times finer its pixels are, and in a PDF those of its pictures; 1 is 150 dots per inch.
+
+    Raises:
+        OptionError: another suffix, no such scale, or a file that cannot be written.
     """
     check_suffix(path)
+    check_scale(scale)
     if Path(path).suffix.lower() == ".pdf":
         from matplotlib import rc_context
 
         metadata = {"Subject": json_text(settings, default=str), "CreationDate": None}
         with rc_context({"pdf.fonttype": 42}), write_atomic(path) as handle:  # 42: TrueType, which can be edited
-            figure.savefig(handle, format="pdf", dpi=DOTS_PER_INCH, metadata=metadata)
+            figure.savefig(handle, format="pdf", dpi=scale * DOTS_PER_INCH, metadata=metadata)
         return
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    figure.savefig(drawn, format="png", dpi=scale * DOTS_PER_INCH)
     with Image.open(drawn) as image:
         save_picture(image.convert("RGB"), path, settings=settings)
 

@@ -34,6 +34,7 @@ MODEL_HELP = (
 
 RANGE = "deconvnet.range"  # in the click context's `meta`
 LIMIT = "deconvnet.limit"
+SCALE = "deconvnet.scale"
 
 
 def with_device(function: Command) -> Command:
@@ -276,6 +277,17 @@ def load_with_inputs(model: str, **options: Any) -> LoadedModel:
     sys.path += [folder for folder in code_folders(model) if folder not in sys.path]  # a forward may import, too
     inputs = from_context(INPUTS)
     return loaded.with_inputs(**read_inputs(inputs)) if inputs else loaded
+
+
+def with_scale(function: Command) -> Command:
+    """Add --scale for figures that have no tiles; what saves them reads it from the context."""
+    return click.option(
+        "--scale",
+        type=click.FloatRange(0, 16, min_open=True),
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({SCALE: value}),
+        help="Draw the figure so many times finer, for print or fine screens. [default: 1, 150 dots per inch]",
+    )(function)
 
 
 def with_limit(function: Command) -> Command:

@@ -9,7 +9,7 @@ import click
 
 from ..errors import OptionError
 from .csv_rows import with_csv, write_csv
-from .options import with_json, write_json
+from .options import SCALE, from_context, with_json, with_scale, write_json
 from .outputs import with_open, wrote
 from .printing import echo, say
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     help="A channel is rare below this share of pictures.",
 )
 @click.option("--out", "-o", default=None, metavar="FILE", help="Draw the histograms: .png, .jpg or .pdf.")
+@with_scale
 @with_open
 @with_json("the report")
 @with_csv
@@ -61,7 +62,7 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
         if json_to != "-":
             say(table.summary())
         if out:
-            save_figure(plot(table, reports), out, settings=table.settings)
+            save_figure(plot(table, reports), out, settings=table.settings, scale=from_context(SCALE) or 1)
             wrote(out, quietly=json_to == "-" or as_csv)
 
 

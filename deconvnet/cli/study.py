@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import limited, say_if_for_drawings, with_json, write_json
+from .options import SCALE, from_context, limited, say_if_for_drawings, with_json, with_scale, write_json
 from .outputs import study_name, unused_name, with_force, wrote
 from .printing import say
 
@@ -38,10 +38,10 @@ def draw_several(count: int, first: int = 0) -> list[PictureInput]:
 
 
 def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --out, --json and --npz; `finish` carries them out."""
+    """Add --out, --scale, --json and --npz; `finish` carries them out."""
     function = click.option("--npz", "npz_to", metavar="FILE.npz", help="Write the numbers as arrays.")(function)
     function = with_json("the numbers")(function)
-    function = with_force(function)
+    function = with_scale(with_force(function))
     return click.option(
         "--out",
         "-o",
@@ -84,7 +84,7 @@ def finish(
     drawn = {} if tone is None else {"tone": tone, "percentile": tone_percentile(tone)}
     settings = {**result.settings, **drawn}
     out = out or unused_name(study_name(settings, tone), settings)
-    save_figure(figure, out, settings=settings)
+    save_figure(figure, out, settings=settings, scale=from_context(SCALE) or 1)
     wrote(out, quietly=json_to == "-")
     if npz_to:
         result.save(npz_to)
