@@ -193,10 +193,9 @@ class DeconvNet:
                 raise
             found = size_text(tuple(inputs.images.shape[1:]))
             made_for = size_text(self.loaded.own_size or self.loaded.input_size)
+            own = "Give the size that it was made for." if self.loaded.size_is_guess else f"Its own size is {made_for}."
             advice = ONE_PICTURE if inputs.images.dim() == 3 and not options.get("sources") else ""
-            raise PictureError(
-                f"{self.name} cannot take images of {found} ({reason}). Its own size is {made_for}.{advice}"
-            ) from error
+            raise PictureError(f"{self.name} cannot take images of {found} ({reason}). {own}{advice}") from error
 
     def project_signal(
         self,

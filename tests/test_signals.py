@@ -338,3 +338,10 @@ def test_linear_layers_over_positions_see_them_all():
     patches = net.model.patches(images).flatten(2)
     (expected,) = torch.autograd.grad(F.linear(patches, net.model.mix.weight)[0, 1, 11], images)
     assert relative(projection.pixels[0], expected[0]) < 1e-5
+
+
+def test_a_size_that_nobody_said_is_not_claimed():
+    """The size of a signal's net is not known: the line asks for it."""
+    net = deconvnet.DeconvNet(signal_net().float())
+    with pytest.raises(PictureError, match=r"cannot take images of 3x224x224 \(.*\)\. Give the size that it was made for\.$"):
+        net.layers()
