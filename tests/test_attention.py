@@ -517,6 +517,32 @@ def test_a_mask_of_the_image_and_torchs_own_layer_have_no_product():
         deconvnet.DeconvNet(nn.Identity(), attention="none")
 
 
+class SigmoidValues(nn.Module):
+    """Values that a sigmoid made: they are no gate where a softmax's pattern meets them."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.qk, self.v, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 16), nn.Linear(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        q, k = self.qk(tokens).chunk(2, -1)
+        mixed = self.v(tokens).sigmoid().transpose(1, 2) @ (q @ k.mT).softmax(-1).mT
+        return self.head(mixed.mean(2))
+
+
+def test_a_softmax_is_the_pattern_where_a_gate_meets_it():
+    """The signal goes through the values, whichever stands first."""
+    model = randomised(SigmoidValues())
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    with Held():
+        output = model(images)
+    net = deconvnet.DeconvNet(model)
+    signal = torch.randn(2, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, images, signal)
+    assert relative(net.project_signal(net.record(images.detach()), "head", signal, rule="gradient"), expected) < 1e-10
+
+
 # ---- scans
 
 

@@ -56,8 +56,7 @@ class Product(Rule[SavedProduct]):
         descend = call.descends(first), call.descends(second)
         above, held = _batch_of_product(call, operands, descend), (False, False)
         if all(descend) and self.attention == "held":
-            is_pattern = _is_pattern(call, first)
-            held = is_pattern, not is_pattern and _is_pattern(call, second)
+            held = _held(call, first, second)
         values = [operand.clone() if all(descend) and not held[1 - place] else None for place, operand in enumerate(operands)]
         return call(), SavedProduct(
             size=first.shape if descend[0] else second.shape,
@@ -145,10 +144,13 @@ def _transposed(saved: SavedProduct, signal: Tensor, place: int, factor: Tensor)
     return result
 
 
-def _is_pattern(call: CallContext, operand: Tensor) -> bool:
-    """Say whether an operand is a pattern of attention: what a softmax made, perhaps mixed among heads, or another gate."""
-    origin = call.origin(operand)
-    return (origin is not None and origin.name in GATES) or call.is_pattern(operand)
+def _held(call: CallContext, *operands: Tensor) -> tuple[bool, bool]:
+    """Say which of two operands is held: a pattern of attention, which a softmax made, or else a gate; the first of two."""
+    patterns = [call.is_pattern(operand) for operand in operands]
+    if not any(patterns):
+        origins = [call.origin(operand) for operand in operands]
+        patterns = [origin is not None and origin.name in GATES for origin in origins]
+    return patterns[0], patterns[1] and not patterns[0]
 
 
 def _two_operands(args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
