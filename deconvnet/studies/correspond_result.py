@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -121,9 +122,8 @@ def _draw_disagreements(axes: Axes, result: Correspondence, layer: str, colours:
         axes.scatter(index + np.linspace(-0.22, 0.22, len(values)), by_picture, s=5, color=colours[row.name])
         axes.errorbar(index, estimate.mean, np.reshape(estimate.bars, (2, 1)), color="0.1", capsize=4, linewidth=1.3)
     axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle="--")
-    axes.set_xticks(
-        range(len(result.rows)), [row.name.replace("on the object", "on the\nobject") for row in result.rows], fontsize=8
-    )
+    names = [textwrap.fill(row.name, 8, break_long_words=False) for row in result.rows]  # side by side they would touch
+    axes.set_xticks(range(len(result.rows)), names, fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(f"disagreement where both changed, {layer}", fontsize=9)
     axes.set_ylim(bottom=0)

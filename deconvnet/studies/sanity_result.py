@@ -40,6 +40,8 @@ CONTROL_NAMES = {
 }
 STEPS_DRAWN = 8  # of a cascade, the last one among them
 
+NOTHING = "nothing left"  # on an empty projection
+
 
 @dataclass(frozen=True, eq=False)
 class Sanity(Result):
@@ -162,6 +164,8 @@ def _draw_cascade(figure: Any, result: Sanity, tone: Tone) -> None:
         column[0].set_title("trained" if step == 0 else f"random from\n{result.blocks[step - 1]} up", fontsize=8)
         for axes, projection in zip(column, result.pixels[:, step], strict=True):
             axes.imshow(apply_tone([projection], tone)[0])
+            if not projection.any():
+                axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center", fontsize=7)
     for axes, rule in zip(grid[:, 1], result.rules, strict=True):
         axes.set_ylabel(rule, fontsize=8)
 
