@@ -48,7 +48,7 @@ class FeatureMonitor:
 
     Count the steps of the training; every so many of them is drawn. The net may be in any mode and on any device.
 
-        >>> monitor = FeatureMonitor(Tiny(), ["cat.jpg", "dog.jpg"], preprocess=load_model("tiny").preprocess, every=2)
+        >>> monitor = FeatureMonitor(load_model("tiny", weights=None), ["cat.jpg", "dog.jpg"], every=2)
         >>> for _ in range(4):  # your loop: forward, backward, optimiser.step(), and then
         ...     _ = monitor.step()
         >>> monitor.evolution.names
