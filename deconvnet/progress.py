@@ -4,7 +4,7 @@ A bar that a caller asked for (`is_hidden(True)`) is shown on terminals and in J
 takes long keep to terminals only: in a notebook they would stay among the outputs that are saved.
 
 The command may be quiet, and where no bar can be seen, in a log or a pipe, it says once what is being done and about how long
-that will take, by the time of the first step.
+that will take, by the time of the first steps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 PROGRESS_DELAY = 2  # seconds before a bar is shown
+MEASURED = 1  # seconds after which short steps give an estimate
 WORTH_A_LINE = 5  # seconds of work that a line announces where no bar is seen
 
 
@@ -59,6 +60,7 @@ class Counter:
     unit: str
     bar: Any
     announced: bool = False
+    first: tuple[float, float] | None = None  # what was done after the first step, and in how many seconds
     started: float = field(default_factory=lambda: time.monotonic())
     done: float = 0.0
 
@@ -67,18 +69,30 @@ class Counter:
         before, self.done = self.done, self.done + steps
         self.bar.update(_whole(self.done) - _whole(before))
         if not self.announced and self.done:
+            self._announce(time.monotonic() - self.started)
+
+    def _announce(self, elapsed: float) -> None:
+        """Say once what is done where it takes long; the first step, which warms up, counts only where it is long itself."""
+        if self.first is None:
+            self.first = (self.done, elapsed)
+            seconds = elapsed / self.done
+            soon = elapsed < WORTH_A_LINE
+        else:
+            seconds = (elapsed - self.first[1]) / (self.done - self.first[0])
+            soon = elapsed < MEASURED
+        if not soon:
             self.announced = True
-            _announce(self, time.monotonic() - self.started)
+            _say(self, elapsed, seconds)
 
 
 def _whole(steps: float) -> int:
     return int(steps + 1e-6)  # what adds up to a whole step may lack a rounding error
 
 
-def _announce(counter: Counter, elapsed: float) -> None:
-    """Say what is being done where it takes long, by the time that the first step took."""
-    expected = elapsed / counter.done * counter.total
-    left = expected - elapsed
+def _say(counter: Counter, elapsed: float, seconds: float) -> None:
+    """Say what is being done where it takes long; `seconds` is the time of a step."""
+    left = seconds * (counter.total - counter.done)
+    expected = elapsed + left
     if _voice.say is not None and not _voice.quiet and left > 0 and expected >= WORTH_A_LINE:
         units = counter.unit if counter.total == 1 else f"{counter.unit}s"
         _voice.say(f"{counter.what}: {counter.total:,} {units}, about {duration_text(expected)}.")

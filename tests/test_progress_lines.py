@@ -45,9 +45,24 @@ def work(clock, steps, seconds, **options):
 
 
 def test_a_log_gets_one_line_with_an_estimate(clock, said):
-    """After the first step, by its time."""
+    """After the first steps, by their time; one that is long is announced when it is over."""
     work(clock, 1200, 0.5)
     assert said == ["covering: 1,200 units, about 10 min."]
+    said.clear()
+    with counting(10, "covering", "unit") as counter:
+        clock[0] += 30
+        counter.update()
+        assert said == ["covering: 10 units, about 5 min."]
+
+
+def test_what_warms_up_is_no_measure(clock, said):
+    """The first of many short steps may take a hundred times as long as the others."""
+    with counting(1200, "training", "step") as counter:
+        clock[0] += 3
+        counter.update()
+        clock[0] += 0.05
+        counter.update()
+    assert said == ["training: 1,200 steps, about 63 s."]
 
 
 def test_short_work_is_silent(clock, said):
@@ -91,8 +106,9 @@ def test_a_terminal_gets_a_bar_of_whole_steps(clock, said, monkeypatch):
 def test_steps_that_were_done_before_do_not_count_for_the_estimate(clock, said):
     """A scan that goes on estimates what is left."""
     with counting(1000, "scanning", "picture", initial=900) as counter:
-        clock[0] += 1
-        counter.update()
+        for _ in range(2):
+            clock[0] += 1
+            counter.update()
     assert said == ["scanning: 100 pictures, about 2 min."]
 
 

@@ -111,7 +111,7 @@ def _completed(command: click.Command) -> click.Command:
                 is_flag=True,
                 expose_value=False,
                 is_eager=True,
-                callback=lambda context, _, value: be_quiet(value),
+                callback=lambda context, _, value: be_quiet(value, context),
                 help="Print results and failures only: no notes, no progress.",
             )
         )

@@ -44,10 +44,16 @@ def complain(text: str) -> None:
         click.echo(visible(text), err=True)
 
 
-def be_quiet(wanted: bool) -> None:
-    """Let only results and failures be printed, and no bar be drawn; the next command sets it anew."""
+def be_quiet(wanted: bool, context: click.Context) -> None:
+    """Let only results and failures be printed, and no bar be drawn, until the command ends."""
     _quiet["wanted"] = wanted
     set_voice(quiet=wanted, say=say)
+    context.call_on_close(_speak_again)
+
+
+def _speak_again() -> None:
+    _quiet["wanted"] = False
+    set_voice(quiet=False, say=None)
 
 
 def _beside_bars() -> contextlib.AbstractContextManager[object]:
