@@ -104,3 +104,22 @@ def test_an_empty_projection_says_so(net):
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts.count("nothing left") == sum(not pixels[rule, step].any() for rule, step in np.ndindex(*pixels.shape[:2]))
     assert "nothing left" in texts
+
+
+def test_measures_of_a_segmentation_begin_at_zero(run, tmp_path, monkeypatch):
+    """Differences are seen beside what they differ from, and a single short training is called that."""
+    from deconvnet.upsampling import segment
+
+    result = segment.run(steps=1, drawings=8, test_drawings=9, size=16, shown=1)
+    figure = result.plot()
+    below = figure.subfigs[1]
+    assert {axes.get_ylim()[0] for axes in below.axes} == {0}
+    assert all(axes.get_ylim()[1] >= 0.05 for axes in below.axes)
+    assert below._supxlabel.get_text() == "1 training of 1 steps for each: a mark for each seed, a line at their mean"
+    monkeypatch.chdir(tmp_path)
+    options = ("--drawings", 8, "--size", 16, "--out", "a.png")
+    note = (
+        "note: 1 training of 1 steps for each: what differs here may be chance, or change with more steps."
+        " To compare: --seeds 3 --steps 1200 --drawings 2048\n"
+    )
+    assert note in run("segment", "--steps", 1, *options)[2]

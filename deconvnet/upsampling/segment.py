@@ -81,6 +81,8 @@ def run(
         answers=torch.stack(predictions[:: len(seeds)])[:, ::3][:, :shown].cpu().numpy(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         settings={
+            "ways": list(unpoolings),
+            "seeds": list(seeds),
             "drawings": drawings,
             "test_drawings": test_drawings,
             "size": size,

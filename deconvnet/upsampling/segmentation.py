@@ -92,7 +92,9 @@ class SegmentationComparison(Result):
     def _plot_measures(self, figure: SubFigure) -> None:
         """A panel per measure, with a marker per seed and a line at the mean."""
         measures = self.measures()
-        figure.supxlabel("a mark for each seed, a line at their mean", fontsize=TITLE_POINTS)
+        steps = f"{self.losses.shape[2]:,} steps"
+        trainings = f"1 training of {steps}" if len(self.seeds) == 1 else f"{len(self.seeds)} trainings of {steps}"
+        figure.supxlabel(f"{trainings} for each: a mark for each seed, a line at their mean", fontsize=TITLE_POINTS)
         for axes, (name, values) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
             for column, row in enumerate(values):
                 for number, (value, marker) in enumerate(zip(row, SEED_MARKERS * len(row), strict=False)):
@@ -101,6 +103,7 @@ class SegmentationComparison(Result):
                 axes.plot([column - 0.3, column + 0.3], [row.mean()] * 2, color="#d9352c", linewidth=1.5)
             axes.set_xticks(range(len(self.unpoolings)), self.unpoolings, fontsize=TITLE_POINTS)
             axes.set_xlim(-0.5, len(self.unpoolings) - 0.5)
+            axes.set_ylim(0, max(1.1 * float(np.nanmax(values, initial=0)), 0.05))  # differences beside what they differ from
             axes.tick_params(axis="y", labelsize=TITLE_POINTS)
             axes.set_title(name, fontsize=TITLE_POINTS + 1)
             axes.spines[["top", "right"]].set_visible(False)
