@@ -47,7 +47,13 @@ if TYPE_CHECKING:
 @click.argument("pictures", nargs=-1, metavar="[PICTURE ...]", type=click.Path())
 @with_model
 @with_limit
-@click.option("--layer", "-l", "layers", multiple=True, help=f"A layer's name; may be repeated. [default: {DEFAULT_LAYER}]")
+@click.option(
+    "--layer",
+    "-l",
+    "layers",
+    multiple=True,
+    help=f"A layer's name, or the paper's, such as conv5; may be repeated. [default: {DEFAULT_LAYER}]",
+)
 @with_channels("; of the class scores also a class's name", parse=parse_named_channels)
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
@@ -85,7 +91,12 @@ if TYPE_CHECKING:
 )
 @with_print
 @click.option(
-    "--out", "-o", "outs", multiple=True, type=click.Path(), help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder."
+    "--out",
+    "-o",
+    "outs",
+    multiple=True,
+    type=click.Path(),
+    help="A .png, .jpg, .pdf or .npz file (repeatable), or a folder. [default: PICTURE-MODEL-LAYER-RULE-TONE.png]",
 )
 @with_force
 @with_json("the units")
@@ -115,14 +126,14 @@ def project(
     json_to: str | None,
     **model: Any,
 ) -> None:
-    """Project the strongest channels of PICTUREs (files or folders) back to pixels, one sheet per picture.
+    """Project the strongest channels of PICTUREs (files, folders or samples) back to pixels, one sheet per picture.
 
     Without a picture, a drawing of the kind that tiny was trained on is used. The signal starts as the unit's activation. It
     goes down through the max pools' switches and the same filters, is rectified at each ReLU, and arrives at the pixels.
 
     \b
     deconvnet project
-    deconvnet project cat.jpg --model torchvision:alexnet --layer features.11 --out cat.png
+    deconvnet project sample:cat --model torchvision:alexnet --layer conv5 --out cat.png
     deconvnet project photos/ --layer features.4 --layer features.10 --channel 3,10-12 --out sheets/
     """
     from ..inputs import default_picture, find_inputs
