@@ -239,6 +239,7 @@ CASES = {
     "repeat_interleave": (Of(lambda x: x.repeat_interleave(2, 1)), (4, 3, 5)),
     "torch.repeat_interleave": (Of(lambda x: torch.repeat_interleave(x, 3, dim=2)), (4, 3, 5)),
     "unfold and fold": (Of(lambda x: F.fold(F.unfold(x, 2, padding=1), (3, 5), 2, padding=1)), (4, 3, 5)),
+    "unfold of an axis": (Of(lambda x: x.unfold(2, 2, 1).unfold(3, 3, 2)), (4, 3, 5)),
     "dropout": (nn.Dropout(0.5).eval(), (4, 3, 5)),
     "dropout2d": (nn.Dropout2d(0.5).eval(), (4, 3, 5)),
     "contiguous": (Of(lambda x: x.contiguous(memory_format=torch.channels_last)), (4, 3, 5)),

@@ -137,7 +137,7 @@ DEFAULT = Table(
         (torch.narrow, T.narrow, torch.select, T.select): Adjoint(),
         (torch.mean, T.mean, torch.sum, T.sum): Parts(),
         (torch.flip, T.flip, torch.roll, T.roll, T.repeat, torch.tile, T.tile, torch.neg, T.neg): Adjoint(),
-        (torch.repeat_interleave, T.repeat_interleave, torch.channel_shuffle, F.unfold, F.fold): Adjoint(),
+        (torch.repeat_interleave, T.repeat_interleave, torch.channel_shuffle, F.unfold, F.fold, T.unfold): Adjoint(),
         (F.pad,): Pad(),
         (F.interpolate,): Interpolate(),
         (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),
