@@ -204,10 +204,10 @@ def test_only_the_folder_itself_is_looked_in(run, tmp_path, monkeypatch):
     assert run("samples")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["project", "ablate", "faithful"])
+@pytest.mark.parametrize("command", ["project", "ablate"])
 def test_a_picture_without_a_model_is_remarked_on(run, command, picture):
     """A file might be a photograph, and nobody chose the net; a drawing of ours and a chosen net are as they should be."""
-    few = {"project": ("--top", 1), "ablate": ("--signals", 2), "faithful": ("--top", 1, "--seeds", 2)}[command]
+    few = {"project": ("--top", 1), "ablate": ("--signals", 2)}[command]
     assert NOTE in run(command, picture, *few)[2]
     assert NOTE not in run(command, "sample:drawing/cat", *few)[2]
     assert NOTE not in run(command, picture, *few, "--model", "tiny")[2]

@@ -141,7 +141,7 @@ def test_lines_and_bars_do_not_share_a_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("faithful", "--top", 1, "--seeds", 2), ("correspond", "--count", 2, "--trials", 2), ("ablate", "--signals", 2)],
+    [("correspond", "--count", 2, "--trials", 2), ("ablate", "--signals", 2)],
 )
 def test_studies_say_what_takes_long(run, tmp_path, monkeypatch, arguments):
     """The command says it on stderr, once for each part of the work; here everything counts as long."""

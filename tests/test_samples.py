@@ -155,7 +155,6 @@ def test_project_takes_samples_and_names_sheets_by_them(run):
         ("ablate", "sample:drawing/cat", "--signals", 2),
         ("occlude", "sample:drawing/cat", "--square", 48, "--stride", 48, "--others", "sample:drawing/cat/2"),
         ("filters", "sample:drawing/cat", "--top", 1),
-        ("faithful", "sample:drawing/cat", "--top", 1, "--seeds", 2),
     ],
 )
 def test_studies_take_samples(run, arguments):
