@@ -22,7 +22,8 @@ _MODULE = "torchvision.models.detection.transform"
 @contextmanager
 def batched_transforms(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let the transforms of torchvision's detectors take a batch (N, C, H, W) as a whole while this context lasts."""
-    transforms = [module for module in modules if is_transform(module)]
+    known = getattr(sys.modules.get(_MODULE), "GeneralizedRCNNTransform", None)  # None: no detector was made in this process
+    transforms = [] if known is None else [module for module in modules if is_transform(module, known)]
     for module in transforms:
         vars(module)["forward"] = partial(_prepare, module)
     try:
@@ -32,10 +33,9 @@ def batched_transforms(modules: Iterable[nn.Module]) -> Iterator[None]:
             vars(module).pop("forward", None)
 
 
-def is_transform(module: nn.Module) -> bool:
-    """Say whether a module is torchvision's `GeneralizedRCNNTransform`, with its own forward."""
-    known = getattr(sys.modules.get(_MODULE), "GeneralizedRCNNTransform", None)
-    return known is not None and isinstance(module, known) and type(module).forward is known.forward
+def is_transform(module: nn.Module, known: Any) -> bool:
+    """Say whether a module is torchvision's transform, the class `known`, with the forward that torchvision gave it."""
+    return isinstance(module, known) and type(module).forward is known.forward and "forward" not in vars(module)
 
 
 def _prepare(transform: Any, images: Any, targets: Any = None) -> Any:
