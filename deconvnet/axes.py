@@ -163,9 +163,8 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     if axes == MAPS and len(size) == 4 and size[2] == 1 and tuple(output) == (*size[:2], size[3]):
         return SIGNAL
     is_grid = len(size) == 4 and len(output) == 3 and rows is not None and cols == rows + 1
-    if (
-        is_grid and rows is not None and cols is not None and output[rows] == size[rows] * size[cols]
-    ):  # one axis, where rows were
+    # one axis, where rows were
+    if is_grid and rows is not None and cols is not None and output[rows] == size[rows] * size[cols]:
         return TokenAxes(1 if channels == 1 else 2, rows, 0, size[rows], size[cols])
     if len(size) > 5 and len(output) == 4 and output[1] != size[1] and output[-1] == size[-1]:
         return 3, 1, 2  # windows put together again, channels last

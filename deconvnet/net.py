@@ -193,9 +193,9 @@ class DeconvNet:
                 raise
             found = size_text(tuple(inputs.images.shape[1:]))
             made_for = size_text(self.loaded.own_size or self.loaded.input_size)
-            own = "Give the size that it was made for." if self.loaded.size_is_guess else f"Its own size is {made_for}."
+            size = "Give the size that it was made for." if self.loaded.size_is_guess else f"Its own size is {made_for}."
             advice = ONE_PICTURE if inputs.images.dim() == 3 and not options.get("sources") else ""
-            raise PictureError(f"{self.name} cannot take images of {found} ({reason}). {own}{advice}") from error
+            raise PictureError(f"{self.name} cannot take images of {found} ({reason}). {size}{advice}") from error
 
     def project_signal(
         self,
@@ -483,10 +483,10 @@ class DeconvNet:
 
 def _note(recording: Recording, layer: str) -> str:
     count, height, width = recording.stored_maps(layer).shape[1:]
-    own = recording.tape.shapes[recording.value(layer)][2:]
+    lengths = recording.tape.shapes[recording.value(layer)][2:]
     field, _ = field_and_stride(recording.tape, recording.value(layer))
     if recording.images.dim() == 3 and height == 1:
         return f"{count} channels of {width} positions, field {field[1]} samples"
     if recording.images.dim() == 5:
-        return f"{count} channels of {size_text(own) or '1x1'}"
+        return f"{count} channels of {size_text(lengths) or '1x1'}"
     return f"{count} channels of {height}x{width}, field {size_text(field)} px"

@@ -38,8 +38,6 @@ from .windowed import batch_size, can_start, is_worthwhile, project_patches, to_
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Seconds after which a bar shows the progress.
-
 
 @dataclass(frozen=True, eq=False)
 class Projection:

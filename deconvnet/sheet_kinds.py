@@ -93,23 +93,28 @@ def draw_signal(projection: KindSource, shown: ShownImage, crop: Crop) -> Kind:
     picture = draw_curves(values, width, height, channels=channels)
     names = "" if len(channels) == count else f", {len(channels)} of {count} channels"
     note = f"{length} samples, as the net sees them{names}"
-    tiles = [
-        _signal_tile(projection, number, values, crop, (height, width / length)) for number in range(len(projection.units))
-    ]
+    drawn = height, width / length
+    parts = projection.crops()
+    tiles = [_signal_tile(projection, number, np.asarray(part), values, crop, drawn) for number, part in enumerate(parts)]
     return Kind(picture, note, tiles)
 
 
 def _signal_tile(
-    projection: KindSource, number: int, values: npt.NDArray[np.floating], crop: Crop, drawn: tuple[int, float]
+    projection: KindSource,
+    number: int,
+    part: npt.NDArray[np.floating],
+    values: npt.NDArray[np.floating],
+    crop: Crop,
+    drawn: tuple[int, float],
 ) -> Tile:
-    """Draw one projection; `drawn` is the height of the picture and how many of its pixels a sample takes."""
+    """Draw one projection: `part` of it lies in its window; `drawn`: the picture's height, and its pixels for a sample."""
     unit, window = projection.units[number], projection.windows[number]
     length, (height, scale) = values.shape[1], drawn
     box = {"energy": projection.boxes[number], "window": window, "whole": Window(0, 0, 1, length)}[crop].clip(1, length)
-    part = recut(np.asarray(projection.crops()[number]), window, box)[:, 0]
-    channels = strips_shown(part)
+    shown = recut(part, window, box)[:, 0]
+    channels = strips_shown(shown)
     curves = draw_curves(
-        part,
+        shown,
         TILE_WIDTH,
         STRIP_HEIGHT[len(channels) == 1] * len(channels),
         behind=values[:, box.left : box.right],
@@ -117,10 +122,10 @@ def _signal_tile(
     )
     inside = window.clip(1, length)
     outline = Window(0, round(inside.left * scale), height, max(round(inside.width * scale), 1))
-    own = projection.own or [None] * len(projection.units)
-    note = "; ".join(filter(None, [f"samples {box.left} to {box.right - 1}", own_text(own[number])]))
+    measured = projection.own[number] if projection.own else None
+    note = "; ".join(filter(None, [f"samples {box.left} to {box.right - 1}", own_text(measured)]))
     return Tile(
-        pixels=part[:, None],
+        pixels=shown[:, None],
         window=None if unit.col is None else outline,
         label=str(unit.channel) if unit.col is None else f"{unit.channel}@{unit.col}",
         activation=unit.activation,
@@ -149,16 +154,16 @@ def draw_volume(projection: KindSource, shown: ShownImage, crop: Crop) -> Kind:
     slices = [volume[:, number] for volume, number in zip(volumes, chosen, strict=True)]
     whole = Window(0, 0, height, width)
     boxes = energy_boxes(slices, [whole] * len(slices), (height, width)) if crop == "energy" else [whole] * len(slices)
-    own = projection.own or [None] * len(projection.units)
+    owns = projection.own or [None] * len(projection.units)
     tiles = [
         Tile(
             pixels=recut(values, whole, box),
             window=box if number == chosen[0] else None,
             label=str(unit.channel),
             activation=unit.activation,
-            note="; ".join(filter(None, [f"slice {number} of {depth}", own_text(mine)])),
+            note="; ".join(filter(None, [f"slice {number} of {depth}", own_text(own)])),
         )
-        for unit, values, box, number, mine in zip(projection.units, slices, boxes, chosen, own, strict=True)
+        for unit, values, box, number, own in zip(projection.units, slices, boxes, chosen, owns, strict=True)
     ]
     first = chosen[0] if chosen else depth // 2
     picture = to_rgb(shown.pixels.reshape(depth, height, width, -1)[first])

@@ -23,7 +23,7 @@ from .render.sheet import OUTLINES, lay_out_sheet
 from .render.text import own_text, size_text, source_title
 from .render.tile import CROP_WORDS
 from .render.tone import tone_percentile, tone_text
-from .sheet_kinds import SIGNAL_WORDS, SLICE_WORDS, Kind, draw_signal, draw_volume, is_signal, is_volume
+from .sheet_kinds import SIGNAL_WORDS, SLICE_WORDS, Kind, KindSource, draw_signal, draw_volume, is_signal, is_volume
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SHEET_SUFFIXES = (*PICTURE_SUFFIXES, ".npz")
 _UNIT_KEYS = ("path", "layer", "channel", "row", "col", "activation", "window", "box", "own")
 
 
-class SheetSource(Protocol):
+class SheetSource(KindSource, Protocol):
     """What a sheet is drawn from: the public side of `deconvnet.Projection`, where each member is described."""
 
     @property
@@ -45,28 +45,8 @@ class SheetSource(Protocol):
         """The layer that the units belong to."""
 
     @property
-    def units(self) -> Sequence[Unit]:
-        """The K units."""
-
-    @property
-    def windows(self) -> Sequence[Window]:
-        """The K windows."""
-
-    @property
-    def boxes(self) -> Sequence[Window]:
-        """The K boxes, all of one size, that hold most of the energy."""
-
-    @property
     def frame(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The images' own shape: (C, H, W), (C, L) of signals, (C, D, H, W) of volumes."""
-
-    @property
-    def own(self) -> Sequence[float | None] | None:
-        """How much of each projection is of this picture, 0..1; None where it was not measured."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -83,9 +63,6 @@ class SheetSource(Protocol):
     @property
     def pixels(self) -> Tensor:
         """(K, C, H, W): the projections in the whole frame."""
-
-    def crops(self) -> list[Tensor]:
-        """Return the K projections on their windows, (C, h, w) each."""
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what an .npz file holds."""

@@ -31,21 +31,10 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run the command in this process and in an empty folder; return (exit code, stdout, stderr)."""
+def run(run, monkeypatch, tmp_path):
+    """Run the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return run
 
 
 def modules_after(*arguments):
