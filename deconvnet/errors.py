@@ -26,7 +26,6 @@ What is odd, but no failure, is a warning; the command prints it as one line on 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -128,6 +127,8 @@ class WeightsWarning(DeconvnetWarning):
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return " Did you mean 'a' or 'b'?" for close matches of `name` among `known`, else ""; `prefix` stands before each."""
+    import difflib  # here, since a command starts faster without it
+
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(prefix + match) for match in close)}?" if close else ""
 

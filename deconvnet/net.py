@@ -124,7 +124,7 @@ class DeconvNet:
             images: (N, C, H, W) as the model expects it, or one or several pictures: paths, PIL images, drawings.
             args: what the model's forward takes besides the images.
             layers: whose activations are stored; the pass ends after the deepest of them. None: the whole net is run, and all
-                activations are stored, as far as they fit (`forward.STORED_BYTES`).
+                activations are stored, as far as they fit (`forward.HELD_BYTES`).
             stop: False runs the whole net although `layers` are named.
             kwargs: what the model's forward takes besides, by name.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .axes import Axes, as_maps, image_axes, map_size
 from .errors import StaleRecordingError, UnknownLayerError, UnstableModelError, did_you_mean
 from .fingerprint import Fingerprint, Marks, Samples, fingerprint
-from .forward import STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
+from .forward import HELD_BYTES, STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
 from .images import ShownImage
 from .paper_names import paper_layers
 from .render.html import images_html
@@ -30,8 +30,8 @@ PASS_TOLERANCE = 1e-3
 class Recording:
     """One batch of images seen by one model: its tape and activations. Made by `DeconvNet.record`.
 
-    The first pass holds on to the activations that it makes, up to `STORED_BYTES`, or to those of the layers asked for. What is
-    asked for later and was not held comes from one further pass, in which all other layers are stored as well.
+    The first pass holds on to the activations that it makes, up to `HELD_BYTES`, or to those of the layers asked for. What is
+    asked for later and was let go comes from one further pass, which stores all other layers as well, up to `STORED_BYTES`.
 
         >>> recording = net.record(["cat.jpg"], layers=["features.4"])
         >>> recording.activations("features.4").shape
@@ -64,7 +64,7 @@ class Recording:
         self._table = table
         self._weights: Fingerprint | None = None
         self._samples: dict[Marks, Samples] = {}
-        store = None if layers else partial(ActivationStore, STORED_BYTES, copies=False)
+        store = None if layers else partial(ActivationStore, HELD_BYTES, copies=False)
         self._pass = self._run(table, layers or (), stop=stop, store=store)
         self._with_values: dict[tuple[AnyRule, ...], ForwardPass] = {}
         self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
@@ -214,7 +214,7 @@ class Recording:
     def _complete(self) -> None:
         """Run the whole net where the first pass was stopped early."""
         stored = self._pass.activations
-        complete = self._run(self._table, store=partial(ActivationStore, STORED_BYTES, copies=False))
+        complete = self._run(self._table, store=partial(ActivationStore, HELD_BYTES, copies=False))
         self._check_same(complete, list(stored))
         complete.activations.update(stored)
         self._pass = complete

@@ -9,7 +9,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from deconvnet import cli
-from deconvnet.cli import completion
+from deconvnet.cli import known_layers
 from support.scans import drawings
 
 
@@ -45,9 +45,9 @@ def test_layers_of_the_net_on_the_line_and_of_the_environment(monkeypatch):
 def test_layers_are_looked_up_once(monkeypatch):
     """The second time they come from a file, and no net is made."""
     first = offered("deconvnet project --layer f")
-    monkeypatch.setattr(completion, "_read_layers", lambda model: pytest.fail("read again"))
+    monkeypatch.setattr(known_layers, "_read_layers", lambda model: pytest.fail("read again"))
     assert offered("deconvnet project --layer f") == first
-    assert next(iter(json.loads(completion.list_file().read_bytes()))).startswith("tiny ")
+    assert next(iter(json.loads(known_layers.list_file().read_bytes()))).startswith("tiny ")
 
 
 def test_layers_of_a_scan(run, tmp_path):

@@ -20,11 +20,6 @@ from click.core import ParameterSource
 from ..errors import OptionError, did_you_mean
 from .printing import REMARK, say
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 FILE = "deconvnet.toml"
 VARIABLES = {"DECONVNET_MODEL": "model", "DECONVNET_WEIGHTS": "weights"}
 
@@ -105,14 +100,19 @@ def read_file() -> Level:
     Raises:
         OptionError: it cannot be read, is no TOML, or sets what cannot be set.
     """
+    if not os.path.lexists(FILE):
+        return Level(FILE, {})
+    if sys.version_info >= (3, 11):  # here, since a command without the file starts faster
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         status = os.stat(FILE)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
             raise OptionError(f"{FILE} in this folder is no text file of options. Rename it, or go to another folder.")
         with open(FILE, "rb") as handle:
             content = tomllib.load(handle)
-    except FileNotFoundError:
-        return Level(FILE, {})
     except OSError as error:
         raise OptionError(f"cannot read {FILE} in this folder: {error.strerror}. Change its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
