@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .axes import Axes, TokenAxes, VolumeAxes, default_axes, following_axes, image_axes, relabel, whole_frame
-from .batch_axis import FIRST, BatchAxis
+from .batch_axis import FIRST, MIXES, BatchAxis
 from .errors import NoRuleError
 from .receptive_field import NOTHING
 from .rules import Table
@@ -113,11 +113,23 @@ class Tape:
 
     def rule(self, call: Call, table: Table | None = None) -> AnyRule:
         """Return the rule that mirrors a call, or raise `NoRuleError` naming the layer and the call."""
-        rule = (self.table if table is None else table).rule_for(call.func, call.layer)
+        table = self.table if table is None else table
+        rule = table.rule_for(call.func, call.layer)
         if rule is None or call.problem:
+            call = self._cause(call, table)
             reason = f" ({call.problem})" if call.problem else ""
             raise NoRuleError(f"no mirror rule for {call.name} in {call.layer!r}{reason}. Add one: see docs/your-own-rule.md.")
         return rule
+
+    def _cause(self, call: Call, table: Table) -> Call:
+        """Return what is to blame for a call that mixes images: above one without a rule, nobody knows where they are."""
+        while call.problem and call.problem.startswith(MIXES):
+            makers = (self.calls[self.makers[number]] for number in call.inputs if number in self.makers)
+            unknown = [maker for maker in makers if maker.problem or table.rule_for(maker.func, maker.layer) is None]
+            if not unknown:
+                break
+            call = unknown[0]
+        return call
 
     def windows_below(self, value: int, window: Window) -> dict[int, Window]:
         """Return, for each value on the way down, the window of it that `window` of a value depends on, over all branches."""

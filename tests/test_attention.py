@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,8 +13,10 @@ from torchvision.models import SwinTransformer, VisionTransformer
 from torchvision.models.swin_transformer import SwinTransformerBlockV2
 
 import deconvnet
+from deconvnet import rules
 from deconvnet.batch_axis import BatchAxis
 from deconvnet.drawings import draw
+from deconvnet.tape import Tracer
 from support.oracle import relative
 
 
@@ -154,6 +158,110 @@ def test_a_reshape_takes_the_images_along(batch, size, output, expected):
     marked = numbers.expand(*size[: batch.axis], batch.outer, count, batch.inner, *size[batch.axis + 1 :]).reshape(size)
     for image in range(count):
         assert bool((expected.select(marked.reshape(output), torch.tensor([image])) == image).all())
+
+
+@pytest.mark.parametrize("batch", [BatchAxis(), BatchAxis(1), BatchAxis(0, 1, 3), BatchAxis(1, 2, 3)])
+@pytest.mark.parametrize("name", ["repeat", "repeat with a new axis", "tile", "tile of the last", "interleave", "interleave others",
+                                  "expand others", "expand to a new axis"])  # fmt: skip
+def test_copies_take_the_images_along(batch, name):
+    """Copies of images, side by side or one after the other, are each image's; the way down adds them up, for K signals too."""
+    calls = {
+        "repeat": lambda x: x.repeat(*(2, 3, 1)[: x.dim()]),
+        "repeat with a new axis": lambda x: x.repeat(2, *(3, 1, 2)[: x.dim()]),
+        "tile": lambda x: torch.tile(x, (2, 3, 2)),
+        "tile of the last": lambda x: torch.tile(x, (2,)),
+        "interleave": lambda x: x.repeat_interleave(4, dim=batch.axis, output_size=4 * x.shape[batch.axis]),
+        "interleave others": lambda x: torch.repeat_interleave(x, 2, dim=-1),
+        "expand others": lambda x: x.expand(*x.shape[:-1], 5),
+        "expand to a new axis": lambda x: x.expand(4, *x.shape),
+    }
+    count, size = 2, [1, 1, 1]
+    size[batch.axis] = 2 * batch.outer * batch.inner
+    size[1 - batch.axis] = 3
+    numbers = torch.arange(count, dtype=torch.float64).view(1, count, 1).expand(batch.outer, count, batch.inner).flatten()
+    marked = numbers.view([-1 if axis == batch.axis else 1 for axis in range(3)]).expand(size).contiguous()
+    tape, copied = recorded_call(calls[name], marked, batch, count)
+    above = tape.batches[-1]
+    for image in range(count):
+        assert bool((above.select(copied, torch.tensor([image])) == image).all())
+    call = tape.calls[-1]
+    signal = torch.randn(above.resized(copied.shape, 5), dtype=torch.float64)
+    below = torch.zeros(batch.resized(marked.shape, 5), dtype=torch.float64, requires_grad=True)
+    if name == "interleave":
+        (expected,) = torch.autograd.grad(below.repeat_interleave(4, dim=batch.axis), below, signal)
+    else:
+        (expected,) = torch.autograd.grad(calls[name](below), below, signal)
+    assert relative(tape.rule(call).mirror(call.saved, signal), expected) < 1e-12
+
+
+def recorded_call(function, value, batch, count):
+    """Make a call of a value whose images are anywhere, and return the tape and what the call made."""
+    tracer = Tracer([], rules.DEFAULT)
+    with torch.no_grad(), tracer.tracing(torch.zeros(count, 1, 1, 1)):
+        tracer._number(value, (None, None, None), batch)
+        return tracer.tape, function(value)
+
+
+def test_an_axis_of_images_is_not_expanded():
+    """One image is no repetition of several: the call says so."""
+    tape, _ = recorded_call(lambda x: x.expand(3, 4), torch.rand(1, 4), BatchAxis(), 1)
+    assert tape.calls[-1].problem == "it mixes the images of the batch"
+
+
+class GlobalQueries(nn.Module):
+    """Windows that share their image's queries, as GCViT has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.pool, self.kv, self.head = nn.Conv2d(3, 8, 2, 2), nn.MaxPool2d(2), nn.Linear(8, 16), nn.Linear(8, 5)
+
+    def forward(self, x):
+        maps = self.patches(x)
+        queries = self.pool(maps).permute(0, 2, 3, 1).flatten(1, 2).repeat_interleave(4, dim=0)  # (4 N, 16, 8)
+        windows = maps.unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, 8)
+        k, v = self.kv(windows).chunk(2, -1)
+        mixed = (queries @ k.mT).softmax(-1) @ v
+        return self.head(mixed.view(-1, 2, 2, 4, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(-1, 64, 8).mean(1))
+
+
+@pytest.mark.parametrize("attention", ["held", "product"])
+def test_windows_may_share_their_images_queries(attention):
+    """Patterns held or not, of several images at once and of one alone, to 1e-10."""
+    model = randomised(GlobalQueries())
+    images = torch.rand(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    with Held() if attention == "held" else nullcontext():
+        output = model(images)
+    net = deconvnet.DeconvNet(model, attention=attention, silent="first")
+    recording = net.record(images.detach())
+    signal = torch.randn(3, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, images, signal, retain_graph=True)
+    assert relative(net.project_signal(recording, "head", signal, rule="gradient"), expected) < 1e-10
+    projection = net.project(recording, "head", units=[(2, 0, 0), (0, 0, 0)], image=1, rule="gradient", start="one")
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        (expected,) = torch.autograd.grad(output[1, unit.channel], images, retain_graph=True)
+        assert relative(pixels, expected[1]) < 1e-10
+
+
+class Recurrent(nn.Module):
+    """Rows go through an LSTM, as in Sequencer."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.rows, self.norm = nn.Conv2d(3, 4, 3), nn.LSTM(4, 5, batch_first=True), nn.BatchNorm2d(5)
+
+    def forward(self, x):
+        x = self.patches(x).permute(0, 2, 3, 1)
+        rows, _ = self.rows(x.reshape(-1, *x.shape[2:]))
+        return self.norm(rows.reshape(*x.shape[:3], -1).permute(0, 3, 1, 2))
+
+
+def test_what_has_no_rule_is_blamed_not_what_follows():
+    """Above an LSTM nobody knows where the images are: the LSTM is named, not the reshape that seems to mix them."""
+    net = deconvnet.DeconvNet(Recurrent().eval())
+    recording = net.record(torch.rand(2, 3, 8, 8))
+    with pytest.raises(deconvnet.NoRuleError) as caught:
+        net.project(recording, "norm")
+    assert str(caught.value) == "no mirror rule for lstm in 'rows'. Add one: see docs/your-own-rule.md."
 
 
 def test_calls_that_mix_images_are_refused_whichever_axis_they_are_on():

@@ -26,7 +26,8 @@ from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
 from .pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .product import Attention, MultiHeadAttention, Product
-from .shape import Dropout, Expand, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
+from .repeat import Expand, Repeat, RepeatInterleave
+from .shape import Dropout, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 from .table import Table
 
 __all__ = [
@@ -136,8 +137,10 @@ DEFAULT = Table(
         (torch.index_select, T.index_select): IndexSelect(),
         (torch.narrow, T.narrow, torch.select, T.select): Adjoint(),
         (torch.mean, T.mean, torch.sum, T.sum): Parts(),
-        (torch.flip, T.flip, torch.roll, T.roll, T.repeat, torch.tile, T.tile, torch.neg, T.neg): Adjoint(),
-        (torch.repeat_interleave, T.repeat_interleave, torch.channel_shuffle, F.unfold, F.fold, T.unfold): Adjoint(),
+        (torch.flip, T.flip, torch.roll, T.roll, torch.neg, T.neg): Adjoint(),
+        (T.repeat, torch.tile, T.tile): Repeat(),
+        (torch.repeat_interleave, T.repeat_interleave): RepeatInterleave(),
+        (torch.channel_shuffle, F.unfold, F.fold, T.unfold): Adjoint(),
         (F.pad,): Pad(),
         (F.interpolate,): Interpolate(),
         (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),

@@ -315,13 +315,13 @@ def _turned_axes(call: CallContext, dims: int, args: Any, kwargs: Any) -> set[in
     if name not in ("flip", "roll"):
         return set()
     given = kwargs.get("dims", args if name == "flip" else args[1:])
-    axes = _numbers_in(given)
+    axes = numbers_in(given)
     return {axis % dims for axis in axes} if axes else set(range(dims))
 
 
-def _numbers_in(tree: Any) -> list[int]:
+def numbers_in(tree: Any) -> list[int]:
     """Return the numbers in nested tuples and lists."""
-    return [tree] if isinstance(tree, int) else [number for item in tree for number in _numbers_in(item)]
+    return [tree] if isinstance(tree, int) else [number for item in tree for number in numbers_in(item)]
 
 
 def on_first_axis(batches: Sequence[BatchAxis]) -> BatchAxis:

@@ -97,28 +97,6 @@ class Reshape(Rule[SavedReshape]):
         return first if saved.takes_signal == (True,) else tuple(first if takes else rest for takes in saved.takes_signal)
 
 
-class Expand(Reshape):
-    """expand, expand_as: the signal is summed where the value was repeated."""
-
-    def mirror(self, saved: SavedReshape, signal: Tensor) -> Signals:
-        """(K, *output) -> (K, *input)."""
-        signals: Signals = self.for_inputs(saved, sum_to(signal, saved.size), None)
-        return signals
-
-    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, SavedReshape]:
-        """Refuse new leading axes: they would come before the batch."""
-        if not call.batch_axis(input).is_first:
-            raise UnsupportedCall(MIXES)
-        output = call()
-        check_batch(call, input.shape, output.shape)
-        if output.dim() != input.dim():
-            raise UnsupportedCall("it adds axes before the batch")
-        takes_signal = (True,) * call.descends(input) + (False,) * (call.input_count - call.descends(input))
-        keeps_rows = input.dim() >= 4 and input.shape[-2:] == output.shape[-2:]
-        keeps_rows = keeps_rows and call.axes(input)[1:] == default_axes(input.shape)[1:]
-        return output, SavedReshape(size=input.shape, takes_signal=takes_signal, keeps_rows=keeps_rows)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedPermutation(Saved):
     """Which axis of the input stands where."""
