@@ -24,9 +24,7 @@ from .rules.base import Same
 from .rules.call import Call
 from .rules.conv import SavedConv
 from .tape import Tape
-
-#: The layer that is shown first has units whose windows are a smaller share of the frame.
-LARGEST_SHARE_SEEN = 0.4
+from .units import LARGEST_SHARE_SEEN
 
 #: Modules that hold filters.
 FILTER_MODULES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from .errors import UnitError
 
+#: The layer that is shown first has units whose windows are a smaller share of the frame.
+LARGEST_SHARE_SEEN = 0.4
+
 
 @dataclass(frozen=True)
 class Unit:

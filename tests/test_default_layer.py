@@ -13,8 +13,9 @@ import torchvision
 from torch import nn
 
 import deconvnet
-from deconvnet.layers import LARGEST_SHARE_SEEN, default_layer, last_layer
+from deconvnet.layers import default_layer, last_layer
 from deconvnet.reach import field_and_stride
+from deconvnet.units import LARGEST_SHARE_SEEN
 from support.nets import ALL, SAMPLE
 
 #: name -> the layer, looked over by a person.

@@ -120,6 +120,6 @@ def test_measures_of_a_segmentation_begin_at_zero(run, tmp_path, monkeypatch):
     options = ("--drawings", 8, "--size", 16, "--out", "a.png")
     note = (
         "note: 1 training of 1 steps for each: what differs here may be chance, or change with more steps."
-        " To compare: --seeds 3 --steps 1200 --drawings 2048\n"
+        " To compare: --seeds 3 --steps 1200\n"
     )
-    assert note in run("segment", "--steps", 1, *options)[2]
+    assert note in run("segment", "--seeds", 1, "--steps", 1, *options)[2]

@@ -229,7 +229,6 @@ MISTAKES = [
     ("top a.scan -l conv3 -c 1", 1, "UnknownLayerError: 'a.scan' has no layer 'conv3'. Scanned: features.5, features.13."),
     ("top a.scan -l conv2", 2, "Error: Missing option '--channel' / '-c'. See: deconvnet top --help"),
     ("top a.scan -l conv2 -c 999", 1, "UnitError: layer 'features.5' has no channel 999: it has 64, numbered from 0."),
-    ("plate a.scan", 1, "OptionError: name a layer of 'a.scan' by --layer. Scanned: features.5, features.13."),
     ("plate a.scan --layer conv1", 1, "UnknownLayerError: 'a.scan' has no layer 'conv1'. Scanned: features.5, features.13."),
     ("plate cat.png --layer conv1", 1, "StoreError: 'cat.png' is not a scan: file is not a database. Choose another name."),
     (

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deconvnet.choices import PlateLayout
 from deconvnet.errors import OptionError
 from deconvnet.render import (
     TONES,
@@ -39,6 +40,7 @@ from deconvnet.render.plate import (
     lay_out_plate,
     paper_shape,
 )
+from deconvnet.render.text import TITLE
 from deconvnet.units import Window
 from support.pdf import read_pdf
 
@@ -250,6 +252,15 @@ def test_nothing_overlaps_or_leaves_the_page(name: str, options: dict[str, int])
         later = boxes[place + 1 :]
         hit = (later[:, :2] < box[2:]).all(axis=1) & (box[:2] < later[:, 2:]).all(axis=1)
         assert not hit.any(), (page.items[place], page.items[place + 1 + int(hit.argmax())])
+
+
+@pytest.mark.parametrize("layout", ["panels", "paper"])
+def test_a_narrow_page_says_its_title_whole(layout: PlateLayout) -> None:
+    """Small tiles, as a column of a paper wants them, cut no word of the title."""
+    title = "torchvision:squeezenet1_0 features.8 and features.12: top 9 of 133 pictures"
+    page = lay_out_plate(PLATES["12"][:2], title=title, layout=layout, tile=20, columns=1)
+    assert page.width < 300
+    assert " ".join(item.text for item in page.items if getattr(item, "size", None) == TITLE) == title
 
 
 @pytest.mark.parametrize("name", PLATES)

@@ -60,7 +60,7 @@ def scanned(run, folder):
         assert (code, out) == (0, "a.scan\n")
         assert "12 of 13 pictures, 3 layers, 224 channels: a.scan" in err
         assert "skipped: cannot open '" in err
-        assert "deconvnet plate a.scan --layer features.13" in err
+        assert "deconvnet plate a.scan --layer features.5" in err
     return "a.scan"
 
 
@@ -120,6 +120,8 @@ def test_a_scan_knows_the_papers_names(run, scanned):
 
 def test_plate_draws_pages(run, scanned, folder):
     """One page, or several; random channels are the same for the same seed."""
+    code, out, _ = run("plate", scanned, "-c", "0", "--no-own")  # of the layer that is worth seeing first
+    assert (code, out) == (0, "plate-tiny-features.5-deconvnet-soft.png\n")
     code, out, err = run("plate", scanned, "-l", "features.13", "--random", 4, "--seed", 3, "--out", "p.png")
     assert (code, out) == (0, "p.png\n"), err
     first = (folder / "p.png").read_bytes()

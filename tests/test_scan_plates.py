@@ -14,6 +14,7 @@ from torch import nn
 
 import deconvnet
 from deconvnet.errors import OptionError, StoreError, UnitError, UnknownLayerError
+from deconvnet.layers import default_layer
 from deconvnet.render import Example, Panel, plate_shape, read_settings
 from deconvnet.scanning import plates
 from deconvnet.scanning.ranking import selectivities, sort_channels
@@ -350,6 +351,24 @@ def test_rankings_that_cannot_be(scan):
     assert str(caught.value) == "sort cannot be 'beauty': it is one of selectivity, strength, own."
     with pytest.raises(UnknownLayerError):
         scan.best("features.99")
+
+
+@pytest.mark.parametrize(
+    ("layers", "first"),
+    [(LAYERS, "features.5"), (["features.14", "features.13"], "features.13"), (["features.1"], "features.1")],
+)
+def test_the_layer_worth_seeing_first(net, folder, tmp_path, layers, first):
+    """It is the last whose units see less than two fifths of the picture; where none do, the one whose units see least."""
+    with deconvnet.scan(net, folder, tmp_path / "a.scan", layers=layers, limit=2) as scan:
+        assert scan.default_layer() == first
+
+
+@pytest.mark.parametrize("name", ["tiny", "torchvision:squeezenet1_0"])
+def test_a_scan_shows_the_layer_first_that_project_does(name, folder, tmp_path):
+    """What a scan says by the windows that it wrote down is what the net's own fields say."""
+    net = deconvnet.DeconvNet(deconvnet.load_model(name, weights="DEFAULT" if name == "tiny" else None))
+    with deconvnet.scan(net, folder, tmp_path / "a.scan", limit=1) as scan:
+        assert scan.default_layer() == default_layer(net.record(drawing(0)))
 
 
 def test_tiles_have_the_size_of_the_page(scan):

@@ -12,7 +12,7 @@ from ..errors import OptionError, UnitError
 from .options import file_part, page_scale, with_channels, with_crop, with_percentile, with_print
 from .outputs import figure_name, layers_part, rules_part, unused_name, with_force, wrote
 from .printing import say
-from .scan_options import check_named, open_scan, with_origin, with_projection
+from .scan_options import open_scan, with_origin, with_projection
 
 if TYPE_CHECKING:
     from ..scanning import Plate, Scan
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
-@click.option("--layer", "-l", "layers", multiple=True, help="A scanned layer; may be repeated: a block each.")
+@click.option(
+    "--layer",
+    "-l",
+    "layers",
+    multiple=True,
+    help="A scanned layer; may be repeated: a block each. [default: that of project]",
+)
 @with_channels(default="all")
 @click.option(
     "--random",
@@ -105,8 +111,7 @@ def plate(
     if sum(map(bool, (channels, count, best))) > 1:
         raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        check_named(opened, layers)
-        names = dict.fromkeys(map(opened.layer_name, layers))
+        names = dict.fromkeys(map(opened.layer_name, layers or [opened.default_layer()]))
         chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort, rule) for layer in names}
         look: dict[str, Any] = {"rule": rule, "tone": tone, "crop": crop, "layout": layout, "inside": inside, "own": own}
         drawn = opened.plate(chosen, **look, percentile=percentile, memory=memory, progress=True)

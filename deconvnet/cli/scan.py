@@ -156,7 +156,7 @@ def _say_how_to_continue(out: str) -> None:
 
 
 def _what_next(scan: Scan) -> str:
-    path, layer = shlex.quote(scan.path), shlex.quote(scan.layers[-1])
+    path, layer = shlex.quote(scan.path), shlex.quote(scan.default_layer())
     return (
         f"Try next:\n  deconvnet plate {path} --layer {layer} --random 12 --out plate.png\n"
         f"  deconvnet top {path} --layer {layer} --channel 0\n  deconvnet report {path}\n"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..choices import Unpooling
     from ..upsampling.segmentation import SegmentationComparison
 
-ENOUGH_SEEDS, ENOUGH_STEPS = 3, 1200  # for a comparison: those of docs/upsampling-learned.md
+ENOUGH_SEEDS, ENOUGH_STEPS = 3, 1200  # for a comparison: those of docs/upsampling-learned.md, and the defaults
 
 
 @click.command()
@@ -24,13 +24,17 @@ ENOUGH_SEEDS, ENOUGH_STEPS = 3, 1200  # for a comparison: those of docs/upsampli
     "--ways", "-w", default="switch,fixed,nearest", show_default=True, metavar="WAY,...", help="How the nets unpool."
 )  # fmt: skip
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often each is trained, from other weights."
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=ENOUGH_SEEDS,
+    show_default=True,
+    help="How often each is trained, from other weights.",
 )
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=400, show_default=True, help="Batches of 8 drawings in a training."
+    "--steps", type=click.IntRange(min=1), default=ENOUGH_STEPS, show_default=True, help="Batches of 8 drawings in a training."
 )
 @click.option(
-    "--drawings", type=click.IntRange(min=8), default=1024, show_default=True, help="How many different ones to learn from."
+    "--drawings", type=click.IntRange(min=8), default=2048, show_default=True, help="How many different ones to learn from."
 )
 @click.option(
     "--size", type=click.IntRange(min=16), default=64, show_default=True, metavar="PIXELS", help="Side of the drawings."
@@ -54,11 +58,12 @@ def segment(
     """Train small nets to label the parts of drawings: does it matter how they unpool?
 
     All have the same parameters, first weights and drawings; one unpools by switches, one into a fixed corner (which makes
-    it a strided transposed convolution), one repeats its values. With the defaults this takes a minute or two.
+    it a strided transposed convolution), one repeats its values. With the defaults, which are enough to compare by, this takes
+    about ten minutes on two cores; the second line below is a first look of a minute.
 
     \b
-    deconvnet segment
-    deconvnet segment --seeds 3 --steps 1200 --drawings 2048 --json table.json
+    deconvnet segment --json table.json
+    deconvnet segment --seeds 1 --steps 400
     """
     from .study import check_results, say_advice
 
@@ -76,7 +81,7 @@ def segment(
     if seeds < ENOUGH_SEEDS or steps < ENOUGH_STEPS:
         say(
             f"note: {seeds} training{'s' if seeds > 1 else ''} of {steps} steps for each: what differs here may be chance, or"
-            f" change with more steps. To compare: --seeds {ENOUGH_SEEDS} --steps {ENOUGH_STEPS} --drawings 2048"
+            f" change with more steps. To compare: --seeds {ENOUGH_SEEDS} --steps {ENOUGH_STEPS}"
         )
     for path in filter(None, (out or unused_name("segment.png", result.settings), npz_to)):
         result.save(path)

@@ -360,9 +360,9 @@ def _sources(panel: Panel, across: int, width: int) -> list[Box]:
 
 
 def _head(title: str, legend: str, width: int) -> list[Box]:
-    """Set the title over an explanation of the panels."""
-    lines = [text_line(text, BODY, width, ink=FAINT) for text in wrap(legend, BODY, width)]
-    return [vstack([*([text_line(title, TITLE, width, keep_end=True)] if title else []), *lines])]
+    """Set the title over an explanation of the panels, each on as many lines as it takes."""
+    titles = [text_line(text, TITLE, width) for text in wrap(title, TITLE, width)]
+    return [vstack([*titles, *(text_line(text, BODY, width, ink=FAINT) for text in wrap(legend, BODY, width))])]
 
 
 def _foot(footer: str, width: int) -> list[Box]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import UnitError, UnknownLayerError, did_you_mean
 from ..paper_names import full_name
-from ..units import Window
+from ..units import LARGEST_SHARE_SEEN, Window
 from .store import Statistics, Store
 
 Table = TypeVar("Table", bound="ScanTable")
@@ -111,6 +111,19 @@ class ScanTable:
             UnknownLayerError: the layer was not scanned.
         """
         return self.sizes[self.layer_name(layer)]
+
+    def default_layer(self) -> str:
+        """Return the scanned layer that is worth seeing first: the last one whose units see less than two fifths of the frame.
+
+        It is that of `project`, as far as the scan has it; where all units see more, it is the one whose units see least.
+        """
+        windows = "select layer, max(window_height), max(window_width) from hits group by layer"
+        height, width = self.frame
+        fields = {layer: min(rows, height) * min(cols, width) for layer, rows, cols in self.store.rows(windows)}
+        known = [layer for layer in self.layers if layer in fields] or self.layers
+        least = min(fields.values(), default=0)
+        small = [layer for layer in known if fields.get(layer, 0) < LARGEST_SHARE_SEEN * height * width]
+        return (small or [layer for layer in known if fields[layer] == least])[-1]
 
     def check_channel(self, layer: str, channel: int) -> None:
         """Raise `UnitError` unless a layer has a channel of that number."""
