@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -190,12 +190,22 @@ TO_NUMPY = ("numpy", "array", "tolist")
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Use torch without any recording writing that down."""
+    """Use torch without any recording writing that down, and outside of the model's inference mode."""
     token = _active.set(None)
     try:
-        yield
+        with _outside_inference_mode():
+            yield
     finally:
         _active.reset(token)
+
+
+def _outside_inference_mode() -> ExitStack:
+    """Leave a model's own inference mode: tensors that are made in it keep no count of writes, nor can be derived later."""
+    stack = ExitStack()
+    if torch.is_inference_mode_enabled():
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())  # the line before allows gradients
+    return stack
 
 
 class UnrecordedOps(TorchDispatchMode):
@@ -329,6 +339,9 @@ class Tracer(TorchFunctionMode):
         kwargs = kwargs or {}
         if _active.get() is not self or func in METADATA:
             return func(*args, **kwargs)
+        if torch.is_inference_mode_enabled():
+            with _outside_inference_mode():
+                return self.__torch_function__(func, types, args, kwargs)
         if self._unrecorded is None:
             return self._call(func, args, kwargs)
         self._unrecorded.in_recorded_call = True

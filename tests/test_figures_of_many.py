@@ -81,7 +81,7 @@ def test_a_few_dead_channels_among_many_are_seen():
     from deconvnet.scanning import report
 
     fires = np.concatenate([np.zeros(6), np.ones(994)])
-    layer = LayerReport("conv5", 1000, list(range(6)), [], fires, fires, np.where(fires, 13860.0, 0.0))
+    layer = LayerReport("conv5", 1000, list(range(6)), [], [], fires, fires, np.where(fires, 13860.0, 0.0))
     axes = Figure().subplots()
     report._plot_fires(axes, layer)
     bar = axes.patches[0]

@@ -477,7 +477,8 @@ def test_nan_and_nothing_never_enter(tmp_path):
         none = made(tmp_path / "none", model, torch.full((2, 1, 3, 4), float("nan")), ["0"])
     assert none.top("0", 0) == []
     assert none.statistics("0")["maximum"].tolist() == [-np.inf, -np.inf]
-    assert none.dead("0") == [0, 1]
+    assert none.dead("0") == []
+    assert none.not_a_number("0") == [0, 1]
 
 
 # The model

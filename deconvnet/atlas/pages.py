@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -113,6 +114,7 @@ class Pages:
             "window": f"{window.height} × {window.width}" if window else "-",
             "whole": bool(window and window.covers(*self.scan.frame)),
             "dead": report.dead,
+            "not_a_number": len(report.not_a_number),
             "rare": len(report.rare),
         }
 
@@ -124,7 +126,7 @@ class Pages:
             "number": channel,
             "sheet": f"{channel}.webp" if self._has_sheet(layer, channel) else "",
             "fires": fires,
-            "fires_text": percent(fires),
+            "state": f"fires on {percent(fires)}" if fires else "NaN" if maximum == -math.inf else "dead",
             "maximum": maximum,
             "maximum_text": activation_text(maximum),
         }

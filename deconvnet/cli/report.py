@@ -67,13 +67,13 @@ def report(scan: str, layers: tuple[str, ...], rare: float, out: str | None, jso
 
 
 def _print(reports: Sequence[LayerReport]) -> None:
-    """Print the table, then the dead and rare channels of each layer."""
+    """Print the table, then the dead and rare channels of each layer, and those without a number."""
     from ..render.table import table_text
     from ..scanning.report import HEADING
 
     echo(table_text([HEADING, *(report.row() for report in reports)]))
     for report in reports:
-        for what, channels in (("dead", report.dead), ("rare", report.rare)):
+        for what, channels in (("dead", report.dead), ("NaN on every picture", report.not_a_number), ("rare", report.rare)):
             if channels:
                 echo(f"{report.layer} {what}: {_ranges(channels)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -135,9 +136,9 @@ class Plate:
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
         with counting(self.count, "drawing", "channel", wanted=self.progress) as counter:
             for (layer, channel), examples in self.examples(counter.update):
-                fired, pictures = (int(statistics[layer][name][channel]) for name in ("fired", "pictures"))
+                fired, pictures, maximum = (statistics[layer][name][channel] for name in ("fired", "pictures", "maximum"))
                 empty = NONE_INSIDE if self.inside and fired else NO_EXAMPLE
-                note = " · ".join(filter(None, [_fires_on(fired, pictures), own_text(self.owns[layer, channel])]))
+                note = " · ".join(filter(None, [_fires_on(fired, pictures, maximum), own_text(self.owns[layer, channel])]))
                 panel = Panel(layer, channel, [row.example for row in examples], note, empty)
                 yield draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
 
@@ -255,5 +256,7 @@ def _numbers_text(channels: tuple[int, ...]) -> str:
     return f"({len(channels)} of them)" if len(channels) > 12 else str(channels)
 
 
-def _fires_on(fired: int, pictures: int) -> str:
-    return f"fires on {percent(fired / max(pictures, 1))} of the pictures" if fired else "dead: fired on no picture"
+def _fires_on(fired: int, pictures: int, maximum: float) -> str:
+    if fired:
+        return f"fires on {percent(fired / max(pictures, 1))} of the pictures"
+    return "NaN on every picture" if pictures and maximum == -math.inf else "dead: fired on no picture"

@@ -31,6 +31,7 @@ class LayerReport:
         layer: its name.
         channels: C.
         dead: the channels that fired on no picture.
+        not_a_number: those whose maximum was NaN on every picture.
         rare: those that fired on a few only.
         fires: (C,) the share of the pictures on which the channel's maximum was above 0, 0..1.
         mean: (C,) of the channel's maxima.
@@ -40,6 +41,7 @@ class LayerReport:
     layer: str
     channels: int
     dead: list[int]
+    not_a_number: list[int]
     rare: list[int]
     fires: npt.NDArray[np.float64]
     mean: npt.NDArray[np.float64]
@@ -51,6 +53,7 @@ class LayerReport:
             "layer": self.layer,
             "channels": self.channels,
             "dead": self.dead,
+            "not_a_number": self.not_a_number,
             "rare": self.rare,
             "fires": self.fires.tolist(),
             "mean": self.mean.tolist(),
@@ -59,7 +62,11 @@ class LayerReport:
 
     def channel_rows(self) -> list[tuple[object, ...]]:
         """Return a row for each channel, as `CHANNEL_HEADING` names them; a maximum that is not finite as ""."""
-        states = {**dict.fromkeys(self.dead, "dead"), **dict.fromkeys(self.rare, "rare")}
+        states = {
+            **dict.fromkeys(self.dead, "dead"),
+            **dict.fromkeys(self.not_a_number, "NaN"),
+            **dict.fromkeys(self.rare, "rare"),
+        }
         numbers = zip(self.fires.tolist(), self.mean.tolist(), self.maximum.tolist(), strict=True)
         return [
             (self.layer, channel, states.get(channel, ""), fires, mean, maximum if np.isfinite(maximum) else "")
@@ -70,7 +77,8 @@ class LayerReport:
         """Return the row of the printed table, below `HEADING`."""
         finite = self.maximum[np.isfinite(self.maximum)]
         strongest = (_number(float(np.median(finite))), _number(float(finite.max()))) if finite.size else ("-", "-")
-        counts = (str(self.channels), str(len(self.dead)), str(len(self.rare)))
+        dead = f"{len(self.dead)} + {len(self.not_a_number)} NaN" if self.not_a_number else str(len(self.dead))
+        counts = (str(self.channels), dead, str(len(self.rare)))
         return (self.layer, *counts, f"{100 * np.median(self.fires):.3g} %", _number(float(self.mean.mean())), *strongest)
 
 
@@ -96,7 +104,8 @@ def layer_report(table: ScanTable, layer: str, rare: float = 0.01) -> LayerRepor
     statistics = table.statistics(layer)
     fires = statistics["fired"] / np.maximum(statistics["pictures"], 1)
     rare_channels = np.flatnonzero((fires > 0) & (fires < rare)).tolist()
-    return LayerReport(layer, len(fires), table.dead(layer), rare_channels, fires, statistics["mean"], statistics["maximum"])
+    silent = table.dead(layer), table.not_a_number(layer)
+    return LayerReport(layer, len(fires), *silent, rare_channels, fires, statistics["mean"], statistics["maximum"])
 
 
 def plot(table: ScanTable, reports: Sequence[LayerReport]) -> Figure:
@@ -136,6 +145,7 @@ def _plot_fires(axes: Axes, report: LayerReport) -> None:
     # "$" is a letter of names, too
     axes.set_ylabel(report.layer, rotation=0, ha="right", va="center", labelpad=12, parse_math=False)
     counts = f"{len(report.dead)} dead, {len(report.rare)} rare"
+    counts += f", {len(report.not_a_number)} NaN" if report.not_a_number else ""
     axes.text(0.02, 0.9, counts, transform=axes.transAxes, va="top", color=hex_text(FAINT))
 
 

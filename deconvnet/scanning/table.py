@@ -178,8 +178,14 @@ class ScanTable:
         return self.store.statistics(self.layer_name(layer))
 
     def dead(self, layer: str) -> list[int]:
-        """Return the channels that fired on no picture."""
-        return np.flatnonzero(self.statistics(layer)["fired"] == 0).tolist()
+        """Return the channels that fired on no picture, without those of `not_a_number`."""
+        undefined = self.not_a_number(layer)
+        return np.setdiff1d(np.flatnonzero(self.statistics(layer)["fired"] == 0), undefined).tolist()
+
+    def not_a_number(self, layer: str) -> list[int]:
+        """Return the channels whose maximum was NaN on every picture: they may be anything but dead."""
+        statistics = self.statistics(layer)
+        return np.flatnonzero((statistics["pictures"] > 0) & np.isneginf(statistics["maximum"])).tolist()
 
     def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
         """Return `count` random channels of a layer, in order of number; those that never fired are left out."""
