@@ -111,7 +111,7 @@ def test_studies_are_attributes():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (
-        "['ablate', 'correspond', 'evolve', 'faithful', 'filters', 'invariance', 'occlude', 'sanity'] True"
+        "['ablate', 'benchmark', 'correspond', 'evolve', 'faithful', 'filters', 'invariance', 'occlude', 'sanity'] True"
     )
     with pytest.raises(AttributeError, match=r"^module 'deconvnet\.studies' has no attribute 'occlusion'$"):
         _ = deconvnet.studies.occlusion

@@ -223,7 +223,7 @@ def test_random_net_keeps_the_switches_of_the_trained_one(small):
     row, col = divmod(int(maps[0, channel].argmax()), 7)
     unit = Unit("features.4", channel, row, col, activation=float(maps[0, channel, row, col]))
     before = {name: value.clone() for name, value in small.model.state_dict().items()}
-    found = nulls.project_at_random(small, recording, "features.4", [unit], seed=11)
+    found = nulls.project_at_random(recording, "features.4", [unit], small.table("deconvnet"), seed=11)
     features = small.model.features
     first = features[1](features[0](image)).detach()
     pooled, switches = nn.functional.max_pool2d(first, 2, return_indices=True)
@@ -252,7 +252,10 @@ def test_the_energy_of_random_nets_is_a_mean_of_draws(small):
     recording = small.record(image)
     unit = Unit("features.4", 2, 3, 3, activation=1.0)
     found = nulls.random_net_energy(small, recording, "features.4", [unit], seed=2)[0]
-    draws = [energy(nulls.project_at_random(small, recording, "features.4", [unit], seed=seed)[0]) for seed in range(2, 7)]
+    draws = [
+        energy(nulls.project_at_random(recording, "features.4", [unit], small.table("deconvnet"), seed=seed)[0])
+        for seed in range(2, 7)
+    ]
     np.testing.assert_allclose(found, sum(each / max(each.sum(), 1e-30) for each in draws) / 5, atol=1e-12)
 
 

@@ -42,6 +42,7 @@ GROUPS = {
         "ablate": "Project a unit with all eight settings of mask, switches and rectification.",
         "sanity": "Randomise the weights: do the projections change?",
         "faithful": "Score units: does a projection point at what excites its unit?",
+        "benchmark": "Measure every rule and every open choice on the same units.",
     },
     "Upsampling": {
         "upsample": "Pool a picture or a map, and upsample it by each method, side by side.",

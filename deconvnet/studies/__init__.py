@@ -14,7 +14,7 @@ import importlib
 from types import ModuleType
 
 #: The studies, each a module that is loaded when it is first used.
-STUDIES = ("ablate", "correspond", "evolve", "faithful", "filters", "invariance", "occlude", "sanity")
+STUDIES = ("ablate", "benchmark", "correspond", "evolve", "faithful", "filters", "invariance", "occlude", "sanity")
 
 
 def __getattr__(name: str) -> ModuleType:

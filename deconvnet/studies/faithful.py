@@ -28,10 +28,10 @@ from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, as_list, source_names
 from ..net import DeconvNet
 from ..progress import counted
-from ..select import choose_units
 from ..units import Unit, Window
 from .arrays import Floats, Integers, Mask
 from .faithful_result import Faithfulness
+from .firing import firing_units
 from .forward import choose_layer
 from .ground_truth import PartTruth, measure_truth
 from .masking import energy, measure_drops, middle_region, randomly_moved, strongest_region
@@ -109,7 +109,7 @@ def run(
     sources = source_names(inputs)
     recording = net.record(as_batch(net, inputs))
     layer, maps = choose_layer(recording, layer)
-    units = _firing_units(maps, layer, channels, top)
+    units = firing_units(maps, layer, channels, top)
     projections = [net.project(recording, layer, units=units, rule=rule) for rule in RULES]
     windows = projections[0].windows
     energies: dict[str, Sequence[Floats]] = {
@@ -152,19 +152,6 @@ def run(
             net, "faithful", inputs=inputs, pictures=sources, layer=layer, top=top, area=area, seeds=seeds, seed=seed
         ),
     )
-
-
-def _firing_units(maps: Tensor, layer: str, channels: Sequence[int] | None, top: int) -> list[Unit]:
-    """Return each channel's strongest unit in each picture, if it fires; maps: (N, C', H', W')."""
-    units = [
-        unit
-        for image in range(len(maps))
-        for unit in choose_units(maps[image], layer, channels=channels, top=top, image=image)
-        if (unit.activation or 0) > 0
-    ]
-    if not units:
-        raise OptionError(f"none of these channels of {layer!r} fires on these pictures: nothing could drop. Take others.")
-    return units
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Forward:
-    """Runs batches of images through a net to the end, and hands over the activations of some layers.
+    """Runs batches of images through a net, to the end unless told to stop, and hands over the activations of some layers.
 
     Nothing is kept for the way down, so this is faster than recording, and its memory is that of a plain forward pass.
 
@@ -36,10 +36,13 @@ class Forward:
         recording: of any image of the same size: the sizes of its maps decide how many images make a batch.
         layers: the layers whose activations are handed over.
         batch: images per batch on a CPU; None: as many as the maps allow.
+        stop: end a pass after the deepest of the layers; there is no output then.
     """
 
-    def __init__(self, net: DeconvNet, recording: Recording, layers: Sequence[str], batch: int | None = None) -> None:
-        self.engine = ForwardEngine(net.model, records_of(recording.records(), layers), stop=False, written=recording.written)
+    def __init__(
+        self, net: DeconvNet, recording: Recording, layers: Sequence[str], batch: int | None = None, *, stop: bool = False
+    ) -> None:
+        self.engine = ForwardEngine(net.model, records_of(recording.records(), layers), stop=stop, written=recording.written)
         self.batch = MAX_BATCH if self.engine.device.type == "cuda" else batch or _batch_size(recording)
 
     def __call__(self, images: Tensor, reduce: Callable[[str, Tensor], T]) -> tuple[Any, dict[str, T]]:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..axes import as_maps
 from ..crops import cut_window, recut
 from ..net import DeconvNet
 from ..units import Unit, Window
 from .arrays import Floats, Mask
-from .forward import layer_maps
+from .forward import Forward
 
-BATCH = 64  # covered pictures in a forward pass
 BLUR = 0.05  # of the window's side
 
 
@@ -38,8 +38,14 @@ def strongest_region(values: Floats, inside: Window, area: float) -> Mask:
     Returns:
         A mask (H, W).
     """
+    return strongest_regions(values, inside, [area])[0]
+
+
+def strongest_regions(values: Floats, inside: Window, areas: Sequence[float]) -> Mask:
+    """Return the strongest region of each area, (A, H, W): a larger one holds every smaller one."""
     part = cut_window(values, inside)
-    return _largest(blurred(part, BLUR * math.sqrt(part.size)), values.shape, inside, area)
+    smooth = blurred(part, BLUR * math.sqrt(part.size))
+    return np.stack([_largest(smooth, values.shape, inside, area) for area in areas])
 
 
 def middle_region(window: Window, frame: Sequence[int], area: float) -> Mask:
@@ -78,12 +84,17 @@ def measure_drops(net: DeconvNet, image: Tensor, masks: Mask, unit: Unit) -> Flo
     Returns:
         (M,): shares of the activation. 1: nothing is left; below 0: it grew.
     """
+    recording = net.record(image[None], layers=[unit.layer])
+    image = recording.images[0]
+    forward, axes = Forward(net, recording, [unit.layer], stop=True), recording.axes(unit.layer)
+
+    def activation(layer: str, activations: Tensor) -> Tensor:
+        return as_maps(activations, axes, layer)[:, unit.channel, unit.row or 0, unit.col or 0].double().cpu()
+
     remaining = []
-    for first in range(0, len(masks), BATCH):
-        hidden = torch.from_numpy(masks[first : first + BATCH]).to(image.device)[:, None]
-        recording = net.record(torch.where(hidden, torch.zeros_like(image), image[None]), layers=[unit.layer])
-        maps = layer_maps(recording, unit.layer)
-        remaining.append(maps[:, unit.channel, unit.row or 0, unit.col or 0].double().cpu().numpy())
+    for first in range(0, len(masks), forward.batch):
+        hidden = torch.from_numpy(masks[first : first + forward.batch]).to(image.device)[:, None]
+        remaining.append(forward(torch.where(hidden, torch.zeros_like(image), image[None]), activation)[1][unit.layer].numpy())
     drops: Floats = 1 - np.concatenate(remaining) / float(unit.activation or 1)
     return drops
 

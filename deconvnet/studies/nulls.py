@@ -26,6 +26,7 @@ from ..models.seeding import seeded
 from ..net import DeconvNet
 from ..projection import start_signal
 from ..recording import Recording
+from ..rules import Table
 from ..rules.call import Saved
 from ..rules.conv import SavedConv
 from ..rules.linear import SavedLinear
@@ -104,17 +105,14 @@ def random_net_energy(
     """
     total = np.zeros((len(units), *recording.images.shape[2:]))
     for draw in range(seed, seed + RANDOM_NETS):
-        drawn = np.stack([energy(pixels) for pixels in project_at_random(net, recording, layer, units, rule=rule, seed=draw)])
+        drawn = np.stack([energy(pixels) for pixels in project_at_random(recording, layer, units, net.table(rule), seed=draw)])
         sums = drawn.sum((1, 2), keepdims=True)
         total += drawn / np.where(sums > 0, sums, 1) / RANDOM_NETS
     return total
 
 
-def project_at_random(
-    net: DeconvNet, recording: Recording, layer: str, units: Sequence[Unit], *, rule: RuleName = "deconvnet", seed: int = 0
-) -> Floats:
+def project_at_random(recording: Recording, layer: str, units: Sequence[Unit], table: Table, *, seed: int = 0) -> Floats:
     """Project units through random filters by the recording's own switches and masks: (K, C, H, W)."""
-    table = net.table(rule)
     tape, value = with_random_filters(recording.tape_for(layer, table), seed), recording.value(layer)
     maps = recording.stored_maps(layer)
     largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
