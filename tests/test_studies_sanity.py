@@ -13,12 +13,14 @@ import deconvnet
 from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.layers import output_layer
+from deconvnet.mirror import project_value
 from deconvnet.studies import (
     reinitialise,
     sanity,
     selectivity,
     similarity,
 )
+from deconvnet.units import Unit
 from support.studies import Small
 
 
@@ -231,6 +233,32 @@ def test_squeezenet_follows_its_class_map():
     for model, layer in (("squeezenet1_0", "classifier.1"), ("resnet18", "fc"), ("alexnet", "classifier.6")):
         net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
         assert sanity.class_layer(net.record_zeros((3, 64, 64))) == layer
+
+
+def test_ranks_are_those_of_all_values(measures):
+    """Zeros that are not sorted have the rank they would have, among ties, signs and nothing else too."""
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(0)
+    sparse = np.round(random.normal(size=500), 1) * (random.random(500) < 0.4)
+    for values in (sparse, np.abs(sparse), -np.abs(sparse), np.zeros(7), random.normal(size=9), np.array([0.0, -0.0, 1.0])):
+        ranks = stats.rankdata(values)
+        assert (similarity._ranks(values) == ranks - ranks.mean()).all()
+
+
+@pytest.mark.parametrize("rule", sanity.RULES)
+def test_a_class_map_is_followed_inside_its_windows(rule):
+    """Units with windows, of pictures of their own, project as in the whole frame, where all of it is computed."""
+    torch.manual_seed(0)
+    net = deconvnet.DeconvNet(deconvnet.load_model("torchvision:squeezenet1_0", weights=None))
+    recording = deconvnet.DeconvNet(net.model, rules=net.table("gradient")).record(torch.randn(2, 3, 96, 128), stop=False)
+    tape, layer = recording.tape, "classifier.1"
+    units = [Unit(layer, 7, 0, 1, image=0), Unit(layer, 400, 2, 3, image=1)]
+    signal = torch.zeros(tape.shapes[recording.value(layer)])
+    signal[0, 7, 0, 1] = signal[1, 400, 2, 3] = 1
+    frames = project_value(tape, recording.value(layer), signal, net.table(rule)).numpy()
+    carried = sanity._carry(recording, layer, units, net.table(rule))
+    assert frames.any(axis=(1, 2, 3)).all()
+    np.testing.assert_allclose(carried, frames, rtol=0, atol=1e-5 * np.abs(frames).max())
 
 
 def test_one_recording_serves_all_rules(small, image, measures):

@@ -16,7 +16,10 @@ from .study import check_results, finish, with_results
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
 @click.option(
-    "--channel", "-c", type=click.IntRange(min=0), help="A channel, whose strongest unit is drawn. [default: the strongest]"
+    "--channel",
+    "-c",
+    type=click.IntRange(min=0),
+    help="A channel's number; its strongest unit is drawn. [default: the strongest]",
 )
 @click.option("--signals", type=click.IntRange(min=2), default=4, show_default=True, help="How many random signals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random signals.")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.argument("picture", required=False, type=click.Path())
 @with_model
 @click.option("--layer", "-l", help="The map's layer. [default: the last rectified one]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="The map. [default: the strongest of the whole picture]")
+@click.option(
+    "--channel", "-c", type=click.IntRange(min=0), help="The map's number. [default: the strongest of the whole picture]"
+)
 @click.option(
     "--strongest-by",
     type=click.Choice(STRONGEST_BY),

@@ -17,7 +17,7 @@ from .study import check_results, find_inputs, finish, with_results
 @with_limit
 @with_model
 @click.option("--layer", "-l", help="The layer of the unit to follow. [default: the classes' maps or scores]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="The unit's channel. [default: the strongest]")
+@click.option("--channel", "-c", type=click.IntRange(min=0), help="The number of the unit's channel. [default: the strongest]")
 @click.option("--select", metavar="LAYER", help="The layer whose channels to compare. [default: the last rectified one]")
 @click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often the weights are drawn.")

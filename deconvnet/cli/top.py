@@ -26,7 +26,7 @@ CSV_COLUMNS = ("layer", "channel", "rank", "path", "activation", "row", "col", "
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
 @click.option("--layer", "-l", help="A scanned layer.")
-@click.option("--channel", "-c", "channels", required=True, help="Channels such as 3 or 1,4-6.")
+@click.option("--channel", "-c", "channels", required=True, help="Channels by number, such as 3 or 1,4-6.")
 @with_json("the pictures")
 @with_csv
 def top(scan: str, layer: str | None, channels: str, json_to: str | None, as_csv: bool) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "-m", metavar="MODEL", help=f"Take a map of this model instead of the picture: {MODEL_HELP}")
 @click.option("--layer", "-l", help="The map's layer. [default: the last rectified one]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="The map's channel. [default: the strongest]")
+@click.option("--channel", "-c", type=click.IntRange(min=0), help="The number of the map's channel. [default: the strongest]")
 @with_weights
 @with_preprocess
 @click.option(

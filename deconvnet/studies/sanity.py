@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..axes import from_maps
@@ -35,12 +36,14 @@ from ..net import DeconvNet
 from ..optional import require
 from ..paper_names import full_name
 from ..progress import counted
-from ..projection import start_signal
+from ..projection import signal_dtype, start_signal
 from ..recording import Recording
+from ..rules import Table
 from ..rules.conv import SavedConv
 from ..rules.linear import SavedLinear
 from ..select import choose_units
 from ..units import Unit
+from ..windowed import can_start, is_worthwhile, project_patches
 from .arrays import Floats
 from .classes import class_probabilities
 from .forward import choose_layer, layer_maps
@@ -215,12 +218,23 @@ class _Followed:
         parts = []
         for units in self.batches:
             recording = net.record(self.images[units[0].image : units[-1].image + 1], layers=[self.layer])
-            tape, value = recording.tape, recording.value(self.layer)
             here = [replace(unit, image=number) for number, unit in enumerate(units)]
-            signal = from_maps(start_signal(recording.stored_maps(self.layer), here, "one"), tape.axes[value])
-            projected = [project_value(tape, value, signal, net.table(rule)).float().cpu().numpy() for rule in RULES]
-            parts.append(np.stack(projected))
+            parts.append(np.stack([_carry(recording, self.layer, here, net.table(rule)) for rule in RULES]))
         return np.concatenate(parts, axis=1)
+
+
+def _carry(recording: Recording, layer: str, units: Sequence[Unit], table: Table) -> Floats:
+    """Project units, each started by 1, by what a recording saved for all rules: in their windows, where units have any."""
+    tape, value, rows = recording.tape, recording.value(layer), torch.tensor([unit.image for unit in units])
+    maps = recording.stored_maps(layer)
+    places = [(unit.channel, unit.row, unit.col) for unit in units if unit.row is not None and unit.col is not None]
+    if can_start(tape, value) and len(places) == len(units) and is_worthwhile(tape, value, len(units)):
+        starts = torch.ones(len(units), dtype=signal_dtype(maps), device=tape.device)
+        pixels = project_patches(tape, value, places, starts, table, rows).frame()
+    else:
+        pixels = project_value(tape, value, from_maps(start_signal(maps, units, "one"), tape.axes[value]), table)
+    numbers: Floats = pixels.float().cpu().numpy()
+    return numbers
 
 
 @dataclass(frozen=True, eq=False)

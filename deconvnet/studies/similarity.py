@@ -61,7 +61,7 @@ def mean_known(values: Floats, axis: int) -> Floats:
 
 def rank_correlation(first: Floats, second: Floats) -> float:
     """Return Spearman's rank correlation, -1..1; NaN where one of the arrays is constant."""
-    return correlation(_ranks(first), _ranks(second))
+    return cosine(_ranks(first), _ranks(second))
 
 
 def ssim(first: Floats, second: Floats) -> float:
@@ -85,7 +85,7 @@ class Described:
     """What the measures need of one picture, worked out once however many others it is compared with.
 
     Attributes:
-        ranks: of the unsigned values; of equal ones, the mean of theirs.
+        ranks: of the unsigned values, less their mean; of equal ones, the mean of theirs.
         signed_ranks: of the signed values; None where there are no signs.
         flat: (H, W), signed: the mean over channels.
         histograms: its histograms of oriented gradients.
@@ -111,8 +111,8 @@ class Described:
         """Compare with another one by each of `MEASURES`."""
         signed = self.signed_ranks is not None and other.signed_ranks is not None
         return {
-            "rank": correlation(self.ranks, other.ranks),
-            "signed rank": correlation(self.signed_ranks, other.signed_ranks) if signed else float("nan"),  # type: ignore[arg-type]
+            "rank": cosine(self.ranks, other.ranks),
+            "signed rank": cosine(self.signed_ranks, other.signed_ranks) if signed else float("nan"),  # type: ignore[arg-type]
             "ssim": ssim(self.flat, other.flat),
             "hog": correlation(self.histograms, other.histograms),
         }
@@ -124,10 +124,19 @@ def compare_projections(first: Floats, second: Floats) -> dict[str, float]:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Return the ranks of all values, flat: halves at most, which float32 holds exactly up to eight million values."""
+    """Return the ranks of all values less their mean, flat.
+
+    They are halves at most, which float32 holds exactly up to eight million values. Most of a projection may be zero: zeros
+    share one rank, between those of the values below and above, and only the others are sorted.
+    """
     stats = require("scipy.stats", needed_by="the rank correlation", extra="studies")
-    ranks: Floats = stats.rankdata(values.ravel()).astype(np.float32 if values.size < 2**23 else np.float64)
-    return ranks
+    flat = values.ravel()
+    others = flat != 0
+    zeros, below = flat.size - int(others.sum()), int((flat < 0).sum())
+    ranks: Floats = np.full(flat.size, below + (zeros + 1) / 2)
+    sorted_ranks = stats.rankdata(flat[others])
+    ranks[others] = sorted_ranks + np.where(sorted_ranks > below, zeros, 0)
+    return (ranks - (flat.size + 1) / 2).astype(np.float32 if flat.size < 2**23 else np.float64)
 
 
 def _histograms(values: Floats) -> Floats:
