@@ -86,6 +86,29 @@ class VolumeAxes(tuple[int | None, int | None, int | None]):
         return self.depth, self.height
 
 
+class SplitAxes(tuple[int | None, int | None, int | None]):
+    """The axes of maps whose rows, columns or channels were split over more than four axes: they may be put together again.
+
+    Attributes:
+        labels: of each axis what it is made of, as letters of "NCHW"; "?" where that is not known.
+    """
+
+    labels: tuple[str, ...]
+
+    def __new__(cls, axes: Axes, labels: tuple[str, ...]) -> SplitAxes:
+        """Make the triple; the rest is beside it."""
+        split = super().__new__(cls, axes)
+        split.labels = labels
+        return split
+
+    def __getnewargs__(self) -> tuple[Axes, tuple[str, ...]]:
+        return tuple(self), self.labels  # type: ignore[return-value]
+
+    def permuted(self, axes: Axes, order: Sequence[int]) -> SplitAxes:
+        """Return them in another order, in which the triple is `axes`."""
+        return SplitAxes(axes, tuple(self.labels[axis] for axis in order))
+
+
 #: The axes of (N, C, H, W).
 MAPS: Axes = (1, 2, 3)
 
@@ -159,6 +182,9 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
         return _reshaped_tokens(axes, size, output)
     if axes == SIGNAL:
         return _reshaped_signal(size, output)
+    split = _reshaped_split(axes, size, output)
+    if split is not None:
+        return split
     channels, rows, cols = axes
     if axes == MAPS and len(size) == 4 and size[2] == 1 and tuple(output) == (*size[:2], size[3]):
         return SIGNAL
@@ -169,6 +195,49 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     if len(size) > 5 and len(output) == 4 and output[1] != size[1] and output[-1] == size[-1]:
         return 3, 1, 2  # windows put together again, channels last
     return default_axes(output)
+
+
+def _reshaped_split(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axes | None:
+    """Return the axes of maps that a reshape splits, or puts together again; None where it does neither."""
+    labels = axes.labels if isinstance(axes, SplitAxes) else _labels(axes, size)
+    if labels is None or len(output) < 4 or (len(output) == 4 and len(size) == 4):
+        return None
+    result = _regrouped(labels, size, output)
+    if len(output) > 4:
+        return SplitAxes(default_axes(output), result)
+    channels = next((place for place, label in enumerate(result) if "C" in label), 0)
+    rest = [place for place in range(1, 4) if place != channels]
+    if channels and result[0] == "N" and [set(result[place]) for place in rest] == [{"H"}, {"W"}]:
+        return channels, rest[0], rest[1]
+    return None
+
+
+def _labels(axes: Axes, size: Sequence[int]) -> tuple[str, ...] | None:
+    """Return what each axis of maps is; None where that is not known of all."""
+    if len(size) != 4 or None in axes or isinstance(axes, (TokenAxes, VolumeAxes)):
+        return None
+    return tuple("CHW"[axes.index(axis)] if axis in axes else "N" for axis in range(4))
+
+
+def _regrouped(labels: Sequence[str], size: Sequence[int], output: Sequence[int]) -> tuple[str, ...]:
+    """Return what each axis of a reshape's output is made of: axes that are split, or put together, in their order."""
+    result: list[str] = []
+    first, axis = 0, 0
+    while axis < len(output):
+        start, last, length, wanted = axis, first + 1, math.prod(size[first : first + 1]), output[axis]
+        axis += 1
+        while length != wanted and last <= len(size) and axis <= len(output):
+            if length < wanted:
+                length, last = length * math.prod(size[last : last + 1]), last + 1
+            elif axis < len(output):
+                wanted, axis = wanted * output[axis], axis + 1
+            else:
+                break
+        together = "".join(labels[first:last])
+        is_clear = length == wanted and (last - first == 1 or axis - start == 1)
+        result += [together if is_clear else "?"] * (axis - start)
+        first = last
+    return tuple(result)
 
 
 def _reshaped_signal(size: Sequence[int], output: Sequence[int]) -> Axes:

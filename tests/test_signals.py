@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
+from torchvision.models import video
 
 import deconvnet
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
@@ -252,11 +255,107 @@ def test_files_of_arrays(tmp_path, run, monkeypatch):
     for name, maker in (("ecg.npy", "signal"), ("ct.npy", "volume")):
         code, _, told = run("project", name, "--model", f"file:net.py:{maker}", "--layer", "4", "--out", f"{maker}.png")
         assert code == 0, told
+        assert "Assumed" not in told  # no preprocessing: nothing of a file is scaled
         assert (tmp_path / f"{maker}.png").stat().st_size > 3000
     assert read_array("ecg.npy").shape == (2, 120)
     assert read_array("ct.npy").dtype == np.float64
     np.save("line.npy", np.arange(5))
     assert read_array("line.npy").tolist() == [[0, 1, 2, 3, 4]]
+
+
+class UNet(nn.Module):
+    """A step down by a max pool, one up by a transposed convolution, joined with what was there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.middle, self.join = block(1, 4), block(4, 6), block(8, 4)
+        self.pool, self.up, self.head = nn.MaxPool3d(2), nn.ConvTranspose3d(6, 4, 2, 2), nn.Conv3d(4, 2, 1)
+
+    def forward(self, x):
+        first = self.down(x)
+        return self.head(self.join(torch.cat((self.up(self.middle(self.pool(first))), first), 1)))
+
+
+def block(inputs, outputs):
+    return nn.Sequential(nn.Conv3d(inputs, outputs, 3, padding=1), nn.BatchNorm3d(outputs), nn.ReLU())
+
+
+def video_net():
+    """Return r3d_18 as torchvision has it."""
+    return video.r3d_18()
+
+
+def randomised(make):
+    """Return a net whose norms scale and shift."""
+    torch.manual_seed(0)
+    model = make().eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+    return model
+
+
+VOLUMES = {
+    "u-net": (UNet, (1, 6, 12, 10), ["pool", "middle.2", "join.2", "head"]),
+    "r3d_18": (video_net, (3, 4, 16, 16), ["stem.2", "layer2.0", "layer4"]),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_known_nets_of_volumes_equal_autograd(name):
+    """A segmenter of volumes and a net of videos, layers of each depth, a signal from everywhere and a single unit."""
+    make, size, layers = VOLUMES[name]
+    model = randomised(make).double()
+    inputs = torch.randn(1, *size, dtype=torch.float64, requires_grad=True)
+    net = deconvnet.DeconvNet(model, silent="first")
+    recording = net.record(inputs.detach())
+    for rule in ("deconvnet", "guided", "gradient"):
+        for layer, output in outputs_of(model, inputs, layers, rule).items():
+            signal = torch.randn_like(output)
+            (expected,) = torch.autograd.grad(output, inputs, signal, retain_graph=True)
+            assert relative(net.project_signal(recording, layer, signal, rule=rule), expected) < 1e-10
+            channel, depth, row, col = (length - 1 for length in output.shape[1:])
+            unit = (channel, depth * output.shape[3] + row, col)
+            projection = net.project(recording, layer, units=[unit], rule=rule, start="one")
+            (expected,) = torch.autograd.grad(output[0, channel, depth, row, col], inputs, retain_graph=True)
+            assert relative(projection.pixels, expected) < 1e-10
+
+
+def outputs_of(model, inputs, layers, rule):
+    """Run a net whose backward pass is a rule's, and return what some layers made."""
+    outputs = {}
+
+    def keep(layer):
+        return lambda module, args, output: outputs.update({layer: output})
+
+    hooks = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in layers]
+    with ReplacedBackward(rule, silent="first"):
+        model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return outputs
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_known_nets_of_volumes_go_from_a_file_to_a_sheet(name, tmp_path, run, monkeypatch):
+    """By the command, with the picture's strongest slice in it; `.npz` has the projections whole."""
+    monkeypatch.chdir(tmp_path)
+    make, size, layers = VOLUMES[name]
+    source = Path(__file__).read_text().split("class UNet")[1].split("def randomised")[0]
+    lines = "import torch\nfrom torch import nn\nfrom torchvision.models import video\n\n\nclass UNet"
+    Path("net.py").write_text(lines + source)
+    np.save("scan.npy", np.random.default_rng(0).normal(size=(size[0], size[1], 24, 20)).astype(np.float32))
+    command = ("project", "scan.npy", "--model", f"file:net.py:{make.__name__}", "--layer", layers[1], "--top", "3")
+    for file in ("sheet.png", "arrays.npz"):
+        code, _, told = run(*command, "--out", file)
+        assert code == 0, told
+    sheet = np.asarray(Image.open("sheet.png").convert("RGB"))
+    assert sheet.std() > 20
+    arrays = np.load("arrays.npz")
+    assert arrays["pixels"].shape == (3, *size[:2], 24, 20)
+    assert np.abs(arrays["pixels"]).max((1, 2, 3, 4)).min() > 0
 
 
 @pytest.mark.parametrize(("array", "message"), [

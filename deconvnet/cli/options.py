@@ -332,13 +332,22 @@ def apply_preprocess(
 ) -> LoadedModel:
     """Give a model the preprocessing of `with_preprocess`, and say what is assumed where nobody gives it."""
     changed = loaded.with_preprocess(mean=mean, std=std, size=size, value_range=from_context(RANGE))
-    if loaded.preprocess is None and None in (mean, std, size):
+    if loaded.preprocess is None and None in (mean, std, size) and not _reads_arrays_alone():
         assumed: Any = changed.preprocess
         say(
             f"{changed.name} has no preprocessing. Assumed: short side {assumed.resize}, centre {_size_text(assumed.crop)}, "
             f"mean {_text(assumed.mean)}, std {_text(assumed.std)}. To change it: --size, --mean, --std."
         )
     return changed
+
+
+def _reads_arrays_alone() -> bool:
+    """Say whether all that the command was given are signals and volumes, which no preprocessing touches."""
+    from ..images import is_array_file
+
+    context = click.get_current_context(silent=True)
+    pictures = context.params.get("pictures") if context else None
+    return bool(pictures) and all(is_array_file(picture) for picture in pictures or ())
 
 
 def _size_text(size: int | tuple[int, int]) -> str:

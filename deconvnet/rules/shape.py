@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..axes import SIGNAL, Axes, TokenAxes, default_axes, reshaped_axes
+from ..axes import SIGNAL, Axes, SplitAxes, TokenAxes, default_axes, reshaped_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..receptive_field import NOTHING, resized_window
 from ..units import Window
@@ -132,6 +132,8 @@ class Permute(Rule[SavedPermutation]):
         """The same axes, where they went."""
         channels, rows, cols = (None if axis is None else saved.order.index(axis) for axis in axes[0])
         first = axes[0]
+        if isinstance(first, SplitAxes):
+            return first.permuted((channels, rows, cols), saved.order)
         return first.at(channels, rows) if isinstance(first, TokenAxes) and rows is not None else (channels, rows, cols)
 
 
