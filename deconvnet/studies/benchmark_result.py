@@ -12,6 +12,7 @@ from ..choices import Tone
 from ..render import apply_tone
 from ..render.palette import BLUE, FAINT, PALE, VERMILION, hex_text
 from ..render.table import table_text
+from ..render.text import source_title
 from ..results import PIXELS, Result
 from .arrays import Floats, Integers, Pixels
 from .contenders import DEFAULT
@@ -161,7 +162,7 @@ class Benchmark(Result):
             f" filled: differs from {DEFAULT} after Holm's correction",
             fontsize=8,
         )
-        add_footer(figure, self.settings, f"left: {self.units[0]} of {self.pictures[0]}")
+        add_footer(figure, self.settings, f"left: {self.units[0]} of {source_title(self.pictures[0])}")
         return figure
 
 
