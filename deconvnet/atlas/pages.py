@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from ..render.tone import TONE_WORDS
 from ..scanning import Hit, Scan
 from ..scanning.report import layer_report
 from ..scanning.store import Statistics
+from ..scanning.table import channel_state
 from ..units import Window
 from ..version import __version__
 from .draw import DrawOptions
@@ -126,7 +126,7 @@ class Pages:
             "number": channel,
             "sheet": f"{channel}.webp" if self._has_sheet(layer, channel) else "",
             "fires": fires,
-            "state": f"fires on {percent(fires)}" if fires else "NaN" if maximum == -math.inf else "dead",
+            "state": channel_state(statistics, channel) or f"fires on {percent(fires)}",
             "maximum": maximum,
             "maximum_text": activation_text(maximum),
         }

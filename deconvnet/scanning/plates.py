@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ from ..render.tile import CROP_WORDS
 from ..render.tone import check_percentile, tone_percentile, tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
-from .table import ScanTable
+from .store import Statistics
+from .table import ScanTable, channel_state
 
 PAGE_CHANNELS: dict[PlateLayout, int] = {"panels": 12, "paper": 48}  # on a page
 PANEL_SIDE = 160  # pixels of a tile where no page says otherwise
@@ -136,9 +136,8 @@ class Plate:
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
         with counting(self.count, "drawing", "channel", wanted=self.progress) as counter:
             for (layer, channel), examples in self.examples(counter.update):
-                fired, pictures, maximum = (statistics[layer][name][channel] for name in ("fired", "pictures", "maximum"))
-                empty = NONE_INSIDE if self.inside and fired else NO_EXAMPLE
-                note = " · ".join(filter(None, [_fires_on(fired, pictures, maximum), own_text(self.owns[layer, channel])]))
+                empty = NONE_INSIDE if self.inside and statistics[layer]["fired"][channel] else NO_EXAMPLE
+                note = " · ".join(filter(None, [_fires_on(statistics[layer], channel), own_text(self.owns[layer, channel])]))
                 panel = Panel(layer, channel, [row.example for row in examples], note, empty)
                 yield draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
 
@@ -256,7 +255,7 @@ def _numbers_text(channels: tuple[int, ...]) -> str:
     return f"({len(channels)} of them)" if len(channels) > 12 else str(channels)
 
 
-def _fires_on(fired: int, pictures: int, maximum: float) -> str:
-    if fired:
-        return f"fires on {percent(fired / max(pictures, 1))} of the pictures"
-    return "NaN on every picture" if pictures and maximum == -math.inf else "dead: fired on no picture"
+def _fires_on(statistics: Statistics, channel: int) -> str:
+    states = {"dead": "dead: fired on no picture", "NaN": "NaN on every picture"}
+    share = statistics["fired"][channel] / max(statistics["pictures"][channel], 1)
+    return states.get(channel_state(statistics, channel), f"fires on {percent(share)} of the pictures")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import OptionError
 from ..render.palette import BLUE, FAINT, INK, ORANGE, hex_text
-from .table import ScanTable
+from .table import ScanTable, channels_in_state
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +104,7 @@ def layer_report(table: ScanTable, layer: str, rare: float = 0.01) -> LayerRepor
     statistics = table.statistics(layer)
     fires = statistics["fired"] / np.maximum(statistics["pictures"], 1)
     rare_channels = np.flatnonzero((fires > 0) & (fires < rare)).tolist()
-    silent = table.dead(layer), table.not_a_number(layer)
+    silent = channels_in_state(statistics, "dead"), channels_in_state(statistics, "NaN")
     return LayerReport(layer, len(fires), *silent, rare_channels, fires, statistics["mean"], statistics["maximum"])
 
 

@@ -47,6 +47,18 @@ class Hit:
         return {**fields, "window": self.window.to_list()}
 
 
+def channel_state(statistics: Statistics, channel: int) -> str:
+    """Return "dead" for a channel that fired on no picture, "NaN" if it had no number on any, "" for all others."""
+    if statistics["fired"][channel]:
+        return ""
+    return "NaN" if statistics["pictures"][channel] and np.isneginf(statistics["maximum"][channel]) else "dead"
+
+
+def channels_in_state(statistics: Statistics, state: str) -> list[int]:
+    """Return the channels of a layer that are in one of the states of `channel_state`."""
+    return [channel for channel in range(len(statistics["fired"])) if channel_state(statistics, channel) == state]
+
+
 class ScanTable:
     """What a scan's file holds. A context manager, which closes the file.
 
@@ -179,13 +191,11 @@ class ScanTable:
 
     def dead(self, layer: str) -> list[int]:
         """Return the channels that fired on no picture, without those of `not_a_number`."""
-        undefined = self.not_a_number(layer)
-        return np.setdiff1d(np.flatnonzero(self.statistics(layer)["fired"] == 0), undefined).tolist()
+        return channels_in_state(self.statistics(layer), "dead")
 
     def not_a_number(self, layer: str) -> list[int]:
-        """Return the channels whose maximum was NaN on every picture: they may be anything but dead."""
-        statistics = self.statistics(layer)
-        return np.flatnonzero((statistics["pictures"] > 0) & np.isneginf(statistics["maximum"])).tolist()
+        """Return the channels whose maximum was NaN, or minus infinity, on every picture: they may be anything but dead."""
+        return channels_in_state(self.statistics(layer), "NaN")
 
     def sample(self, layer: str, count: int, seed: int = 0) -> list[int]:
         """Return `count` random channels of a layer, in order of number; those that never fired are left out."""
