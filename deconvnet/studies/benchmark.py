@@ -151,16 +151,16 @@ def _measure_energies(
     energies: Mapping[str, Sequence[Floats]],
 ) -> Values:
     """Measure what covering pixels does: occlusion, insertion and deletion."""
-    found: Values = {name: {measure: np.full(len(units), np.nan) for measure in HEADINGS[:3]} for name in energies}
+    measured: Values = {name: {measure: np.full(len(units), np.nan) for measure in HEADINGS[:3]} for name in energies}
     for number, (unit, window) in enumerate(counted(zip(units, windows, strict=True), len(units), "covering", "unit")):
         image = recording.images[unit.image]
         covered = cover_squares(net, image, unit, window)
         for name, maps in energies.items():
             occlusion = measure_occlusion(maps[number], covered)
             row = occlusion, *measure_perturbation(net, image, unit, window, maps[number])
-            for measure, value in zip(found[name], row, strict=True):
-                found[name][measure][number] = value
-    return found
+            for measure, value in zip(measured[name], row, strict=True):
+                measured[name][measure][number] = value
+    return measured
 
 
 def _measure_truth(
@@ -191,15 +191,15 @@ def _next_channels(maps: Tensor, units: Sequence[Unit]) -> list[Unit]:
 
 def _measure_shares(kept: Mapping[str, Projections], others: Sequence[Unit], seed: int) -> Values:
     """Measure what of each contender's projections is the picture's, the unit's, and learned."""
-    found = {}
+    shares = {}
     for name, projections in counted(kept.items(), len(kept), "comparing", "contender"):
         beside = Projections.of(projections.recording, projections.layer, others, projections.table)
-        found[name] = {
+        shares[name] = {
             "own": measure_own_share(projections),
             "selectivity": measure_selective_share(projections, beside),
             "learned": measure_learned_share(projections, seed=seed),
         }
-    return found
+    return shares
 
 
 def _measure_planted(net: DeconvNet, seed: int) -> Planted:
@@ -242,13 +242,13 @@ def _compare_all(values: Values, images: Integers, cause: Planted | None) -> tup
         for name, row in values.items()
         if name != DEFAULT and np.isfinite(row[measure]).any()
     }
-    found = [*compare(pairs, images, primary=PRIMARY)]
+    comparisons = [*compare(pairs, images, primary=PRIMARY)]
     if cause is not None:
         by_method = dict(zip(cause.methods, cause.shares.T, strict=True))
-        found += compare(
+        comparisons += compare(
             {f"planted: {name} - {DEFAULT}": (row, by_method[DEFAULT]) for name, row in by_method.items() if name != DEFAULT}
         )
-    return corrected({each.name: (each.difference, each.p) for each in found}, PRIMARY)
+    return corrected({each.name: (each.difference, each.p) for each in comparisons}, PRIMARY)
 
 
 def _patch(net: DeconvNet, recording: Recording, unit: Unit, window: Window) -> Pixels:

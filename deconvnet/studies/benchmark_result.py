@@ -18,6 +18,7 @@ from .arrays import Floats, Integers, Pixels
 from .contenders import DEFAULT
 from .figure import add_footer, new_figure, open_axes, show_pixels
 from .nulls import NULLS
+from .peers import TOOLS
 from .statistics import Comparison, Estimate
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Benchmark(Result):
         """Return the contenders' names in the order of tables: the deconvnet, what is close to it, the nulls, other tools."""
         means = [name for measure in self.means.values() for name in measure]
         names = [name for name in dict.fromkeys([*self.contenders, *self.same, *means]) if name in means or name in self.same]
-        last = [name for name in names if name in NULLS or name.startswith(("captum", "zennit")) or name == "window"]
+        last = [name for name in names if name in NULLS or name.startswith(TOOLS) or name == "window"]
         return [*(name for name in names if name not in last), *last]
 
     def compared(self, measure: str, name: str) -> Comparison | None:
@@ -123,9 +124,11 @@ class Benchmark(Result):
         shown, names = list(self.means), self.rows()
         parts = []
         for first in range(0, len(shown), COLUMNS):
-            some = shown[first : first + COLUMNS]
-            heading = ("", *(f"{name} (less is better)" if name in LESS_IS_BETTER else name for name in some))
-            parts.append(table_text([heading, *((name, *(self.cell(measure, name) for measure in some)) for name in names)]))
+            measures = shown[first : first + COLUMNS]
+            heading = ("", *(f"{name} (less is better)" if name in LESS_IS_BETTER else name for name in measures))
+            parts.append(
+                table_text([heading, *((name, *(self.cell(measure, name) for measure in measures)) for name in names)])
+            )
         return "\n\n".join(parts)
 
     def summary(self) -> str:
@@ -169,7 +172,8 @@ class Benchmark(Result):
 def _draw_crop(axes: Axes, result: Benchmark, name: str, tone: Tone) -> None:
     """Draw the first unit's projection with its contender's name beside it."""
     axes.set(xticks=[], yticks=[], frame_on=False)
-    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+    twin = f"\n({SHORT}{result.same[name]})" if name in result.same else ""
+    axes.set_ylabel(name + twin, rotation=0, ha="right", va="center", fontsize=7)
     crop = result.crops.get(name, result.crops.get(result.same.get(name, "")))
     if name == "window":
         show_pixels(axes, result.patch)

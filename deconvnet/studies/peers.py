@@ -57,14 +57,14 @@ def project_by_peers(net: DeconvNet, images: Tensor, units: Sequence[Unit]) -> d
         raise OptionError(
             f"other tools know modules only, and layer {layer!r} is none. Take another layer, or leave out peers."
         )
-    found = {}
+    projections = {}
     with torch.inference_mode(False), torch.enable_grad():
         model = _without_inplace(net.model)
         calls = peer_calls(model, layer)
         for name, project in counted(calls.items(), len(calls), "projecting by peers", "method"):
             rows = [project(images[unit.image : unit.image + 1].clone(), unit) for unit in units]
-            found[name] = torch.stack(rows).float().cpu().numpy()
-    return found
+            projections[name] = torch.stack(rows).float().cpu().numpy()
+    return projections
 
 
 def peer_calls(model: nn.Module, layer: str) -> dict[str, Project]:
