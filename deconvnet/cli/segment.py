@@ -59,7 +59,7 @@ def segment(
 
     All have the same parameters, first weights and drawings; one unpools by switches, one into a fixed corner (which makes
     it a strided transposed convolution), one repeats its values. With the defaults, which are enough to compare by, this takes
-    about ten minutes on two cores; the second line below is a first look of a minute.
+    about ten minutes on two cores; the second line below is a first look of two minutes.
 
     \b
     deconvnet segment --json table.json
