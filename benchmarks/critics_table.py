@@ -31,11 +31,11 @@ def choose_pictures(folder: str | None, count: int) -> list[PictureInput]:
 
 def sanity_rows(result: sanity.Sanity) -> list[str]:
     """Return how alike projections stay as blocks of weights become random, from the top down; signed rank first."""
-    blocks, rows = len(result.blocks), []
+    blocks, rows = result.depths[-1], []
     steps = {
         f"the top block ({result.blocks[0]})": result.blocks[0],
-        f"the upper half ({blocks // 2} of {blocks})": result.blocks[blocks // 2 - 1],
-        "all but the first": result.blocks[blocks - 2],
+        f"the upper half ({blocks // 2} of {blocks})": result.blocks[result.depths.index(blocks // 2)],
+        "all but the first": result.blocks[-2],
         "all": result.blocks[-1],
         "none: two pictures": "others",
         "none: and a random mask": "noise",

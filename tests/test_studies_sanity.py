@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,12 +16,14 @@ from deconvnet.drawings import draw
 from deconvnet.layers import output_layer
 from deconvnet.mirror import project_value
 from deconvnet.studies import (
+    followed,
     reinitialise,
     sanity,
     selectivity,
     similarity,
 )
-from deconvnet.units import Unit
+from deconvnet.studies.nulls import edge_map
+from deconvnet.units import Unit, Window, parse_unit
 from support.studies import Small
 
 
@@ -154,7 +157,7 @@ def test_measures_against_slow_twins(measures):
 
 def test_sanity_against_autograd_of_the_random_copy(small, image, measures):
     """What a cascade compares is the gradient of the same class's score in the net whose weights are random from there up."""
-    result = sanity.run(small, image, select="features.4", top=3, seeds=1, seed=5)
+    result = sanity.run(small, image, select="features.4", top=3, seeds=1, seed=5, independent=True)
     assert result.blocks == ("classifier", "features.3", "features.0")
     channel = int(small.model(image)[0].argmax())
     assert result.units == (f"classifier:{channel}@0,0",)
@@ -177,7 +180,7 @@ def test_sanity_against_autograd_of_the_random_copy(small, image, measures):
 
 def test_sanity_of_a_unit_inside_tells_what_stands_above(net, measures):
     """A unit inside the net: the layers above it are listed, not measured; several pictures are held against each other."""
-    result = sanity.run(net, [draw("face", seed=3), draw("car", seed=1)], layer="features.9", top=2, seeds=1)
+    result = sanity.run(net, [draw("face", seed=3), draw("car", seed=1)], layer="features.9", top=2, seeds=1, independent=True)
     assert result.blocks == ("features.8", "features.4", "features.0")
     assert result.above == ("features.10", "features.12", "classifier.2", "classifier.5")
     assert result.similarity.shape == (2, 3, 3, 2, 4)
@@ -256,7 +259,7 @@ def test_a_class_map_is_followed_inside_its_windows(rule):
     signal = torch.zeros(tape.shapes[recording.value(layer)])
     signal[0, 7, 0, 1] = signal[1, 400, 2, 3] = 1
     frames = project_value(tape, recording.value(layer), signal, net.table(rule)).numpy()
-    carried = sanity._carry(recording, layer, units, net.table(rule))
+    carried = followed.carry(recording, layer, units, net.table(rule))
     assert frames.any(axis=(1, 2, 3)).all()
     np.testing.assert_allclose(carried, frames, rtol=0, atol=1e-5 * np.abs(frames).max())
 
@@ -265,7 +268,7 @@ def test_one_recording_serves_all_rules(small, image, measures):
     """Projections by the one recording of the gradient's rule are those that `project` makes by each rule, rule by rule."""
     recording = small.record(torch.cat([image, image.flip(3)]))
     units = sanity._followed_units(recording, "classifier", None, by_score=True)
-    found = sanity._Followed(small, recording.images, "classifier", units).pixels
+    found = followed.Followed(small, recording, "classifier", units).pixels
     for number, rule in enumerate(sanity.RULES):
         expected = small.project(recording, "classifier", units=units, rule=rule, start="one").pixels
         np.testing.assert_allclose(found[number], expected.numpy(), atol=1e-5)
@@ -280,7 +283,7 @@ def test_empty_projections_have_no_similarity(measures):
 
 def test_means_are_over_pictures(net, measures):
     """A picture's value is the mean over seeds; the table prints the mean over pictures with its interval, and compares rules."""
-    result = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2)
+    result = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2, independent=True)
     signed, step = result.measures.index("signed rank"), 1
     for number, rule in enumerate(result.rules):
         by_picture = result.similarity[0, step, number, :, signed]
@@ -288,7 +291,7 @@ def test_means_are_over_pictures(net, measures):
         assert estimate.mean == pytest.approx(np.nanmean(by_picture))
         assert (estimate.pictures, estimate.values) == (int(np.isfinite(by_picture).sum()), 12)
         assert str(estimate) in result.table()
-    cascade = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2, independent=False)
+    cascade = sanity.run(net, [draw(seed=seed) for seed in range(6)], layer="features.9", top=2, seeds=2)
     np.testing.assert_array_equal(cascade.similarity[0], result.similarity[0])
     assert np.isnan(cascade.similarity[1]).all()
     assert cascade.plot().axes
@@ -296,3 +299,121 @@ def test_means_are_over_pictures(net, measures):
     assert str(result.selectivity.means["cosine"]["deconvnet"]) in result.summary()
     other = result.means["others"]["deconvnet"]["ssim"]
     assert other.mean == pytest.approx(result.others[0, :, result.measures.index("ssim")].mean())
+
+
+def test_measures_are_taken_inside_the_window(small, image, measures):
+    """A unit inside the net is compared where its window lies in the frame, cut out by hand; not where all is zero anyway."""
+    images = torch.cat([image, image.flip(3), image.flip(2)])
+    result = sanity.run(small, images, layer="features.3", select="features.4", top=2, seeds=1, seed=5)
+    names = result.measures
+    recording = small.record(images)
+    units = [parse_unit(unit) for unit in result.units]
+    random = deconvnet.DeconvNet(reinitialise.reinitialised(small.model, ["features.3"], 5))
+    for number, unit in enumerate(units):
+        unit = dataclasses.replace(unit, image=number)
+        projection = small.project(recording, "features.3", units=[unit], rule="deconvnet", start="one")
+        here = projection.windows[0].clip(*images.shape[2:])
+        assert result.windows[number] == here
+        assert not here.covers(*images.shape[2:])
+        after = random.project(random.record(images), "features.3", units=[unit], rule="deconvnet", start="one")
+        rows, cols = slice(here.top, here.bottom), slice(here.left, here.right)
+        one, other = (np.asarray(each.pixels[0])[:, rows, cols] for each in (projection, after))
+        found = dict(zip(names, result.similarity[0, 0, 0, number], strict=True))
+        assert found["signed rank"] == pytest.approx(slow_rank(one, other), abs=1e-3)
+        assert found["rank"] == pytest.approx(slow_rank(np.abs(one).max(0), np.abs(other).max(0)), abs=1e-3)
+        edges = dict(zip(names, result.edges[0, number], strict=True))
+        sobel = result.edge_map if number == 0 else edge_map(images[number].numpy())
+        assert edges["rank"] == pytest.approx(slow_rank(np.abs(one).max(0), sobel[rows, cols]), abs=1e-3)
+
+
+def test_other_pictures_are_compared_unit_upon_unit(small, image, measures):
+    """Two units' projections lie upon each other by their windows' corners, as far as both are inside the frame."""
+    images = torch.cat([image, image.flip(3)])
+    result = sanity.run(small, images, layer="features.3", select="features.4", top=2, seeds=1)
+    units = [dataclasses.replace(parse_unit(unit), image=number) for number, unit in enumerate(result.units)]
+    projections = [
+        small.project(small.record(images), "features.3", units=[unit], rule="guided", start="one") for unit in units
+    ]
+    windows = [projection.windows[0] for projection in projections]
+    values = []
+    for row, col in np.ndindex(windows[0].height, windows[0].width):  # in both windows, from their corners
+        places = [(window.top + row, window.left + col) for window in windows]
+        if all(0 <= down < images.shape[2] and 0 <= right < images.shape[3] for down, right in places):
+            values.append(
+                [np.asarray(p.pixels[0])[:, down, right] for p, (down, right) in zip(projections, places, strict=True)]
+            )
+    one, other = np.moveaxis(np.array(values), 1, 0)
+    at = result.rules.index("guided")
+    for number in range(2):  # each is the other's next
+        assert result.others[at, number, result.measures.index("signed rank")] == pytest.approx(slow_rank(one, other), abs=1e-3)
+
+
+def test_windows_are_laid_upon_each_other():
+    """The part that both have inside the frame, corner upon corner; nothing where they have none."""
+    assert followed.overlay(Window(-2, 1, 5, 6), Window(4, 5, 5, 6), (10, 10)) == (Window(0, 1, 3, 5), Window(6, 5, 3, 5))
+    same = Window(-3, -3, 40, 40)
+    assert followed.overlay(same, same, (10, 12)) == (Window(0, 0, 10, 12),) * 2
+    at, there = followed.overlay(Window(-4, 0, 5, 5), Window(9, 0, 5, 5), (10, 10))
+    assert at.height == there.height == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 4), (3, 1, 1), (3, 4, 30), (3, 5, 5), (3, 6, 6)])
+def test_small_windows_have_no_ssim_or_hog(shape, measures):
+    """Below SSIM's 5 x 5 and HOG's blocks there is nothing to compare, and that is NaN, not an error."""
+    rng = np.random.default_rng(0)
+    found = similarity.compare_projections(rng.standard_normal(shape), rng.standard_normal(shape))
+    assert np.isfinite(found["ssim"]) == (min(shape[1:]) >= 5)
+    assert np.isfinite(found["hog"]) == (min(shape[1:]) >= 6)
+    assert np.isfinite(found["rank"]) == (shape[1] * shape[2] > 1)
+
+
+def test_mean_ranks_are_scipys(measures):
+    """Of ties, signs, infinities, nothing and NaN."""
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    ties = np.round(rng.standard_normal(300), 1)
+    for values in (
+        rng.standard_normal(200).astype(np.float32),
+        ties,
+        np.zeros(5),
+        np.array([]),
+        np.array([np.inf, 1, -np.inf]),
+    ):
+        np.testing.assert_array_equal(similarity._mean_ranks(values), stats.rankdata(values))
+    np.testing.assert_array_equal(similarity._mean_ranks(np.array([1, np.nan, 2])), stats.rankdata([1, np.nan, 2]))
+
+
+@pytest.mark.parametrize("count", range(1, 20))
+@pytest.mark.parametrize("steps", [4, 5, 7, None])
+def test_steps_of_the_cascade(count, steps):
+    """They go up to the last block, with the top one, the upper half and all but the first among them; no more than asked."""
+    depths = reinitialise.group_blocks(count, steps)
+    assert depths == sorted(set(depths))
+    assert {1, max(count // 2, 1), max(count - 1, 1), count} <= set(depths) <= set(range(1, count + 1))
+    assert len(depths) == (count if steps is None else min(count, steps))
+
+
+def test_a_cascade_draws_each_weight_once(small):
+    """At each step the copy is the one that all blocks up to there would make at once; the model stays as it is."""
+    before = {name: value.clone() for name, value in small.model.state_dict().items()}
+    blocks = [["classifier"], ["features.3"], ["features.0"]]
+    for number, model in enumerate(reinitialise.reinitialise_in_steps(small.model, blocks, 7)):
+        paths = [path for block in blocks[: number + 1] for path in block]
+        expected = reinitialise.reinitialised(small.model, paths, 7).state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in small.model.state_dict().items())
+
+
+def test_fewer_steps_are_steps_of_all(net, measures):
+    """By default blocks are taken together, said in the summary; what is measured is what all steps measure there."""
+    pictures = [draw("face", seed=3), draw("car", seed=1)]
+    few = sanity.run(net, pictures, top=2, seeds=1)
+    every = sanity.run(net, pictures, top=2, seeds=1, steps=None)
+    assert (few.depths, every.depths) == ((1, 3, 4, 6, 7), (1, 2, 3, 4, 5, 6, 7))
+    assert few.blocks == tuple(every.blocks[depth - 1] for depth in few.depths)
+    np.testing.assert_array_equal(few.similarity[0], every.similarity[0][[depth - 1 for depth in few.depths]])
+    assert [str(each) for each in few.comparisons] == [str(each) for each in every.comparisons]
+    line = "measured inside each unit's window, 100 % of the picture; 7 blocks of weights in"
+    assert f"{line} 5 steps (all: --steps 7)\n" in few.summary()
+    assert f"{line} 7 steps\n" in every.summary()
+    assert "trained: another picture" in few.summary()

@@ -20,9 +20,10 @@ from .study import check_results, find_inputs, finish, with_results
 @click.option("--channel", "-c", type=click.IntRange(min=0), help="The number of the unit's channel. [default: the strongest]")
 @click.option("--select", metavar="LAYER", help="The layer whose channels to compare. [default: the last rectified one]")
 @click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often the weights are drawn.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How often the weights are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first drawing of weights.")
-@click.option("--independent/--no-independent", default=True, show_default=True, help="Make each block random by itself, too.")
+@click.option("--steps", type=click.IntRange(min=4), default=5, show_default=True, help="Most steps; 99: one for each block.")
+@click.option("--independent/--no-independent", show_default=True, help="Make each step's blocks random alone, too.")
 @with_silent
 @with_tone
 @with_results
@@ -34,6 +35,7 @@ def sanity(
     top: int,
     seeds: int,
     seed: int,
+    steps: int,
     independent: bool,
     tone: Tone,
     out: str | None,
@@ -41,16 +43,16 @@ def sanity(
     npz_to: str | None,
     **model: Any,
 ) -> None:
-    """Make a copy's weights random, layer by layer, and measure how alike the projections of PICTUREs stay.
+    """Make a copy's weights random, from the top down, and measure how alike the projections of PICTUREs stay.
 
     A picture of what a net learned must change; one that stays shows the input (Adebayo et al. 2018). The deconvnet, guided
-    backpropagation and the gradient are compared with each other, with an edge detector and with random masks. Without a
-    picture, 50 drawings are used, which takes a minute or two. Prints means over pictures with 95 % intervals. Needs the extra
-    studies.
+    backpropagation and the gradient are compared with each other, with an edge detector and with random masks, inside the
+    window of the unit that is followed: outside, every projection is zero. Without a picture, 50 drawings are used, which takes
+    half a minute. Prints means over pictures with 95 % intervals. Needs the extra studies.
 
     \b
     deconvnet sanity
-    deconvnet sanity cat.jpg --model torchvision:vgg16 --seeds 3 --json
+    deconvnet sanity cat.jpg --model torchvision:vgg16 --steps 99 --independent --json
     """
     check_results(out, json_to, npz_to)
 
@@ -65,6 +67,7 @@ def sanity(
         top=top,
         seeds=seeds,
         seed=seed,
+        steps=steps,
         independent=independent,
     )
     (say if json_to == "-" else echo)(result.summary())

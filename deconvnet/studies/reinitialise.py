@@ -8,13 +8,12 @@ Norms keep their values, in random order: their variances must stay positive. Th
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import FILTER_MODULES
-from ..models.seeding import seeded
 from ..recording import Recording
 
 MOST_SINGLE_LAYERS = 12  # layers with filters: where there are more, they are taken together by block
@@ -55,6 +54,27 @@ def layers_above(recording: Recording, blocks: Sequence[tuple[str, list[str]]]) 
     return [path for path in recording.records() if isinstance(modules.get(path), FILTER_MODULES) and path not in inside]
 
 
+def group_blocks(count: int, steps: int | None) -> list[int]:
+    """Return after how many blocks, from the top down, a cascade stops to look.
+
+    The top block, the upper half, all but the first and all are always among them; further stops halve the longest stretch.
+
+    Args:
+        count: of blocks.
+        steps: the most stops, 4 or more; None: one after each block.
+
+        >>> group_blocks(10, 5)
+        [1, 3, 5, 9, 10]
+    """
+    if steps is None or count <= steps:
+        return list(range(1, count + 1))
+    stops = sorted({1, count // 2, count - 1, count})
+    while len(stops) < steps:
+        longest = max(range(len(stops) - 1), key=lambda at: stops[at + 1] - stops[at])
+        stops.insert(longest + 1, (stops[longest] + stops[longest + 1]) // 2)
+    return stops
+
+
 def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Module:
     """Return a copy of a model in which the weights and biases of some modules are random.
 
@@ -63,23 +83,40 @@ def reinitialised(model: nn.Module, paths: Sequence[str], seed: int) -> nn.Modul
         paths: the modules, by their paths in the model.
         seed: of the random numbers; the same seed gives the same weights.
     """
-    changed = copy.deepcopy(model)
+    return next(reinitialise_in_steps(model, [paths], seed))
+
+
+def reinitialise_in_steps(model: nn.Module, steps: Sequence[Sequence[str]], seed: int) -> Iterator[nn.Module]:
+    """Yield one copy of a model, in which the modules of one step more are random each time: no weight is drawn twice.
+
+    Args:
+        model: the model, which stays as it is.
+        steps: paths of modules; at each step all those before it are random too, as `reinitialised` makes them.
+        seed: of the random numbers.
+    """
+    changed, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     modules = dict(changed.named_modules())
-    with seeded(seed), torch.no_grad():
-        for path in paths:
-            module = modules[path]
-            buffers = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
-            for tensor in (*module.parameters(recurse=False), *buffers):
-                tensor.copy_(random_like(tensor) if isinstance(module, FILTER_MODULES) else _shuffled(tensor))
-    return changed
+    for paths in steps:
+        with torch.no_grad():
+            for path in paths:
+                _make_random(modules[path], generator)
+        yield changed
 
 
-def random_like(tensor: Tensor) -> Tensor:
+def _make_random(module: nn.Module, generator: torch.Generator) -> None:
+    buffers = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
+    for tensor in (*module.parameters(recurse=False), *buffers):
+        is_filter = isinstance(module, FILTER_MODULES)
+        tensor.copy_(random_like(tensor, generator) if is_filter else _shuffled(tensor, generator))
+
+
+def random_like(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return truncated normal numbers of a tensor's own standard deviation, in its shape."""
     deviation = float(tensor.float().std()) if tensor.numel() > 1 else float(tensor.abs())
-    numbers = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT)
+    numbers = nn.init.trunc_normal_(torch.empty(tensor.shape), std=1.0, a=-LIMIT, b=LIMIT, generator=generator)
     return (deviation * numbers).to(tensor)
 
 
-def _shuffled(tensor: Tensor) -> Tensor:
-    return tensor.flatten()[torch.randperm(tensor.numel()).to(tensor.device)].reshape(tensor.shape)
+def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+    return tensor.flatten()[order].reshape(tensor.shape)

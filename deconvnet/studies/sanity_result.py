@@ -15,6 +15,7 @@ from ..render.palette import BLUE, GREEN, OLIVE, PURPLE, hex_text
 from ..render.table import table_text
 from ..render.text import source_title
 from ..results import PIXELS, Result, json_key
+from ..units import Window
 from .arrays import Floats, Pixels
 from .figure import add_footer, draw_tiles, joint_box, new_figure, open_axes, show_pixels
 from .selectivity import Selectivity
@@ -45,17 +46,19 @@ NOTHING = "nothing left"  # on an empty projection
 
 @dataclass(frozen=True, eq=False)
 class Sanity(Result):
-    """How alike the projections of N pictures stay while B blocks of weights become random.
+    """How alike the projections of N pictures stay, inside the units' windows, while weights become random in B steps.
 
     There are three rules R and four measures M; a picture's numbers are means over seeds, NaN with nothing to compare.
 
     Attributes:
         layer: the layer of the units that are followed.
         units: (N,): the unit in each picture.
-        blocks: (B,): the blocks of weights, from the top down.
+        windows: (N,): the part of each unit's window inside the picture, where all is measured; it is zero outside.
+        blocks: (B,): the steps, from the top down, by the lowest block of weights of each.
+        depths: (B,): how many blocks of weights are random by then in the cascade.
         above: the layers above the units, which are no part of their projections.
         rules: (R,): the rules.
-        orders: "cascading", from the top down, and "independent", one block alone (in files: ways).
+        orders: "cascading", from the top down, and "independent", the blocks of one step alone (in files: ways).
         measures: (M,): the measures of how alike two projections are.
         similarity: (orders, B, R, N, M): the projections of the trained net and of the random one (in files: alike). NaN for
             an order that was not asked for.
@@ -63,7 +66,7 @@ class Sanity(Result):
         edges: (R, N, M): the projection of the trained net and the picture's edges.
         edges_random: (R, N, M): the projection of a net all of whose weights are random, and the edges.
         noise: (R, N, M): the projection and a mask of normal numbers.
-        others: (R, N, M): the projection and that of the next picture; NaN where there is one picture only.
+        others: (R, N, M): the projection and that of the next picture, unit upon unit; NaN where there is one picture only.
         means: by step of the cascade or control, rule and measure: the mean over pictures. Controls are "others", "noise",
             "edges" and "edges_random", as above.
         comparisons: rules in pairs, and with what two different pictures have in common, by signed rank. The first one was
@@ -77,7 +80,9 @@ class Sanity(Result):
 
     layer: str
     units: tuple[str, ...]
+    windows: tuple[Window, ...]
     blocks: tuple[str, ...]
+    depths: tuple[int, ...]
     above: tuple[str, ...]
     rules: tuple[str, ...]
     orders: tuple[str, ...] = field(metadata=json_key("ways"))
@@ -104,15 +109,17 @@ class Sanity(Result):
         """
         names = {name: f"random from {name} up" for name in self.blocks} | CONTROL_NAMES
         heading = (f"{MEASURE_NAMES[measure]}: weights", *self.rules)
-        rows = [(names[name], *(str(self.means[name][rule][measure]) for rule in self.rules)) for name in self.means]
-        return table_text([heading, *(row for row in rows if not all(cell.startswith("-") for cell in row[1:]))])
+        estimates = {name: [self.means[name][rule][measure] for rule in self.rules] for name in self.means}
+        known = {name: row for name, row in estimates.items() if any(each.pictures for each in row)}
+        return table_text([heading, *((names[name], *map(str, row)) for name, row in known.items())])
 
     def summary(self) -> str:
         """Return the means over pictures with their 95 % intervals, the comparisons in pairs and the selectivity, as text."""
         pictures, seeds = len(self.units), self.settings["seeds"]
         return "\n".join(
             (
-                f"means over {pictures} pictures, {seeds} draws of weights each, with 95 % intervals",
+                f"means over {pictures} pictures, {seeds} draw{'s' * (seeds > 1)} of weights each, with 95 % intervals",
+                f"measured inside each unit's window, {self._window_shares()} of the picture; {self._steps()}",
                 self.table(),
                 "",
                 table_text([("in pairs", "difference", ""), *(comparison.cells() for comparison in self.comparisons)]),
@@ -120,6 +127,17 @@ class Sanity(Result):
                 self.selectivity.table(),
             )
         )
+
+    def _window_shares(self) -> str:
+        """Return how much of the picture the windows are: "54 to 69 %"."""
+        height, width = self.picture.shape[:2]
+        shares = [round(100 * window.height * window.width / (height * width)) for window in self.windows]
+        return f"{shares[0]} %" if len(set(shares)) == 1 else f"{min(shares)} to {max(shares)} %"
+
+    def _steps(self) -> str:
+        """Return how many steps there are, and how to have one for each block where they are fewer."""
+        steps, blocks = len(self.depths), self.depths[-1]
+        return f"{blocks} blocks of weights in {steps} steps" + (f" (all: --steps {blocks})" if steps < blocks else "")
 
     def plot(self, *, tone: Tone = "soft") -> Figure:
         """Draw the projections as the weights go, how alike they stay, and how alike those of different channels are.
@@ -184,15 +202,22 @@ def _draw_curves(axes: Axes, result: Sanity, number: int) -> None:
             axes.plot(steps[1:], single, ".:", markersize=4, color=COLOURS[name], label=label)
         noise = result.means["noise"][name][measure].mean
         axes.axhline(noise, color="0.6", linewidth=0.8, linestyle="--", label="random mask" if rule == 0 else None)
-        edges = result.means["edges_random"][name][measure].mean
-        if name == "deconvnet" and np.isfinite(edges):
-            axes.axhline(edges, color=hex_text(OLIVE), linewidth=0.8, label="edges, to deconvnet of a random net")
+        if name == "deconvnet":
+            _draw_level(axes, result, "edges_random", number, "edges, to deconvnet of a random net", color=hex_text(OLIVE))
+            _draw_level(axes, result, "others", number, "deconvnet of another picture", color="0.3", linestyle="-.")
     axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.set_xticks(steps, ["trained", *result.blocks], fontsize=6, rotation=90)
     axes.set_ylim(min(-0.1, float(np.nanmin(result.similarity[..., number])) - 0.05), 1.03)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(MEASURE_NAMES[measure], fontsize=8)
     open_axes(axes)
+
+
+def _draw_level(axes: Axes, result: Sanity, control: str, number: int, label: str, **style: Any) -> None:
+    """Draw a control of the deconvnet as a level line, where there is one."""
+    mean = result.means[control]["deconvnet"][result.measures[number]].mean
+    if np.isfinite(mean):
+        axes.axhline(mean, linewidth=0.8, label=label, **style)
 
 
 def _draw_channels(axes: Axes, selectivity: Selectivity, tone: Tone) -> None:
