@@ -56,6 +56,9 @@ Start: TypeAlias = Literal["activation", "one"]
 #: Where to compute; "auto" takes a GPU if there is one.
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
+#: What reads the pictures of a scan beside the net: threads of the same process, or processes.
+ReaderKind: TypeAlias = Literal["threads", "processes"]
+
 #: How a picture is resized: Pillow's filters.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -95,3 +98,4 @@ TRANSLATION_AXES: tuple[TranslationAxis, ...] = get_args(TranslationAxis)
 GRID_INTERPOLATIONS: tuple[GridInterpolation, ...] = get_args(GridInterpolation)
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+READERS: tuple[ReaderKind, ...] = get_args(ReaderKind)

@@ -16,7 +16,7 @@ from PIL import Image
 import deconvnet
 from deconvnet.errors import PictureError
 from deconvnet.file_kinds import kind_of
-from deconvnet.images import Preprocess, find_pictures, limits, open_picture, reading_process, stop_readers
+from deconvnet.images import Preprocess, find_pictures, limits, open_picture, reading_child, reading_process, stop_readers
 from deconvnet.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES, UNREAD_SUFFIXES
 from support.pngs import png_of
 from support.scans import drawing
@@ -327,7 +327,7 @@ def test_a_child_has_bounds_of_its_own(readers):
     reading_process.decode(saved(drawing(3), "JPEG2000"), "JPEG2000")
     child = readers._idle[0]._child.pid
     assert 30 <= resource.prlimit(child, resource.RLIMIT_CPU)[0] <= 40
-    assert resource.prlimit(child, resource.RLIMIT_AS)[0] == reading_process.MEMORY_BYTES
+    assert resource.prlimit(child, resource.RLIMIT_AS)[0] == reading_child.MEMORY_BYTES
 
 
 def test_readers_can_be_stopped(readers):

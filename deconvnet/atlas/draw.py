@@ -12,8 +12,8 @@ from ..choices import RuleChoice, Tone
 from ..images import to_rgb
 from ..progress import Counter, counting
 from ..scanning import Hit, Plate, Scan
-from ..scanning.engine_local import default_workers, prefetch
 from ..scanning.examples import PlateExample, plate_blocks, read_pictures
+from ..scanning.reading import default_workers, prefetch
 from ..version import __version__
 from .manifest import AtlasFolder, digest
 from .paths import LayerPages, picture_name

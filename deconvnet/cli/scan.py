@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..choices import ENGINES, EngineName
+from ..choices import ENGINES, READERS, EngineName, ReaderKind
 from ..errors import DeconvnetError, PictureError
 from .options import LIMIT, from_context, load_net, say_if_for_drawings, with_limit, with_model
 from .printing import echo, say
@@ -45,8 +45,13 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Threads that read pictures [default: one per core, 2 to 16]; with --engine ray, processes that hold the net"
+    help="Pictures that are read at once [default: one per core, 2 to 32]; with --engine ray, processes that hold the net"
     " [default: one per GPU, or one per core].",
+)
+@click.option(
+    "--readers",
+    type=click.Choice(READERS),
+    help="What reads them. [default: threads; processes from five workers on, which keep more cores busy]",
 )
 @click.option(
     "--engine",
@@ -79,6 +84,7 @@ def scan(
     batch: int | None,
     shard: int,
     workers: int | None,
+    readers: ReaderKind | None,
     engine: EngineName,
     address: str | None,
     gpus_per_worker: float | None,
@@ -109,6 +115,7 @@ def scan(
         "batch": batch,
         "shard": shard,
         "workers": workers,
+        "readers": readers,
         "engine": engine,
         "address": address,
         "gpus_per_worker": gpus_per_worker,

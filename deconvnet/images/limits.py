@@ -12,7 +12,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from PIL import Image
@@ -112,6 +112,11 @@ def large_error(name: str) -> PictureError:
     return PictureError(f"cannot open {name}: it has more than {MAX_BYTES:,} bytes, too many to be safe. Shrink it first.")
 
 
+def damaged_error(name: str) -> PictureError:
+    """Return the error of a picture that cannot be decoded."""
+    return PictureError(f"cannot open {name}: the picture is damaged or cut short. Get a fresh copy.")
+
+
 def slow_error(name: str) -> PictureError:
     """Return the error of a picture that takes more than `MAX_SECONDS`."""
     return PictureError(
@@ -124,12 +129,18 @@ class _Budget:
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self.ask: Callable[[int], None] | None = None  # of a child process with one thread: asks its parent for what takes more
         self._taken = 0
         self._changed = threading.Condition()
         self._turn = threading.Lock()  # who waits with a large picture is not overtaken by small ones
 
     @contextlib.contextmanager
     def take(self, cost: int) -> Iterator[None]:
+        if self.ask is not None:
+            if cost > self.total:
+                self.ask(cost)
+            yield
+            return
         with self._turn, self._changed:
             while self._taken and self._taken + cost > self.total:
                 self._changed.wait()
@@ -145,6 +156,16 @@ class _Budget:
 _budget = _Budget(DECODING_BYTES)
 
 
+def ask_above(share: int, ask: Callable[[int], None]) -> None:
+    """Let this process, a child with one thread, decode what takes no more than `share` bytes, and ask for what takes more."""
+    _budget.total, _budget.ask = share, ask
+
+
+def taking(cost: int) -> contextlib.AbstractContextManager[None]:
+    """Wait until so many bytes, with those that other threads use, fit into `DECODING_BYTES`."""
+    return _budget.take(cost)
+
+
 def decoding(picture: Image.Image) -> contextlib.AbstractContextManager[None]:
     """Wait until a picture, with those that other threads decode, fits into `DECODING_BYTES`."""
-    return _budget.take(picture.width * picture.height * _BYTES_PER_PIXEL)
+    return taking(picture.width * picture.height * _BYTES_PER_PIXEL)

@@ -33,6 +33,7 @@ from .limits import (
     bomb_error,
     check_passes,
     check_pixels,
+    damaged_error,
     decoding,
     large_error,
     slow_error,
@@ -145,7 +146,7 @@ def read_header(handle: IO[bytes], name: str) -> Image.Image:
     except TooSlowError as error:
         raise slow_error(name) from error
     except Exception as error:
-        raise _damaged_error(name) from error
+        raise damaged_error(name) from error
     check_pixels(picture.size, name)
     check_passes(picture, handle, name)
     unpack_colours(picture)
@@ -209,7 +210,7 @@ def _readable(name: str) -> Iterator[None]:
     except TooSlowError as error:
         raise slow_error(name) from error
     except Exception as error:  # Pillow's decoders raise anything: OSError, SyntaxError, struct.error, ...
-        raise _damaged_error(name) from error
+        raise damaged_error(name) from error
 
 
 def _upright(picture: Image.Image, *, copy: bool = False) -> Image.Image:
@@ -255,10 +256,6 @@ def _unread_text(head: bytes, name: str) -> str:
     else:
         what = f"is in none of the formats that are read: {FORMAT_NAMES}"
     return f"cannot open {name}: it {what}. Convert it to PNG or JPEG."
-
-
-def _damaged_error(name: str) -> PictureError:
-    return PictureError(f"cannot open {name}: the picture is damaged or cut short. Get a fresh copy.")
 
 
 def _warn(text: str) -> None:

@@ -126,6 +126,13 @@ class Preprocess:
         image = image.crop((left, top, left + crop_width, top + crop_height))
         return image if self.channels == 1 or image.mode == "RGB" else image.convert("RGB")
 
+    def crop_pixels(
+        self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None
+    ) -> npt.NDArray[np.uint8]:
+        """Return the pixels of `crop_picture` as an array (H, W, C), 0..255."""
+        pixels: npt.NDArray[np.uint8] = np.asarray(self.crop_picture(picture, data=data, on_note=on_note))
+        return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
     def __call__(self, picture: Picture) -> torch.Tensor:
         """Return a picture as the net expects it: (C, H, W), float32, normalised. See `crop_picture`."""
         import torch

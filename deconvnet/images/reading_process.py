@@ -1,8 +1,13 @@
-"""A process that decodes pictures, to be stopped where nothing else can: what runs in it, and what starts it.
+"""A process that reads pictures, to be stopped where nothing else can, or to keep another core busy.
 
 Some decoders run in one call that cannot be interrupted, and their files can ask for hours (`formats.UNBOUNDED_FORMATS`). Such
 a picture is decoded in a child process with bounded seconds and memory; if that dies, the picture is named, and the next one
-gets a new process. Pixels go through a pipe as plain bytes: what comes from the child is never unpickled.
+gets a new process. And a scan on many cores has its pictures decoded and cropped by children, since threads of one interpreter
+keep no more than about four cores busy (`crop`).
+
+Bytes go to a child and pixels come back through pipes: no shared memory that can run out, no start method of
+`multiprocessing`, so that notebooks and scripts without `if __name__ == "__main__"` need nothing. What comes from a child is
+never unpickled.
 """
 
 from __future__ import annotations
@@ -14,37 +19,60 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from io import BytesIO
+import time
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from ..errors import PictureError
+from . import limits
 from .limits import MAX_PIXELS, MAX_SECONDS, TooSlowError
-
-#: What a child may take beside Python and the file, in bytes: several times what the most pixels need.
-MEMORY_BYTES = 4 * 2**30
 
 #: A child that waits uses no time of a processor; after this many times `MAX_SECONDS` by the clock it is stopped anyway.
 PATIENCE = 5
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from deconvnet.images.reading_process import serve; serve()"
+#: How often the clock is looked at, in seconds.
+TICK = 0.2
 
+#: Bytes that a pipe holds, where the system lets us choose: a picture as a net sees it in one piece, or two.
+PIPE_BYTES = 2**18
 
-#: The exit codes of a child that its bounds have ended: killed by the clock, or by its processor's seconds (SIGXCPU).
-_BY_BOUNDS = (-9, -24, 1) if sys.platform == "win32" else (-9, -24)
+#: Let glibc keep the memory of one picture for the next: a fifth of the time to read a small one, a third of a large one.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from deconvnet.images.reading_child import serve; serve()"
+
+_SIGXCPU = -24  # the exit code of a child whose seconds on the processor are used up
 
 
 class DeadReaderError(Exception):
-    """A child ended while it decoded a picture."""
+    """A child ended while it had a picture."""
+
+
+class NoReaderError(Exception):
+    """No child can be started."""
 
 
 class ReadingProcess:
-    """One child process, which decodes one picture after another."""
+    """One child process, which reads one picture after another."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", _START, json.dumps(sys.path)]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**_KEEP_MEMORY, **os.environ},
+            )
+        except (OSError, ValueError) as error:  # no memory, no more processes, or no interpreter of its own
+            raise NoReaderError(str(error)) from error
+        self._is_stopped = False
+        _widen(self._child.stdin, self._child.stdout)
 
     def decode(self, data: bytes, picture_format: str) -> Image.Image:
         """Return a picture's first frame.
@@ -54,20 +82,7 @@ class ReadingProcess:
             OSError: it is damaged.
             DeadReaderError: it made the decoder crash.
         """
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        timer = threading.Timer(PATIENCE * MAX_SECONDS, self._child.kill)
-        timer.start()
-        try:
-            _send(self._child.stdin, json.dumps({"format": picture_format}).encode(), data)
-            header, pixels, palette = _receive(self._child.stdout, 3)
-        except (EOFError, BrokenPipeError, ValueError) as error:  # dead, by the bounds or of its own, or closed
-            if self._child.wait() in _BY_BOUNDS:
-                raise TooSlowError from error
-            raise DeadReaderError from error
-        finally:
-            timer.cancel()
-        told = json.loads(header)
+        told, pixels, palette = self._ask({"format": picture_format}, data)
         if "problem" in told:
             raise OSError(told["problem"])
         picture = Image.frombytes(told["mode"], tuple(told["size"]), pixels)
@@ -75,14 +90,105 @@ class ReadingProcess:
             picture.putpalette(palette, told["palette"])
         return picture
 
+    def crop(self, data: bytes, name: str, preprocess: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+        """Return what a net sees of a picture, (H, W, C), and notes on what was left out.
+
+        Args:
+            data: the bytes of the file.
+            name: its path, for errors.
+            preprocess: the fields of a `Preprocess`.
+
+        Raises:
+            PictureError: the picture cannot be used.
+            TooSlowError: it took too long.
+            DeadReaderError: the child ended.
+        """
+        told, pixels, _ = self._ask({"name": name, "preprocess": dict(preprocess)}, data)
+        if "problem" in told:
+            raise PictureError(told["problem"])
+        return np.frombuffer(pixels, np.uint8).reshape(told["shape"]), told["notes"]
+
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does; what it was at is reported as too slow."""
+        self._is_stopped = True
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def kill_as_late(self) -> None:
+        """End a process that has taken too long; whoever waits for it cleans up."""
+        self._is_stopped = True
+        self._child.kill()
+
+    def _ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+        """Send a request with a file's bytes; return what is told, and its two parts."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        parts: tuple[bytes, ...] = (json.dumps(request).encode(), data)
+        with contextlib.ExitStack() as held:
+            while True:
+                header, first, second = self._exchange(*parts)
+                told: dict[str, Any] = json.loads(header)
+                if "wants" not in told:
+                    return told, first, second
+                held.close()
+                held.enter_context(limits.taking(told["wants"]))
+                parts = (b"go",)
+
+    def _exchange(self, *parts: bytes) -> list[bytes]:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        try:
+            with _clock.watching(self):
+                send(self._child.stdin, *parts)
+                return receive(self._child.stdout, 3)
+        except (EOFError, BrokenPipeError, ValueError) as error:  # dead, by the bounds or of its own, or closed
+            if self._child.wait() == _SIGXCPU or self._is_stopped:
+                raise TooSlowError from error
+            raise DeadReaderError from error
+
+
+class _Clock:
+    """Ends children that take too long by the clock: one thread for all of them, which lives while any is watched."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: dict[ReadingProcess, float] = {}
+        self._runs = False
+
+    @contextlib.contextmanager
+    def watching(self, process: ReadingProcess) -> Iterator[None]:
+        with self._lock:
+            self._ends[process] = time.monotonic() + PATIENCE * MAX_SECONDS
+            if not self._runs:
+                self._runs = True
+                threading.Thread(target=self._run, name="readers' clock", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ends.pop(process, None)
+
+    def forget(self) -> None:
+        """Leave the processes to the parent that this process was forked from."""
+        self.__init__()  # type: ignore[misc]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(TICK)
+            with self._lock:
+                late = [process for process, end in self._ends.items() if end < time.monotonic()]
+                for process in late:
+                    del self._ends[process]
+                if not self._ends:
+                    self._runs = False
+            for process in late:
+                process.kill_as_late()
+            if not self._runs:
+                return
 
 
 class _Pool:
@@ -102,7 +208,7 @@ class _Pool:
         try:
             yield process
             healthy = True
-        except OSError:
+        except (OSError, PictureError):
             healthy = True  # a damaged picture, of which the process told
             raise
         finally:
@@ -117,6 +223,12 @@ class _Pool:
         """Leave the processes to the parent that this process was forked from."""
         self.__init__()  # type: ignore[misc]
 
+    def stop_idle(self) -> None:
+        with self._lock:
+            processes, self._idle = self._idle, []
+        for process in processes:
+            process.stop()
+
     def stop_all(self) -> None:
         with self._lock:
             processes, self._idle = [*self._idle, *self._busy], []
@@ -124,10 +236,11 @@ class _Pool:
             process.stop()
 
 
-_pool = _Pool()
+_pool, _clock = _Pool(), _Clock()
 atexit.register(_pool.stop_all)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_pool.forget)
+    os.register_at_fork(after_in_child=_clock.forget)
 
 
 def decode(data: bytes, picture_format: str) -> Image.Image:
@@ -136,57 +249,65 @@ def decode(data: bytes, picture_format: str) -> Image.Image:
         return process.decode(data, picture_format)
 
 
+def crop(data: bytes, name: str, preprocess: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """Crop a picture in a child process; see `ReadingProcess.crop`. If that ends, somehow, another one tries once more.
+
+    Raises:
+        PictureError: the picture cannot be used.
+        NoReaderError: no process can be started.
+    """
+    for attempt in (1, 2):
+        try:
+            with _pool.process() as process:
+                return process.crop(data, name, preprocess)
+        except TooSlowError as error:
+            raise limits.slow_error(repr(name)) from error
+        except DeadReaderError as error:  # killed from outside, or by this picture
+            if attempt == 2:
+                raise limits.damaged_error(repr(name)) from error
+    raise AssertionError("two attempts end in a result or an error")
+
+
+def can_read() -> bool:
+    """Say whether children can be started here and answer: not where Python is embedded, or processes are forbidden."""
+    try:
+        with _pool.process() as process:
+            return "problem" in process._ask({"format": "PNG"}, b"no picture")[0]
+    except (NoReaderError, DeadReaderError, TooSlowError, OSError):
+        return False
+
+
 def stop_readers() -> None:
     """Stop the processes that decode; what they were at is reported as too slow."""
     _pool.stop_all()
 
 
-def serve() -> None:
-    """Decode pictures from stdin to stdout until there are no more: the child's main function."""
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    source, target = sys.stdin.buffer, sys.stdout.buffer
-    while True:
-        try:
-            header, data = _receive(source, 2)
-        except EOFError:
-            return
-        _limit_process()
-        _send(target, *_answer(data, json.loads(header)["format"]))
+def release_readers() -> None:
+    """Stop the processes that wait for a picture; those that have one go on."""
+    _pool.stop_idle()
 
 
-def _answer(data: bytes, picture_format: str) -> tuple[bytes, bytes, bytes]:
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let pipes hold more, where the system can: each piece of a picture costs a change of threads."""
     try:
-        with Image.open(BytesIO(data), formats=[picture_format]) as picture:
-            picture.load()
-            mode = picture.palette.mode if picture.palette else ""
-            palette = picture.palette.tobytes() if picture.palette else b""
-            told: dict[str, Any] = {"mode": picture.mode, "size": picture.size, "palette": mode}
-            return json.dumps(told).encode(), picture.tobytes(), palette
-    except Exception as error:
-        return json.dumps({"problem": f"{type(error).__name__}: {error}"}).encode(), b"", b""
-
-
-def _limit_process() -> None:
-    """Give this process `MAX_SECONDS` more, and bounded memory, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: its parent stops it by the clock
+        from fcntl import F_SETPIPE_SZ, fcntl
+    except ImportError:  # not Linux
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + MAX_SECONDS) + 1
-    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, MEMORY_BYTES)):
-        with contextlib.suppress(ValueError, OSError):  # a lower bound is in force already
-            resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
+    for pipe in pipes:
+        with contextlib.suppress(OSError):  # this user's pipes hold enough
+            assert pipe is not None
+            fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def _send(pipe: IO[bytes], *parts: bytes) -> None:
+def send(pipe: IO[bytes], *parts: bytes) -> None:
+    """Write parts to a pipe, each behind its length."""
     for part in parts:
         pipe.write(len(part).to_bytes(8, "big"))
         pipe.write(part)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes], count: int) -> list[bytes]:
+def receive(pipe: IO[bytes], count: int) -> list[bytes]:
     """Read so many parts; EOFError if the other side is gone."""
     return [_read(pipe, int.from_bytes(_read(pipe, 8), "big")) for _ in range(count)]
 

@@ -1,50 +1,49 @@
-"""The local engine: threads read and prepare pictures ahead, one process runs the net, shard after shard.
+"""The local engine: pictures are read and prepared ahead, one process runs the net, shard after shard.
 
-Threads, not processes: Pillow and hashlib release the interpreter's lock while they decode, resize and hash, so threads are as
-fast as processes here, need no shared memory (too little of which is what stops data loaders in containers), and start at once.
 Batches never cross from one shard to the next, and a picture that cannot be read leaves its slot in the batch empty; a shard's
-result therefore depends neither on the number of threads nor on what was done before.
+result therefore depends neither on what reads the pictures nor on what was done before.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..images import stop_readers
+from ..choices import ReaderKind
+from ..models import Preprocessing
 from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
 from .maxima import MaximaReducer
 from .pictures import LoadedPicture, check_size, collate
+from .reading import batched, prefetch, reading
 
 PREFETCH_BATCHES = 3  # batches of pictures that are read ahead of the net
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+#: Pictures that a reader takes at a time: each hand-over to the thread that runs the net costs a tenth of a small picture.
+READ_TOGETHER = 4
 
 
 @dataclass
 class LocalEngine:
-    """This process, with threads that read pictures.
+    """This process, with others or with threads that read pictures.
 
     Args:
-        workers: how many threads; None for `default_workers()`.
+        workers: how many pictures are read at once; None: one per core, 2 to 32.
+        readers: "threads" or "processes"; None: processes from five workers on, see `reading`.
     """
 
     workers: int | None = None
+    readers: ReaderKind | None = None
 
     def __enter__(self) -> LocalEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Do nothing: threads live no longer than `run`."""
+        """Do nothing: what reads lives no longer than `run`."""
 
     def batch_size(self, reducer: MaximaReducer) -> int:
         """Return how many pictures per forward pass are fastest."""
@@ -54,17 +53,12 @@ class LocalEngine:
         self, job: Job, shards: Sequence[Shard], *, floor: Floor, on_progress: OnProgress
     ) -> Generator[ShardResult, None, None]:
         """Yield the result of each shard, in order."""
-        workers = self.workers or default_workers()
-        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-            pictures = load_ahead(pool, job, shards, workers)
-            try:
-                for shard in shards:
-                    yield run_shard(job, shard, pictures, floor(), on_progress)
-            except BaseException:  # such as Ctrl-C: nobody waits for what is being decoded
-                stop_readers()
-                raise
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        if not shards:
+            return
+        with reading(job.preprocess, self.workers, self.readers) as (pool, preprocess, workers):
+            pictures = load_ahead(pool, job, shards, workers, preprocess)
+            for shard in shards:
+                yield run_shard(job, shard, pictures, floor(), on_progress)
 
 
 def run_shard(
@@ -99,30 +93,15 @@ def run_shard(
     return result
 
 
-def load_ahead(pool: ThreadPoolExecutor, job: Job, shards: Sequence[Shard], workers: int) -> Iterator[LoadedPicture]:
+def load_ahead(
+    pool: ThreadPoolExecutor, job: Job, shards: Sequence[Shard], workers: int, preprocess: Preprocessing | None
+) -> Iterator[LoadedPicture]:
     """Load the pictures of all shards in order, a few batches ahead of the consumer."""
 
-    def load(item: tuple[int, str]) -> LoadedPicture:
-        return job.pictures.load(*item, job.preprocess)
+    def load(items: Sequence[tuple[int, str]]) -> list[LoadedPicture]:
+        return [job.pictures.load(*item, preprocess) for item in items]
 
-    items = (item for shard in shards for item in zip(shard.indices, shard.names, strict=True))
-    return prefetch(pool, load, items, PREFETCH_BATCHES * job.batch + workers)
-
-
-def prefetch(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
-) -> Iterator[Result]:
-    """Map in order in a pool of threads, at most `count` items ahead: memory does not grow with the number of items."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def default_workers() -> int:
-    """Return how many threads read pictures by default: one per core, but 2 to 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, min(16, cores))
+    listed = (item for shard in shards for item in zip(shard.indices, shard.names, strict=True))
+    ahead = PREFETCH_BATCHES * job.batch // READ_TOGETHER + workers
+    for loaded in prefetch(pool, load, batched(listed, READ_TOGETHER), ahead):
+        yield from loaded

@@ -28,9 +28,9 @@ from ..own import Projected, measure_own
 from ..projection import project_units
 from ..render.example import Example
 from ..units import Unit, Window
-from .engine_local import default_workers, prefetch
 from .origin import Origin
 from .pictures import LoadedPicture, Pixels, collate
+from .reading import default_workers, prefetch
 from .table import Hit, ScanTable
 
 RECORD_BATCH = 8  # pictures that are recorded at once

@@ -105,8 +105,7 @@ def prepare(
             " Pass preprocess= to DeconvNet, or give tensors."
         )
     if isinstance(preprocess, Preprocess):
-        pixels: npt.NDArray[np.uint8] = np.asarray(preprocess.crop_picture(picture, data=data, on_note=on_note))
-        return pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return preprocess.crop_pixels(picture, data=data, on_note=on_note)
     reader = preprocess if isinstance(preprocess, OwnPreprocess) else OwnPreprocess(preprocess, channels=3)
     return _check_image(reader(picture, data=data, on_note=on_note))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import platform
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from ..version import __version__
 from .engine import Job, Shard
 from .engine_local import load_ahead, run_shard
+from .reading import reading
 from .wire import Packed, pack
 
 
@@ -51,8 +51,8 @@ class Worker:
 
     def run(self, shard: Shard, floor: npt.NDArray[np.float32]) -> Packed:
         """Run one shard; entries below `floor` (C,) are left out of its result."""
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
-            pictures = load_ahead(pool, self.job, [shard], self.threads)
+        with reading(self.job.preprocess, self.threads, None) as (pool, preprocess, workers):
+            pictures = load_ahead(pool, self.job, [shard], workers, preprocess)
             return pack(run_shard(self.job, shard, pictures, floor), floor)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..choices import ENGINES, EngineName
+from ..choices import ENGINES, READERS, EngineName, ReaderKind
 from ..errors import OptionError, PictureError, StoreError, check_option
 from ..images import Preprocess
 from ..layers import choose_layers
@@ -45,6 +45,7 @@ def scan(
     batch: int | None = None,
     shard: int = SHARD,
     workers: int | None = None,
+    readers: ReaderKind | None = None,
     engine: EngineName | Engine = "local",
     address: str | None = None,
     gpus_per_worker: float | None = None,
@@ -72,8 +73,10 @@ def scan(
         inside: count units only whose window lies inside the picture; layers without any are left out.
         batch: pictures per forward pass; None: 4, on a GPU 64.
         shard: pictures per transaction: at most these are lost when the scan is killed.
-        workers: threads that read pictures, None: one per core, but 2 to 16; on Ray processes that hold the net, None: one per
-            GPU, or one per core.
+        workers: pictures that are read at once, None: one per core, but 2 to 32; on Ray processes that hold the net, None: one
+            per GPU, or one per core.
+        readers: what reads them, "threads" of this process or "processes"; None: processes from five workers on. The pixels are
+            the same. Processes need no `if __name__ == "__main__"`, and no shared memory.
         engine: "local": this process. "ray": workers on the machines of a Ray cluster. Or an object with the methods of
             `Engine`.
         address: "auto" or "HOST:PORT" of a running Ray; None: $RAY_ADDRESS, or a Ray that is started here.
@@ -103,7 +106,7 @@ def scan(
     chosen = scanned_layers(recording, choose_layers(recording, layers), inside=inside)
     reducer = MaximaReducer(net, chosen, size, recording.written)
     with (
-        _make_engine(engine, workers, address, gpus_per_worker, cpus_per_worker) as runner,
+        _make_engine(engine, workers, readers, address, gpus_per_worker, cpus_per_worker) as runner,
         Store(path, create=True) as store,
     ):
         settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard, inside=inside)
@@ -130,17 +133,26 @@ def scan(
 
 
 def _make_engine(
-    engine: EngineName | Engine, workers: int | None, address: str | None, gpus: float | None, cpus: float | None
+    engine: EngineName | Engine,
+    workers: int | None,
+    readers: ReaderKind | None,
+    address: str | None,
+    gpus: float | None,
+    cpus: float | None,
 ) -> Engine:
     """Return what runs the scan; Ray is imported only if it is asked for."""
     if not isinstance(engine, str):
         return engine
     check_option("engine", engine, ENGINES)
+    if readers is not None:
+        check_option("readers", readers, READERS)
     if engine == "local":
         options = {"address": address, "gpus_per_worker": gpus, "cpus_per_worker": cpus}
         for name in (name for name, value in options.items() if value is not None):
             raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or pass engine='ray'.")
-        return LocalEngine(workers)
+        return LocalEngine(workers, readers)
+    if readers is not None:
+        raise OptionError("readers is for scans by this process, this one is on Ray. Leave it out, or pass engine='local'.")
     from .ray_engine import RayEngine
 
     return RayEngine(address, workers, gpus, cpus)
