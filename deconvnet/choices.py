@@ -59,6 +59,9 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 #: What reads the pictures of a scan beside the net: threads of the same process, or processes.
 ReaderKind: TypeAlias = Literal["threads", "processes"]
 
+#: What a scan computes with: float32, NVIDIA's TF32, or bfloat16 where autocast takes it.
+Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
+
 #: How a picture is resized: Pillow's filters.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -98,4 +101,5 @@ TRANSLATION_AXES: tuple[TranslationAxis, ...] = get_args(TranslationAxis)
 GRID_INTERPOLATIONS: tuple[GridInterpolation, ...] = get_args(GridInterpolation)
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 READERS: tuple[ReaderKind, ...] = get_args(ReaderKind)

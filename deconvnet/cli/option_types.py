@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import click
 
@@ -71,6 +71,20 @@ class SizeType(click.ParamType):
         if min(sides) < 1:
             self.fail(f"{value!r} is not a number of pixels, 1 or more, or a height and a width such as 256x128.", param, ctx)
         return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+class CountType(click.ParamType):
+    """Takes a number, 1 or more, or "all"."""
+
+    name = "N|all"
+
+    def convert(self, value: str | int, param: Option, ctx: Context) -> int | Literal["all"]:
+        """Return the number, or the word."""
+        if value == "all":
+            return "all"
+        if not re.fullmatch(r"[1-9]\d{0,5}", str(value)):
+            self.fail(f"{value!r} is not all, or a number such as 2.", param, ctx)
+        return int(value)
 
 
 class RangeType(click.ParamType):

@@ -8,12 +8,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..choices import ENGINES, READERS, EngineName, ReaderKind
+from ..choices import ENGINES, PRECISIONS, READERS, EngineName, Precision, ReaderKind
 from ..errors import DeconvnetError, PictureError
+from .option_types import CountType
 from .options import LIMIT, from_context, load_net, say_if_for_drawings, with_limit, with_model
 from .printing import echo, say
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="Pictures to keep for each channel.")
 @click.option("--inside", is_flag=True, help="Count only units whose window lies inside the picture.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="What the net computes with: tf32 on NVIDIA's GPUs, bf16 by autocast; a scan goes on with what it began with.",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures per forward pass. [default: 4, on a GPU 64]")
 @click.option(
     "--shard",
@@ -52,6 +60,11 @@ if TYPE_CHECKING:
     "--readers",
     type=click.Choice(READERS),
     help="What reads them. [default: threads; processes from five workers on, which keep more cores busy]",
+)
+@click.option(
+    "--gpus",
+    type=CountType(),
+    help="Of this machine's GPUs; from two on, each has its own process (extra: ray). [default: the one of --device]",
 )
 @click.option(
     "--engine",
@@ -81,10 +94,12 @@ def scan(
     layers: tuple[str, ...],
     top: int,
     inside: bool,
+    precision: Precision,
     batch: int | None,
     shard: int,
     workers: int | None,
     readers: ReaderKind | None,
+    gpus: int | Literal["all"] | None,
     engine: EngineName,
     address: str | None,
     gpus_per_worker: float | None,
@@ -111,11 +126,13 @@ def scan(
         "layers": layers or None,
         "top": top,
         "inside": inside,
+        "precision": precision,
         "limit": from_context(LIMIT),
         "batch": batch,
         "shard": shard,
         "workers": workers,
         "readers": readers,
+        "gpus": gpus,
         "engine": engine,
         "address": address,
         "gpus_per_worker": gpus_per_worker,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,35 @@ class BestEntries:
             here = changed[layer.span]
             windows[layer.span][here] = find_windows(self.recording, layer, top.positions[layer.span][here])
         return windows
+
+
+class Committing:
+    """Commits results in a thread of its own, one after another, while the next shard is run.
+
+    Leaving the block waits for the last one. An error is raised at the next result, or on leaving.
+
+    Args:
+        commit: takes a result.
+    """
+
+    def __init__(self, commit: Callable[[ShardResult], object]) -> None:
+        self.commit = commit
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self.last: Future[object] | None = None
+
+    def __call__(self, result: ShardResult) -> None:
+        """Wait for the result before, and begin with this one."""
+        if self.last is not None:
+            self.last.result()
+        self.last = self.pool.submit(self.commit, result)
+
+    def __enter__(self) -> Committing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.pool.shutdown(wait=True)
+        if kind is None and self.last is not None:
+            self.last.result()
 
 
 def _entries(

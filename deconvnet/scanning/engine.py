@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..models import Preprocessing
 from .maxima import Maxima, MaximaReducer
 from .pictures import Pictures
-from .store import FIXED_POINT, PictureRow
+from .store import FIXED_POINT, MOST_FIXED, PictureRow
 from .topk import TopK
 
 CPU_BATCH = 4  # pictures per forward pass; larger batches leave a CPU's caches, and are slower
@@ -90,7 +90,8 @@ class ShardResult:
         self.top.add(scores.T, np.array(numbers), maxima.positions.T)
         self.fired += (maxima.scores > 0).sum(0)
         finite = np.where(np.isfinite(maxima.scores), maxima.scores, 0).astype(np.float64)
-        self.total += np.rint(finite * FIXED_POINT).astype(np.int64).sum(0)  # of integers: the same in any order
+        fixed = np.rint(finite * FIXED_POINT).clip(-MOST_FIXED, MOST_FIXED)
+        self.total += fixed.astype(np.int64).sum(0)  # of integers: the same in any order
         self.readable += len(numbers)
 
 

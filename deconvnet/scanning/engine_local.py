@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..choices import ReaderKind
 from ..models import Preprocessing
+from .device_table import DeviceTable
 from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
 from .maxima import MaximaReducer
 from .pictures import LoadedPicture, check_size, collate
@@ -79,6 +80,7 @@ def run_shard(
     """
     reducer = job.reducer
     result = ShardResult.empty(shard.number, reducer.channels, job.top)
+    table = DeviceTable(reducer, job.top) if reducer.is_on_device else None
     for start in range(0, len(shard.names), job.batch):
         wanted = min(job.batch, len(shard.names) - start)
         batch = [check_size(picture, reducer.size) for picture in islice(pictures, wanted)]
@@ -87,10 +89,13 @@ def run_shard(
         result.notes += [item.note for item in batch if item.note]
         readable = {number: item.pixels for number, item in zip(numbers, batch, strict=True) if item.pixels is not None}
         if readable:
-            images = collate(list(readable.values()), job.preprocess)
-            result.add(reducer(images, np.maximum(floor, result.top.floor)), list(readable))
+            images = collate(list(readable.values()), job.preprocess, reducer.device)
+            if table is not None:
+                table.add(images, list(readable))
+            else:
+                result.add(reducer(images, np.maximum(floor, result.top.floor)), list(readable))
         on_progress(len(batch))
-    return result
+    return result if table is None else replace(table.result(shard.number), files=result.files, notes=result.notes)
 
 
 def load_ahead(
@@ -101,7 +106,7 @@ def load_ahead(
     def load(items: Sequence[tuple[int, str]]) -> list[LoadedPicture]:
         return [job.pictures.load(*item, preprocess) for item in items]
 
-    listed = (item for shard in shards for item in zip(shard.indices, shard.names, strict=True))
+    parts = (part for shard in shards for part in batched(zip(shard.indices, shard.names, strict=True), READ_TOGETHER))
     ahead = PREFETCH_BATCHES * job.batch // READ_TOGETHER + workers
-    for loaded in prefetch(pool, load, batched(listed, READ_TOGETHER), ahead):
+    for loaded in prefetch(pool, load, parts, ahead):
         yield from loaded

@@ -30,13 +30,13 @@ from ..render.example import Example
 from ..units import Unit, Window
 from .origin import Origin
 from .pictures import LoadedPicture, Pixels, collate
+from .precision import TOLERANCES, computing
 from .reading import default_workers, prefetch
 from .table import Hit, ScanTable
 
 RECORD_BATCH = 8  # pictures that are recorded at once
 BLOCK_BATCHES = 32  # the projections of a block of channels may take as many bytes as this many batches
 OWN_EXAMPLES = 2  # of each channel, the strongest, tell how much of its projections is of their own pictures
-ACTIVATION_TOLERANCE = 1e-3  # relative: activations that differ by more belong to another picture, or another net
 GREY = 128  # of a patch, beyond the picture
 
 
@@ -141,7 +141,7 @@ class ExampleMaker:
     def _project(self, images: Tensor, wanted: Sequence[tuple[int, int, Hit]]) -> Iterator[tuple[int, ProjectedHit]]:
         """Project units of a batch of pictures, (index in the batch, channel, hit) each; yield (channel, projection)."""
         net = self.origin.net
-        with torch.no_grad():
+        with torch.no_grad(), computing("fp32", net.device):
             recording = net.record(images, layers=[self.layer])
             maps = recording.stored_maps(self.layer)
             self._check_size(tuple(maps.shape[1:]))
@@ -153,8 +153,9 @@ class ExampleMaker:
             windows, projections = project_units(recording, self.layer, units, table, memory=self.memory)
             owns = self._measure_own(Projected(recording, self.layer, units, projections, table), [hit for *_, hit in wanted])
         pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
+        tolerance = TOLERANCES[self.table.settings.get("precision", "fp32")]
         for unit, window, projection, own, (index, channel, hit) in zip(units, windows, projections, owns, wanted, strict=True):
-            if not math.isclose(unit.activation or 0, hit.activation, rel_tol=ACTIVATION_TOLERANCE, abs_tol=1e-5):
+            if not math.isclose(unit.activation or 0, hit.activation, rel_tol=tolerance, abs_tol=1e-5):
                 what = f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
                 self.on_change(hit.path, what, False)
             yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index], own)

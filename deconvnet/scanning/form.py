@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..choices import PRECISIONS
 from ..images import MAX_PIXELS, Preprocess
 
 LONGEST_TEXT = 32_767  # characters of a path or a name
@@ -123,6 +124,8 @@ def settings_fault(settings: Mapping[str, Any]) -> str | None:
         return "model_sha256"
     if not wrong and settings.get("inside") not in (None, True):
         return "inside"
+    if not wrong and settings.get("precision") not in (None, *PRECISIONS):
+        return "precision"
     if not wrong and not _are_inputs(settings.get("inputs", {})):
         return "inputs"
     return wrong[0] if wrong else None

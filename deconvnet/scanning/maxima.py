@@ -2,7 +2,7 @@
 
 Activations are reduced as they are made, while they are in the caches: a later call in place may overwrite them. On a CPU
 positions are looked up only for maxima that reach the floor, the weakest of the channel's best so far; on a GPU, where a
-comparison would have to wait for the device, they come with the maxima.
+comparison would have to wait for the device, they come with the maxima, and stay there (`device_table.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..axes import Axes, as_maps, map_size
+from ..choices import Precision
 from ..errors import DeconvnetWarning, OptionError
 from ..forward import ForwardEngine, LayerRecord
 from ..net import DeconvNet
@@ -27,6 +28,7 @@ from ..recording import Recording
 from ..tape import Tape
 from ..units import Unit, Window
 from ..windowed import can_start, unit_windows
+from .precision import computing
 
 #: torch reduces several channels at once where their number is a multiple of this, and one at a time where it is not.
 VECTOR_CHANNELS = 32
@@ -140,6 +142,7 @@ class MaximaReducer:
         layers: those to reduce.
         size: (C, H, W) of the images.
         written: the parameters that the net's forward writes to, from a recording of it.
+        precision: what the net computes with.
     """
 
     def __init__(
@@ -148,8 +151,10 @@ class MaximaReducer:
         layers: Sequence[ScannedLayer],
         size: tuple[int, int, int],
         written: Sequence[Tensor] = (),
+        precision: Precision = "fp32",
     ) -> None:
         self.net, self.layers, self.size, self.written = net, tuple(layers), size, tuple(written)
+        self.precision = precision
         self.channels = sum(layer.channels for layer in layers)
         self.engine = ForwardEngine(net.model, [layer.record for layer in layers], stop=True, written=written)
 
@@ -158,18 +163,42 @@ class MaximaReducer:
         names = {id(parameter): name for name, parameter in self.net.model.named_parameters()}
         parameters = dict(net.model.named_parameters())
         written = [parameters[names[id(parameter)]] for parameter in self.written]
-        return MaximaReducer(net, self.layers, self.size, written)
+        return MaximaReducer(net, self.layers, self.size, written, self.precision)
 
     @property
     def device(self) -> torch.device:
         """Where the net is."""
         return self.engine.device
 
+    @property
+    def is_on_device(self) -> bool:
+        """Whether maxima stay on a device, where a comparison would have to be waited for."""
+        return self.device.type != "cpu"
+
     def __call__(self, images: Tensor, floor: npt.NDArray[np.float32]) -> Maxima:
         """Reduce a batch (B, C, H, W); `floor` (C,) is the score that a channel's entry must reach."""
-        buffer = MaximaBuffer(self.layers, len(images), self.channels, floor, self.device)
-        self.engine(images, buffer)
+        buffer = MaximaBuffer(self.layers, len(images), self.channels, floor)
+        with computing(self.precision, self.device):
+            self.engine(images, buffer)
         return buffer.maxima()
+
+    def tensors(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Reduce a batch (B, C, H, W), and leave the result where it is.
+
+        Returns:
+            scores (B, C), float32, NaN for a map with a NaN; and positions (B, C) in the part of the maps that is scanned.
+        """
+        layers = {layer.name: layer for layer in self.layers}
+        taken: dict[str, tuple[Tensor, Tensor]] = {}
+
+        def take(name: str, activations: Tensor) -> None:
+            maps = layers[name].scanned_part(as_maps(activations, layers[name].axes, name))
+            taken[name] = maps.flatten(2).max(2)
+
+        with computing(self.precision, self.device):
+            self.engine(images, take)
+        scores, positions = zip(*(taken[name] for name in layers), strict=True)
+        return torch.cat([values.float() for values in scores], 1), torch.cat(positions, 1)
 
 
 class MaximaBuffer:
@@ -181,22 +210,18 @@ class MaximaBuffer:
         batch: int,
         channels: int,
         floor: npt.NDArray[np.float32],
-        device: torch.device,
     ) -> None:
-        self.layers, self.floor, self.on_cpu = {layer.name: layer for layer in layers}, floor, device.type == "cpu"
+        self.layers, self.floor = {layer.name: layer for layer in layers}, floor
         self.waiting = set(self.layers)
         self.scores = np.full((batch, channels), -np.inf, np.float32)
         self.positions = np.full((batch, channels), -1, np.int32)
-        self.on_device: list[tuple[ScannedLayer, Tensor, Tensor]] = []
 
     def __call__(self, name: str, activations: Tensor) -> None:
         """Take the activations of one layer."""
         layer = self.layers[name]
         maps = layer.scanned_part(as_maps(activations, layer.axes, name))
         self.waiting.discard(name)
-        if not self.on_cpu:
-            self.on_device.append((layer, *maps.flatten(2).max(2)))
-        elif layer.rectifies and layer.rectifies not in self.waiting:
+        if layer.rectifies and layer.rectifies not in self.waiting:
             self._rectify(layer, self.layers[layer.rectifies], maps)
         else:
             self._reduce(layer, maps)
@@ -226,11 +251,6 @@ class MaximaBuffer:
 
     def maxima(self) -> Maxima:
         """Return the maxima, once all layers have been taken."""
-        for layer, scores, positions in self.on_device:
-            values = scores.float().cpu().numpy()
-            self.scores[:, layer.span] = values
-            flat_positions = layer.positions(positions.cpu().numpy())
-            self.positions[:, layer.span] = np.where(values >= self.floor[layer.span], flat_positions, -1)
         is_nan = np.isnan(self.scores)
         if is_nan.any():
             self._say_nan(is_nan)
@@ -238,14 +258,18 @@ class MaximaBuffer:
         return Maxima(self.scores, self.positions)
 
     def _say_nan(self, is_nan: npt.NDArray[np.bool_]) -> None:
-        """Say of which layers activations are NaN: the same line each time, which Python prints once."""
         for layer in self.layers.values():
             if is_nan[:, layer.span].any():
-                warnings.warn(
-                    f"layer {layer.name!r} has maps whose maximum is NaN: they count as not firing. Look for what overflows.",
-                    DeconvnetWarning,
-                    stacklevel=2,
-                )
+                say_nan(layer.name)
+
+
+def say_nan(layer: str) -> None:
+    """Say that activations of a layer are NaN: the same line each time, which Python prints once."""
+    warnings.warn(
+        f"layer {layer!r} has maps whose maximum is NaN: they count as not firing. Look for what overflows.",
+        DeconvnetWarning,
+        stacklevel=2,
+    )
 
 
 def row_maxima(maps: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def _check_journal(path: str) -> None:
 
 def connect(path: str) -> sqlite3.Connection:
     """Connect to a file that `check_file` has passed, or to a new one; what its schema says is not trusted."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT)
+    # a scan commits in a thread of its own; two threads never use a connection at once
+    connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT, check_same_thread=False)
     connection.set_progress_handler(lambda: 0, STEPS)  # in it, Python raises KeyboardInterrupt
     for pragma in ("trusted_schema = off", "cell_size_check = on", "temp_store = memory", "synchronous = full"):
         connection.execute(f"pragma {pragma}")

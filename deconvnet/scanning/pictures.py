@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -125,14 +126,44 @@ def check_size(picture: LoadedPicture, size: Size) -> LoadedPicture:
     return replace(picture, pixels=None, problem=problem)
 
 
-def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None) -> Tensor:
-    """Stack what `prepare` returned to a batch (N, C, H, W) float32; bytes are normalised exactly as by `Preprocess`."""
+def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None, device: torch.device | None = None) -> Tensor:
+    """Stack what `prepare` returned to a batch (N, C, H, W) float32; bytes are normalised exactly as by `Preprocess`.
+
+    Args:
+        pictures: B of them.
+        preprocess: of the net.
+        device: where the batch is wanted; None: the CPU. A GPU copies it while it computes, and normalises it.
+    """
+    device = device or torch.device("cpu")
     if any(isinstance(pixels, Tensor) for pixels in pictures):
-        return torch.stack([pixels if isinstance(pixels, Tensor) else collate([pixels], preprocess)[0] for pixels in pictures])
+        images = [pixels if isinstance(pixels, Tensor) else collate([pixels], preprocess)[0] for pixels in pictures]
+        return _moved(torch.stack(images), device)
     assert isinstance(preprocess, Preprocess)  # nothing else leaves bytes
-    pixels = torch.from_numpy(np.stack([np.asarray(pixels) for pixels in pictures])).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std))
-    return pixels.float().div_(255).sub_(mean).div_(std)
+    stacked = torch.from_numpy(np.stack([np.asarray(pixels) for pixels in pictures]))
+    pixels = _moved(stacked, device).permute(0, 3, 1, 2)
+    # factors are tensors there: by a number, a GPU multiplies with its inverse, which differs in the last digit
+    depth, mean, std = (
+        _moved(torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1), device)
+        for values in ((255.0,), preprocess.mean, preprocess.std)
+    )
+    return pixels.float().div_(depth).sub_(mean).div_(std)
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device. A GPU copies them from pinned memory, beside what it computes, and nobody waits."""
+    if device.type != "cuda":
+        return values.to(device)
+    copies, computes = _copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copies):
+        moved = values.pin_memory().to(device, non_blocking=True)
+    computes.wait_stream(copies)
+    moved.record_stream(computes)
+    return moved
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def printable_name(name: str) -> str:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from ..choices import ENGINES, READERS, EngineName, ReaderKind
+from ..choices import ENGINES, READERS, EngineName, Precision, ReaderKind
 from ..errors import OptionError, PictureError, StoreError, check_option
 from ..images import Preprocess
 from ..layers import choose_layers
 from ..net import DeconvNet
 from ..progress import counting
 from ..provenance import output_settings
-from .best import BestEntries
+from .best import BestEntries, Committing
 from .engine import Engine, Job, Shard
 from .engine_local import LocalEngine
 from .form import MOST_TOP
 from .maxima import MaximaReducer, ScannedLayer, find_windows, scanned_layers
 from .pictures import Pictures, Size, size_of
 from .places import folders_of, is_remembered, list_file, remember
+from .precision import check_precision
 from .remote import RemoteFiles
 from .result import Scan
 from .source import DatasetItems, LocalFiles, PictureSource, first_pictures, open_source
@@ -42,10 +44,12 @@ def scan(
     top: int = 9,
     limit: int | None = None,
     inside: bool = False,
+    precision: Precision = "fp32",
     batch: int | None = None,
     shard: int = SHARD,
     workers: int | None = None,
     readers: ReaderKind | None = None,
+    gpus: int | Literal["all"] | None = None,
     engine: EngineName | Engine = "local",
     address: str | None = None,
     gpus_per_worker: float | None = None,
@@ -71,12 +75,16 @@ def scan(
         top: how many pictures to keep for each channel.
         limit: take only so many of the pictures, the first ones; None: all. A later scan without it adds the others.
         inside: count units only whose window lies inside the picture; layers without any are left out.
+        precision: "fp32"; "tf32", on NVIDIA's GPUs: factors of products have ten bits; "bf16": torch's autocast to bfloat16. A
+            scan goes on with the one that it began with. Plates always compute in float32.
         batch: pictures per forward pass; None: 4, on a GPU 64.
         shard: pictures per transaction: at most these are lost when the scan is killed.
         workers: pictures that are read at once, None: one per core, but 2 to 32; on Ray processes that hold the net, None: one
             per GPU, or one per core.
         readers: what reads them, "threads" of this process or "processes"; None: processes from five workers on. The pixels are
             the same. Processes need no `if __name__ == "__main__"`, and no shared memory.
+        gpus: how many of this machine's GPUs, or "all": from two on, each has a process of its own that holds the net, started
+            by Ray; None: the device that the net is on.
         engine: "local": this process. "ray": workers on the machines of a Ray cluster. Or an object with the methods of
             `Engine`.
         address: "auto" or "HOST:PORT" of a running Ray; None: $RAY_ADDRESS, or a Ray that is started here.
@@ -104,12 +112,13 @@ def scan(
     size = _image_size(net, source)
     recording = net.record_zeros(size)
     chosen = scanned_layers(recording, choose_layers(recording, layers), inside=inside)
-    reducer = MaximaReducer(net, chosen, size, recording.written)
+    reducer = MaximaReducer(net, chosen, size, recording.written, precision)
+    check_precision(precision, reducer.device if engine == "local" else torch.device("cuda"))
     with (
-        _make_engine(engine, workers, readers, address, gpus_per_worker, cpus_per_worker) as runner,
+        _make_engine(engine, workers, readers, gpus, address, gpus_per_worker, cpus_per_worker) as runner,
         Store(path, create=True) as store,
     ):
-        settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard, inside=inside)
+        settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard, inside=inside, precision=precision)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
         source = _name_as_before(store, source)
         unlisted = _remember(source, settings["weights_from"])
@@ -125,9 +134,10 @@ def scan(
         with (
             counting(len(source.names), "scanning", "picture", wanted=progress, initial=done, **kept) as counter,
             closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=counter.update)) as results,
+            Committing(best.commit) as commit,
         ):
             for result in results:
-                best.commit(result)
+                commit(result)
                 left_out += result.notes
     return Scan.open(path, net=net, pictures=source, notes=notes + _first_of(left_out))
 
@@ -136,9 +146,10 @@ def _make_engine(
     engine: EngineName | Engine,
     workers: int | None,
     readers: ReaderKind | None,
+    gpus: int | Literal["all"] | None,
     address: str | None,
-    gpus: float | None,
-    cpus: float | None,
+    gpus_per_worker: float | None,
+    cpus_per_worker: float | None,
 ) -> Engine:
     """Return what runs the scan; Ray is imported only if it is asked for."""
     if not isinstance(engine, str):
@@ -146,16 +157,30 @@ def _make_engine(
     check_option("engine", engine, ENGINES)
     if readers is not None:
         check_option("readers", readers, READERS)
+    if gpus is not None and engine != "local":
+        raise OptionError("gpus is for scans on this machine, this one is on Ray. Leave it out, or pass engine='local'.")
     if engine == "local":
-        options = {"address": address, "gpus_per_worker": gpus, "cpus_per_worker": cpus}
+        options = {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
         for name in (name for name, value in options.items() if value is not None):
             raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or pass engine='ray'.")
-        return LocalEngine(workers, readers)
+        count = 1 if gpus is None else _count_gpus(gpus)
+        if count == 1:
+            return LocalEngine(workers, readers)
+        engine, address, workers, gpus_per_worker = "ray", "local", count, 1
     if readers is not None:
         raise OptionError("readers is for scans by this process, this one is on Ray. Leave it out, or pass engine='local'.")
     from .ray_engine import RayEngine
 
-    return RayEngine(address, workers, gpus, cpus)
+    return RayEngine(address, workers, gpus_per_worker, cpus_per_worker)
+
+
+def _count_gpus(gpus: int | Literal["all"]) -> int:
+    """Return how many GPUs are asked for; each needs a process."""
+    found = torch.cuda.device_count()
+    wanted = found if gpus == "all" else gpus
+    if not found or not 1 <= wanted <= found:
+        raise OptionError(f"gpus cannot be {gpus}: torch sees {found} on this machine. Ask for as many, or leave it out.")
+    return wanted
 
 
 def _image_size(net: DeconvNet, pictures: Pictures) -> Size:
@@ -212,10 +237,16 @@ def scan_settings(
     top: int,
     shard: int,
     inside: bool = False,
+    precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Return what is scanned, and how, as a scan's file keeps it."""
     preprocess, weights_from = net.preprocess, net.loaded.weights_from
-    optional = {"model_sha256": net.loaded.code_sha256, "inside": inside or None, "inputs": net.loaded.input_hashes()}
+    optional = {
+        "model_sha256": net.loaded.code_sha256,
+        "inside": inside or None,
+        "inputs": net.loaded.input_hashes(),
+        "precision": precision if precision != "fp32" else None,
+    }
     return output_settings(
         model=net.name,
         weights=net.loaded.weights_hash(),

@@ -35,9 +35,10 @@ from .form import settings_fault
 from .formats import FORMAT, TABLES, migrate
 
 FIXED_POINT = 2**24  # of which totals are multiples
+MOST_FIXED = 2**62  # that an activation counts for in them, so that it is an integer of 64 bits
 
 #: Settings that must agree before a scan is continued.
-MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard", "inside", "inputs")
+MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard", "inside", "inputs", "precision")
 
 #: Rows of the tables: pictures without their path, hits, and what is added to channels.
 PictureRow: TypeAlias = tuple[int, "int | None", "str | None", "str | None"]  # number, bytes, sha256, problem

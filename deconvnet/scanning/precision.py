@@ -1,0 +1,56 @@
+"""How exactly a scan computes: in float32, with TF32's factors of ten bits, or in bfloat16 where autocast allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..choices import PRECISIONS, Precision
+from ..errors import OptionError, check_option
+
+#: By how much of itself an activation may differ from the same one in float32; more is another picture, or another net.
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 1e-1}
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise `OptionError` for a precision that does not exist, or not on this device."""
+    check_option("precision", precision, PRECISIONS)
+    if precision == "tf32" and device.type != "cuda":
+        raise OptionError(f"precision cannot be 'tf32' on {device.type}: NVIDIA's GPUs compute so. Choose fp32 or bf16.")
+
+
+@contextmanager
+def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Let a net compute with a precision inside the block; torch's own settings come back."""
+    if precision == "bf16":
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+        return
+    if device.type != "cuda":
+        yield
+        return
+    switches = _tf32_switches()
+    before = [getattr(where, name) for where, name, _ in switches]
+    try:
+        for where, name, values in switches:
+            setattr(where, name, values[precision == "tf32"])
+        yield
+    finally:
+        for (where, name, _), value in zip(switches, before, strict=True):
+            setattr(where, name, value)
+
+
+def _tf32_switches() -> list[tuple[Any, str, tuple[Any, Any]]]:
+    """Return torch's switches of TF32: where they are, their name, and their values for off and on.
+
+    From torch 2.9 on, each kind of operation has one; those of before refuse to be read once a user has set one of these.
+    """
+    cuda: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    if hasattr(cudnn, "conv") and hasattr(cudnn.conv, "fp32_precision"):
+        places = (cuda, cudnn.conv, cudnn.rnn)
+        return [(place, "fp32_precision", ("ieee", "tf32")) for place in places]
+    return [(place, "allow_tf32", (False, True)) for place in (cuda, cudnn)]
