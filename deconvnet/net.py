@@ -14,7 +14,7 @@ from . import rules as rules_
 from .axes import as_maps, from_maps, image_axes
 from .choices import ATTENDINGS, LRN, LRNS, OVERLAPS, SILENTS, STARTS, Attending, Overlap, RuleChoice, Silent, Start
 from .drawings import draw
-from .errors import OptionError, PictureError, UnknownLayerError, check_option, did_you_mean
+from .errors import OptionError, PictureError, UnknownLayerError, check_option
 from .forward import ModelInputs
 from .images import OwnPreprocess, Preprocess, ShownImage
 from .inputs import ONE_PICTURE, PictureInputs, as_batch, picture_digests, source_names
@@ -23,6 +23,7 @@ from .layers import default_layer, output_layer
 from .memory import check_memory
 from .mirror import Mirror, Step, describe, project_value, step_of, walk_down
 from .models import LoadedModel, Preprocessing
+from .named_channels import channel_numbers
 from .own import OTHERS, Projected, measure_own
 from .paper_names import full_name
 from .projection import Projection, inside_part, project_units, start_signal
@@ -32,7 +33,7 @@ from .recording import Recording
 from .render.text import size_text
 from .rules.conv import UNBATCHED
 from .select import Position, UnitLike, choose_units, complete_units
-from .units import Unit
+from .units import Unit, has_names
 
 #: What a model says of an input that it cannot take.
 _SIZE_WORDS = re.compile("size|shape|channels")
@@ -303,13 +304,12 @@ class DeconvNet:
         images = range(len(recording)) if image is None else [image]
         with torch.inference_mode(False), torch.no_grad():
             if layer is None:
-                named = any(isinstance(channel, str) for channel in channels or ())
-                layer = output_layer(recording) if named else default_layer(recording)
+                layer = output_layer(recording) if has_names(channels) else default_layer(recording)
             layer = self.layer_name(layer)
             chosen_rule = self.choose_rule(recording, layer, rule)
             table = self.table(chosen_rule.rule, silent)
             maps = recording.stored_maps(layer)
-            numbers = None if channels is None else self._channel_numbers(recording, layer, channels, maps.shape[1])
+            numbers = None if channels is None else channel_numbers(self.loaded, recording, layer, channels)
             part = inside_part(recording.tape, recording.value(layer), (maps.shape[2], maps.shape[3])) if inside else None
             chosen: list[Unit] = []
             for number in images if units is None else ():
@@ -334,21 +334,6 @@ class DeconvNet:
                 own=self._own(projected, others, memory) if own or others is not None else None,
                 _parts=parts,
             )
-
-    def _channel_numbers(self, recording: Recording, layer: str, channels: Sequence[int | str], count: int) -> list[int]:
-        """Return channels' numbers, given those or, where a channel is a class's score, the class's name."""
-        names = [channel for channel in channels if isinstance(channel, str)]
-        if names and (layer != output_layer(recording) or count != len(self.loaded.classes)):
-            last = f" Take --layer {output_layer(recording)}, or a number." if self.loaded.classes else " Give a number."
-            raise OptionError(f"channels of layer {layer!r} have no names, and {names[0]!r} is one.{last}")
-        for name in names:
-            if name.lower() not in map(str.lower, self.loaded.classes):
-                hint = did_you_mean(name, self.loaded.classes)
-                raise OptionError(
-                    f"{name!r} is neither channels, such as 3 or 1,4-6, nor a class of {self.name}.{hint}"
-                    " Give numbers or a class."
-                )
-        return [self.loaded.class_number(channel, count) if isinstance(channel, str) else channel for channel in channels]
 
     def _own(self, projected: Projected, others: PictureInputs | None, memory: int | None) -> list[float | None]:
         """Measure how much of projections is of their own pictures: see `project`."""

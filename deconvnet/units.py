@@ -7,6 +7,7 @@ Unit(layer='features.10', channel=151, row=6, col=6, activation=None, image=0)
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import UnitError
@@ -91,6 +92,16 @@ def parse_unit(text: str) -> Unit:
         raise UnitError(f"{text!r} is not a unit. Write layer:channel or layer:channel@row,col, as in features.10:151@6,6.")
     row, col = match["row"], match["col"]
     return Unit(match["layer"], int(match["channel"]), None if row is None else int(row), None if col is None else int(col))
+
+
+def parse_named_channels(text: str) -> list[int] | list[str]:
+    """Read channels as `parse_channels` does; what is written with other signs is the name of a class."""
+    return parse_channels(text) if re.fullmatch(r"[\d\s,-]*", text) else [text]
+
+
+def has_names(channels: Sequence[int | str] | None) -> bool:
+    """Say whether there are names of classes among channels."""
+    return any(isinstance(channel, str) for channel in channels or ())
 
 
 def parse_channels(text: str) -> list[int]:

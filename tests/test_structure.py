@@ -58,6 +58,7 @@ ORDER = [
     "projection",
     "own",
     "models",
+    "named_channels",
     "inputs",
     "net",
     "display",

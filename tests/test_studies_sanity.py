@@ -15,6 +15,7 @@ from deconvnet.cli import deconvnet as command
 from deconvnet.drawings import draw
 from deconvnet.layers import output_layer
 from deconvnet.mirror import project_value
+from deconvnet.named_channels import class_map_layer
 from deconvnet.studies import (
     followed,
     reinitialise,
@@ -218,7 +219,7 @@ def test_a_map_of_each_class_is_followed_at_its_strongest_place(small, image, me
     net = deconvnet.DeconvNet(Averaging().eval())
     images = torch.cat([image, image.flip(2) * 2])
     recording = net.record(images, stop=False)
-    assert sanity.class_layer(recording) == "classes"  # below the rectifier
+    assert class_map_layer(recording) == "classes"  # below the rectifier
     result = sanity.run(net, images, seeds=1)
     maps = net.record(images, layers=["classes"]).activations("classes")
     scores = net.model(images)
@@ -228,14 +229,14 @@ def test_a_map_of_each_class_is_followed_at_its_strongest_place(small, image, me
         row, col = divmod(int(maps[number, channel].argmax()), maps.shape[3])
         expected.append(f"classes:{channel}@{row},{col}")
     assert [unit.rpartition("#")[0] or unit for unit in result.units] == expected
-    assert sanity.class_layer(small.record(image, stop=False)) == "classifier"
+    assert class_map_layer(small.record(image, stop=False)) == "classifier"
 
 
 def test_squeezenet_follows_its_class_map():
     """SqueezeNet's scores are averages of classifier.1, rectified; ResNet's and AlexNet's are no averages of maps."""
     for model, layer in (("squeezenet1_0", "classifier.1"), ("resnet18", "fc"), ("alexnet", "classifier.6")):
         net = deconvnet.DeconvNet(deconvnet.load_model(f"torchvision:{model}", weights="none"))
-        assert sanity.class_layer(net.record_zeros((3, 64, 64))) == layer
+        assert class_map_layer(net.record_zeros((3, 64, 64))) == layer
 
 
 def test_ranks_are_those_of_all_values(measures):

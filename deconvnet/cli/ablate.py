@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, say_if_for_drawings, with_model, with_silent, with_tone
+from .options import load_net, say_if_for_drawings, with_channel, with_model, with_silent, with_tone
 from .study import check_results, finish, with_results
 
 
@@ -15,12 +15,7 @@ from .study import check_results, finish, with_results
 @click.argument("picture", required=False, type=click.Path())
 @with_model
 @click.option("--layer", "-l", help="A layer's name. [default: the last rectified one]")
-@click.option(
-    "--channel",
-    "-c",
-    type=click.IntRange(min=0),
-    help="A channel's number; its strongest unit is drawn. [default: the strongest]",
-)
+@with_channel("The channel, of which the strongest unit is drawn")
 @click.option("--signals", type=click.IntRange(min=2), default=4, show_default=True, help="How many random signals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random signals.")
 @with_silent
@@ -29,7 +24,7 @@ from .study import check_results, finish, with_results
 def ablate(
     picture: str | None,
     layer: str | None,
-    channel: int | None,
+    channel: int | str | None,
     signals: int,
     seed: int,
     tone: Tone,

@@ -39,7 +39,7 @@ from .study import check_results, find_inputs, finish, say_advice, with_results
 def benchmark(
     pictures: tuple[str, ...],
     layer: str | None,
-    channels: list[int] | None,
+    channels: list[int | str] | None,
     top: int,
     planted: bool,
     peers: bool,

@@ -46,7 +46,7 @@ def evolve(
     pictures: tuple[str, ...],
     weights: tuple[str, ...],
     layers: tuple[str, ...],
-    channels: list[int] | None,
+    channels: list[int | str] | None,
     count: int,
     drawings: int,
     seed: int,

@@ -34,7 +34,7 @@ from .study import check_results, find_inputs, finish, say_advice, with_results
 def faithful(
     pictures: tuple[str, ...],
     layer: str | None,
-    channels: list[int] | None,
+    channels: list[int | str] | None,
     top: int,
     area: float,
     seeds: int,

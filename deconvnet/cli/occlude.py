@@ -8,7 +8,7 @@ import click
 
 from ..choices import STRONGEST_BY, StrongestBy, Tone
 from .option_types import FillType
-from .options import load_net, say_if_for_drawings, with_model, with_silent, with_tone
+from .options import load_net, say_if_for_drawings, with_channel, with_model, with_silent, with_tone
 from .study import check_results, draw_several, finish, with_results
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.argument("picture", required=False, type=click.Path())
 @with_model
 @click.option("--layer", "-l", help="The map's layer. [default: the last rectified one]")
-@click.option(
-    "--channel", "-c", type=click.IntRange(min=0), help="The map's number. [default: the strongest of the whole picture]"
-)
+@with_channel("The map", default="the strongest of the whole picture")
 @click.option(
     "--strongest-by",
     type=click.Choice(STRONGEST_BY),
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
 def occlude(
     picture: str | None,
     layer: str | None,
-    channel: int | None,
+    channel: int | str | None,
     strongest_by: StrongestBy,
     label: str | None,
     square: int | None,

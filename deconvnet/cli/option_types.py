@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import click
 
 from ..choices import BORDERS, RuleChoice
+from ..errors import UnitError
+from ..units import parse_named_channels
 
 #: What click tells a type: the option that it converts for, and the command.
 Option: TypeAlias = "click.Parameter | None"
@@ -28,6 +30,25 @@ class PositionType(click.ParamType):
         if match is None:
             self.fail(f"{value!r} is not max, map, or a position such as 6,6.", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class ChannelType(click.ParamType):
+    """Takes one channel, by its number or the name of its class."""
+
+    name = "CHANNEL"
+
+    def convert(self, value: str | int, param: Option, ctx: Context) -> str | int:
+        """Return the number, or the name."""
+        channels = [value] if isinstance(value, int) else self._parse(value, param, ctx)
+        if len(channels) != 1:
+            self.fail(f"{value!r} is {len(channels)} channels, and one is taken here, such as 3.", param, ctx)
+        return channels[0]
+
+    def _parse(self, text: str, param: Option, ctx: Context) -> list[int] | list[str]:
+        try:
+            return parse_named_channels(text)
+        except UnitError:
+            self.fail(f"{text!r} is not a channel. Write its number, such as 3, or the name of a class.", param, ctx)
 
 
 class RuleType(click.ParamType):

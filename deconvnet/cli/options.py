@@ -13,9 +13,9 @@ from click.core import ParameterSource
 from ..choices import ATTENDINGS, CROPS, DEVICES, LRNS, OVERLAPS, SILENTS, TONES
 from ..errors import OptionError
 from ..json_text import count_non_finite, json_text
-from ..units import parse_channels
+from ..units import parse_named_channels
 from .inputs import INPUTS, InputType
-from .option_types import JsonFile, NumbersType, RangeType, RuleType, SizeType
+from .option_types import ChannelType, JsonFile, NumbersType, RangeType, RuleType, SizeType
 from .printing import REMARK, echo, say
 
 if TYPE_CHECKING:
@@ -222,15 +222,8 @@ def with_memory(function: Command) -> Command:
     )(function)
 
 
-def parse_named_channels(text: str) -> list[int] | list[str]:
-    """Read channels as `parse_channels` does; what is written with other signs is the name of a class."""
-    return parse_channels(text) if re.fullmatch(r"[\d\s,-]*", text) else [text]
-
-
-def with_channels(
-    more: str = "", *, default: str = "", parse: Callable[[str], list[Any]] = parse_channels
-) -> Callable[[Command], Command]:
-    """Add --channel, which may be repeated; the command gets a list of what `parse` reads, or None.
+def with_channels(more: str = "", *, default: str = "", required: bool = False) -> Callable[[Command], Command]:
+    """Add --channel, which may be repeated; the command gets a list of numbers and names of classes, or None.
 
     `more` goes into the help.
     """
@@ -239,8 +232,20 @@ def with_channels(
         "-c",
         "channels",
         multiple=True,
-        callback=lambda ctx, param, texts: [channel for text in texts for channel in parse(text)] or None,
-        help=f"Channels such as 3 or 1,4-6{more}; may be repeated." + (f" [default: {default}]" if default else ""),
+        required=required,
+        callback=lambda ctx, param, texts: [channel for text in texts for channel in parse_named_channels(text)] or None,
+        help=f"Channels such as 3 or 1,4-6{more}; of the class scores also a class's name; may be repeated."
+        + (f" [default: {default}]" if default else ""),
+    )
+
+
+def with_channel(what: str, *, default: str = "the strongest") -> Callable[[Command], Command]:
+    """Add --channel, one channel by its number or, of the class scores, its class's name; `what` is what it is."""
+    return click.option(
+        "--channel",
+        "-c",
+        type=ChannelType(),
+        help=f"{what}, of the class scores also its class's name. [default: {default}]",
     )
 
 

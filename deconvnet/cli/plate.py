@@ -9,6 +9,7 @@ import click
 
 from ..choices import CHANNEL_SORTS, PLATE_LAYOUTS, ChannelSort, Crop, PlateLayout, RuleChoice, Tone
 from ..errors import OptionError, UnitError
+from ..units import has_names
 from .options import file_part, page_scale, with_channels, with_crop, with_percentile, with_print
 from .outputs import figure_name, layers_part, rules_part, unused_name, with_force, wrote
 from .printing import say
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 def plate(
     scan: str,
     layers: tuple[str, ...],
-    channels: list[int] | None,
+    channels: list[int | str] | None,
     count: int | None,
     seed: int,
     best: int | None,
@@ -99,6 +100,7 @@ def plate(
 
     \b
     deconvnet plate alexnet.scan --layer features.11 --channel 151 --out plate.png
+    deconvnet plate squeezenet.scan --channel tabby --channel boxer
     deconvnet plate alexnet.scan --layer features.11 --out layer.pdf
     deconvnet plate alexnet.scan -l features.4 -l features.11 --best 12 --layout paper --out figure2.pdf
     """
@@ -111,7 +113,8 @@ def plate(
     if sum(map(bool, (channels, count, best))) > 1:
         raise OptionError("--channel, --random and --best exclude each other. Give one of them.")
     with open_scan(scan, root=root, model=model, weights=weights) as opened:
-        names = dict.fromkeys(map(opened.layer_name, layers or [opened.default_layer()]))
+        default = opened.class_layer if has_names(channels) else opened.default_layer
+        names = dict.fromkeys(map(opened.layer_name, layers or [default()]))
         chosen = {layer: _choose_channels(opened, layer, channels, count, seed, best, sort, rule) for layer in names}
         look: dict[str, Any] = {"rule": rule, "tone": tone, "crop": crop, "layout": layout, "inside": inside, "own": own}
         drawn = opened.plate(chosen, **look, percentile=percentile, memory=memory, progress=True)
@@ -131,7 +134,7 @@ def _default_name(drawn: Plate) -> str:
 def _choose_channels(
     scan: Scan,
     layer: str,
-    channels: Sequence[int] | None,
+    channels: Sequence[int | str] | None,
     count: int | None,
     seed: int,
     best: int | None,
@@ -144,7 +147,7 @@ def _choose_channels(
     elif count:
         chosen = scan.sample(layer, count, seed)
     else:
-        chosen = range(scan.size(layer)[0]) if channels is None else channels
+        chosen = range(scan.size(layer)[0]) if channels is None else scan.channel_numbers(layer, channels)
     if not chosen:
         raise UnitError(
             f"layer {layer!r} has no channel that fired{' enough' if best else ''}. See: deconvnet report {scan.path}"

@@ -18,7 +18,6 @@ from .options import (
     limited,
     load_net,
     page_scale,
-    parse_named_channels,
     say_if_for_drawings,
     with_channels,
     with_crop,
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     multiple=True,
     help=f"A layer's name, or the paper's, such as conv5; may be repeated. [default: {DEFAULT_LAYER}]",
 )
-@with_channels("; of the class scores also a class's name", parse=parse_named_channels)
+@with_channels()
 @click.option("--top", type=click.IntRange(min=1), default=9, show_default=True, help="How many of the strongest channels.")
 @click.option(
     "--at",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from .options import load_net, with_limit, with_model, with_silent, with_tone
+from .options import load_net, with_channel, with_limit, with_model, with_silent, with_tone
 from .printing import echo, say
 from .study import check_results, find_inputs, finish, with_results
 
@@ -17,7 +17,7 @@ from .study import check_results, find_inputs, finish, with_results
 @with_limit
 @with_model
 @click.option("--layer", "-l", help="The layer of the unit to follow. [default: the classes' maps or scores]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="The number of the unit's channel. [default: the strongest]")
+@with_channel("The unit's channel")
 @click.option("--select", metavar="LAYER", help="The layer whose channels to compare. [default: the last rectified one]")
 @click.option("--top", type=click.IntRange(min=2), default=8, show_default=True, help="How many channels to compare.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How often the weights are drawn.")
@@ -30,7 +30,7 @@ from .study import check_results, find_inputs, finish, with_results
 def sanity(
     pictures: tuple[str, ...],
     layer: str | None,
-    channel: int | None,
+    channel: int | str | None,
     select: str | None,
     top: int,
     seeds: int,

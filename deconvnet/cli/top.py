@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from ..errors import OptionError
-from ..units import parse_channels
+from ..units import has_names
 from .csv_rows import with_csv, write_csv
-from .options import with_json, write_json
+from .options import with_channels, with_json, write_json
 from .printing import echo
 from .scan_options import check_named
 
@@ -26,29 +26,44 @@ CSV_COLUMNS = ("layer", "channel", "rank", "path", "activation", "row", "col", "
 @click.command()
 @click.argument("scan", metavar="SCAN", type=click.Path())
 @click.option("--layer", "-l", help="A scanned layer.")
-@click.option("--channel", "-c", "channels", required=True, help="Channels by number, such as 3 or 1,4-6.")
+@with_channels(required=True)
 @with_json("the pictures")
 @with_csv
-def top(scan: str, layer: str | None, channels: str, json_to: str | None, as_csv: bool) -> None:
+def top(scan: str, layer: str | None, channels: list[int | str], json_to: str | None, as_csv: bool) -> None:
     """Print the pictures of SCAN that excite channels of a layer most: rank, activation, row and column, window, path.
 
     \b
     deconvnet top net.scan --layer features.10 --channel 151 --json
+    deconvnet top squeezenet.scan --channel tabby
     """
-    from ..scanning.table import ScanTable
-
     if json_to and as_csv:
         raise OptionError("--json and --csv exclude each other. Give one of them.")
-    with ScanTable(scan) as table:
-        check_named(table, filter(None, [layer]))
-        layer = table.layer_name(str(layer))
-        hits = [(channel, table.top(layer, channel)) for channel in parse_channels(channels)]
+    layer, hits = _named_hits(scan, layer, channels) if has_names(channels) else _hits(scan, layer, channels)
     if json_to:
         write_json([{"layer": layer, "channel": channel, **hit.to_json()} for channel, rows in hits for hit in rows], json_to)
     elif as_csv:
         _write_csv(layer, hits)
     else:
         echo("\n\n".join(_text(layer, channel, rows) for channel, rows in hits))
+
+
+def _hits(path: str, layer: str | None, channels: Sequence[int | str]) -> tuple[str, ChannelHits]:
+    """Return the layer's name, and each channel's hits, by the scan's file alone."""
+    from ..scanning.table import ScanTable
+
+    with ScanTable(path) as table:
+        check_named(table, filter(None, [layer]))
+        layer = table.layer_name(str(layer))
+        return layer, [(int(channel), table.top(layer, int(channel))) for channel in channels]
+
+
+def _named_hits(path: str, layer: str | None, channels: Sequence[int | str]) -> tuple[str, ChannelHits]:
+    """Return them for names of classes too, which the scanned net knows."""
+    from ..scanning import Scan
+
+    with Scan.open(path) as scan:
+        layer = scan.layer_name(layer) if layer else scan.class_layer()
+        return layer, [(channel, scan.top(layer, channel)) for channel in scan.channel_numbers(layer, channels)]
 
 
 def _write_csv(layer: str, hits: ChannelHits) -> None:

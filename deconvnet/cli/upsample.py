@@ -9,7 +9,7 @@ import click
 
 from ..choices import POOLS, Pool
 from .option_types import FactorsType
-from .options import MODEL_HELP, file_part, load_net, with_json, with_preprocess, with_weights, write_json
+from .options import MODEL_HELP, file_part, load_net, with_channel, with_json, with_preprocess, with_weights, write_json
 from .outputs import figure_name, unused_name, with_force, wrote
 from .printing import echo
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "-m", metavar="MODEL", help=f"Take a map of this model instead of the picture: {MODEL_HELP}")
 @click.option("--layer", "-l", help="The map's layer. [default: the last rectified one]")
-@click.option("--channel", "-c", type=click.IntRange(min=0), help="The number of the map's channel. [default: the strongest]")
+@with_channel("The map's channel")
 @with_weights
 @with_preprocess
 @click.option(
@@ -53,7 +53,7 @@ def upsample(
     kernel: int | None,
     model: str | None,
     layer: str | None,
-    channel: int | None,
+    channel: int | str | None,
     weights: str,
     device: str,
     mean: tuple[float, ...] | None,
@@ -111,7 +111,7 @@ def _map(
     picture: str | None,
     model: str,
     layer: str | None,
-    channel: int | None,
+    channel: int | str | None,
     weights: str,
     device: str,
     mean: tuple[float, ...] | None,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..choices import CHANNEL_SORTS, ChannelSort, Crop, PlateLayout, RuleChoice, Tone
-from ..errors import check_option
+from ..errors import UnknownLayerError, check_option
+from ..units import has_names
 from .origin import Origin
 from .ranking import best_channels, sort_channels
 from .table import ScanTable
@@ -104,6 +105,39 @@ class Scan(ScanTable):
             StoreError: they are the items of a dataset, or where this user has not scanned.
         """
         return self.origin.pictures
+
+    def class_layer(self) -> str:
+        """Return the scanned layer whose channels are the classes, by their names; the last of them.
+
+        Raises:
+            StoreError: the net cannot be loaded; see `net`.
+            UnknownLayerError: none of the scanned layers is one.
+        """
+        from ..layers import output_layer  # here: they load torch
+        from ..named_channels import class_layers
+
+        recording = self.net.record_zeros(tuple(self.settings["size"]))
+        layers = [layer for layer in class_layers(recording) if layer in self.sizes]
+        if not layers:
+            advice = f"Scan {output_layer(recording)} as well, or give numbers."
+            raise UnknownLayerError(f"no scanned layer of {self.path!r} has the classes as its channels. {advice}")
+        return layers[-1]
+
+    def channel_numbers(self, layer: str, channels: Sequence[int | str]) -> list[int]:
+        """Return channels' numbers, given those or, where a layer has a channel for each class, the classes' names.
+
+        Raises:
+            OptionError: the layer's channels are no classes, or there is no class of that name.
+            StoreError: there are names, and the net cannot be loaded; see `net`.
+            UnknownLayerError: the layer was not scanned.
+        """
+        layer = self.layer_name(layer)
+        if not has_names(channels):
+            return [int(channel) for channel in channels]
+        from ..named_channels import channel_numbers  # here: it loads torch
+
+        recording = self.net.record_zeros(tuple(self.settings["size"]))
+        return channel_numbers(self.net.loaded, recording, layer, channels, among=self.layers)
 
     def best(self, layer: str, count: int = 12, *, by: ChannelSort = "selectivity", rule: RuleChoice = "auto") -> list[int]:
         """Return the channels of a layer that are worth showing, the best first: neither dead, nor faint; see `ranking`.

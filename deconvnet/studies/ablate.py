@@ -26,7 +26,7 @@ from ..select import choose_units
 from ..units import Unit, Window
 from .ablate_result import Ablation
 from .arrays import Floats, Pixels
-from .forward import choose_layer
+from .forward import choose_channels
 from .settings import study_settings
 from .similarity import compare_pairs, correlation, cosine, magnitude, pair_mean
 
@@ -47,7 +47,7 @@ def run(
     picture: PictureInput | None = None,
     *,
     layer: str | None = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     signals: int = 4,
     seed: int = 0,
 ) -> Ablation:
@@ -61,7 +61,8 @@ def run(
         picture: a path, a PIL picture, a drawing, or an image (1, C, H, W) as the net expects it; by default a
             drawing of a cat.
         layer: the unit's layer; by default the last rectified one with maps.
-        channel: the unit's channel, of which it is the strongest unit; by default the strongest channel.
+        channel: the unit's channel, of which it is the strongest unit, of the class scores also the name of a class; by default
+            the strongest channel.
         signals: the number of random signals, 2 or more.
         seed: of the random signals.
 
@@ -81,8 +82,8 @@ def run(
         raise OptionError(f"signals cannot be {signals}: it is the number of random signals, which are compared, 2 or more.")
     picture = draw("cat", seed=5) if picture is None else only_picture(picture)
     recording = net.record(as_batch(net, picture).repeat(1 + signals, 1, 1, 1))
-    layer, maps = choose_layer(recording, layer)
-    [unit] = choose_units(maps[0], layer, channels=None if channel is None else [channel], top=1)
+    layer, maps, numbers = choose_channels(net, recording, layer, None if channel is None else [channel])
+    [unit] = choose_units(maps[0], layer, channels=numbers, top=1)
     tape, value = recording.tape, recording.value(layer)
     window = shown_window(unit_window(tape, value, unit), recording.frame)
     signal = from_maps(_start_signals(maps, unit, signals, seed), tape.axes[value])

@@ -45,7 +45,7 @@ from .contenders import (
     project_contenders,
 )
 from .firing import firing_units
-from .forward import choose_layer, shown_pixels
+from .forward import choose_channels, shown_pixels
 from .ground_truth import measure_truth
 from .nulls import null_energies
 from .peers import peer_energies
@@ -66,7 +66,7 @@ def run(
     pictures: PictureInputs | None = None,
     *,
     layer: str | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
     top: int = 1,
     planted: bool = True,
     peers: bool = False,
@@ -79,7 +79,8 @@ def run(
         pictures: one picture or several: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them; by
             default fifty bundled drawings. Where all are drawings, their parts serve as ground truth.
         layer: the units' layer; by default the last rectified one with maps.
-        channels: the units' channels; by default the strongest ones of each picture.
+        channels: the units' channels, of the class scores also names of classes; by default the strongest ones of each
+            picture.
         top: how many of the strongest.
         planted: train a small net on drawings with a planted cause, too, and measure what finds it.
         peers: measure other tools, too, as they are called there: those of Captum and Zennit that are installed.
@@ -101,8 +102,8 @@ def run(
     require("scipy.stats", needed_by="benchmark", extra="studies")
     inputs = as_list([draw(seed=number) for number in range(DRAWINGS)] if pictures is None else pictures)
     recording = net.record(as_batch(net, inputs))
-    layer, maps = choose_layer(recording, layer)
-    units = firing_units(maps, layer, channels, top)
+    layer, maps, numbers = choose_channels(net, recording, layer, channels)
+    units = firing_units(maps, layer, numbers, top)
     images, sources = np.array([unit.image for unit in units]), source_names(inputs)
     kept, same = project_contenders(net, recording, units)
     windows = kept[DEFAULT].windows

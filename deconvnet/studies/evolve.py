@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..inputs import PictureInputs, as_batch
-from ..layers import find_layers, spread_layers
+from ..layers import find_layers, output_layer, spread_layers
 from ..models.weights import hash_file
+from ..named_channels import channel_numbers
 from ..net import DeconvNet
 from ..progress import counted
+from ..units import has_names
 from .checkpoints import Checkpoints, list_checkpoints, load_nets, packed_checkpoints
 from .evolve_result import Evolution, LayerEvolution
 from .settings import study_settings
@@ -27,7 +29,7 @@ def run(
     *,
     checkpoints: Checkpoints | None = None,
     layers: Sequence[str] | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
     count: int = 4,
     seed: int = 0,
 ) -> Evolution:
@@ -38,8 +40,8 @@ def run(
         pictures: one picture or several: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them.
         checkpoints: weights files in order, a folder of them, or {name: file}; by default those of `tiny`'s training.
         layers: by default up to five rectified ones, evenly from the first to the last with maps.
-        channels: the channels of each layer; by default `count` random ones among those that the pictures excite at the last
-            checkpoint.
+        channels: the channels of each layer, of the class scores also names of classes; by default `count` random ones among
+            those that the pictures excite at the last checkpoint.
         count: random channels per layer.
         seed: of the random channels.
 
@@ -61,8 +63,13 @@ def run(
     images = as_batch(net, pictures)
     last = next(load_nets(net, paths[-1:]))
     recording = last.record(images[:1], stop=False)
-    layers = find_layers(recording, layers) if layers else spread_layers(recording)
-    chosen = choose_channels(last, images, recording, layers, channels, count, seed)
+    if not layers:
+        layers = [output_layer(recording)] if has_names(channels) else spread_layers(recording)
+    layers = find_layers(recording, layers)
+    numbers = None
+    for layer in layers if channels else ():  # each of which is to have these channels, or these classes
+        numbers = channel_numbers(net.loaded, recording, layer, channels or ())
+    chosen = choose_channels(last, images, recording, layers, numbers, count, seed)
     nets = counted(load_nets(net, paths), len(paths), "following", "checkpoint")
     snapshots = [strongest_units(at_checkpoint, images, recording, chosen) for at_checkpoint in nets]
     hashes = tuple(hash_file(path) for path in paths)

@@ -32,7 +32,7 @@ from ..units import Unit, Window
 from .arrays import Floats, Integers, Mask
 from .faithful_result import Faithfulness
 from .firing import firing_units
-from .forward import choose_layer
+from .forward import choose_channels
 from .ground_truth import PartTruth, measure_truth
 from .masking import energy, measure_drops, middle_region, randomly_moved, strongest_region
 from .nulls import NULLS, null_energies
@@ -70,7 +70,7 @@ def run(
     pictures: PictureInputs | None = None,
     *,
     layer: str | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
     top: int = 2,
     area: float = 0.1,
     seeds: int = 8,
@@ -83,7 +83,7 @@ def run(
         pictures: one picture or several: paths, PIL pictures, drawings, or images (N, C, H, W) as the net expects them; by
             default fifty bundled drawings. Where all are drawings, their parts serve as ground truth.
         layer: the units' layer; by default the last rectified one with maps.
-        channels: the units' channels; by default the strongest ones of each picture.
+        channels: the units' channels, of the class scores also names of classes; by default the strongest ones of each picture.
         top: how many of the strongest.
         area: the share of the window (inside the picture) that is covered, above 0 and below 1.
         seeds: random regions that each region is compared with, 2 or more.
@@ -108,8 +108,8 @@ def run(
     inputs = as_list([draw(seed=number) for number in range(DRAWINGS)] if pictures is None else pictures)
     sources = source_names(inputs)
     recording = net.record(as_batch(net, inputs))
-    layer, maps = choose_layer(recording, layer)
-    units = firing_units(maps, layer, channels, top)
+    layer, maps, numbers = choose_channels(net, recording, layer, channels)
+    units = firing_units(maps, layer, numbers, top)
     projections = [net.project(recording, layer, units=units, rule=rule) for rule in RULES]
     windows = projections[0].windows
     energies: dict[str, Sequence[Floats]] = {

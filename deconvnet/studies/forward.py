@@ -12,10 +12,12 @@ from torch import Tensor
 from ..axes import as_maps
 from ..forward import ForwardEngine, largest_map, records_of
 from ..images import to_rgb
-from ..layers import last_layer
+from ..layers import last_layer, output_layer
+from ..named_channels import channel_numbers
 from ..net import DeconvNet
 from ..paper_names import full_name
 from ..recording import Recording
+from ..units import has_names
 from .arrays import Floats, Integers, Pixels
 
 #: The most images of a forward pass, and on a CPU the most bytes of the largest map of all of them: more leaves the caches.
@@ -90,6 +92,17 @@ def choose_layer(recording: Recording, layer: str | None) -> tuple[str, Tensor]:
     """Return a layer's name, by default that of the last rectified layer with maps, and its maps (N, C', H', W')."""
     layer = full_name(recording.name, layer) if layer else last_layer(recording)
     return layer, layer_maps(recording, layer)
+
+
+def choose_channels(
+    net: DeconvNet, recording: Recording, layer: str | None, channels: Sequence[int | str] | None
+) -> tuple[str, Tensor, list[int] | None]:
+    """Return a layer's name and maps as `choose_layer` does, and the numbers of channels, None where none are named.
+
+    Names of classes are found in the layer of their scores, which then is the default layer.
+    """
+    layer, maps = choose_layer(recording, output_layer(recording) if layer is None and has_names(channels) else layer)
+    return layer, maps, None if channels is None else channel_numbers(net.loaded, recording, layer, channels)
 
 
 def map_maxima(

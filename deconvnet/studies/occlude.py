@@ -29,7 +29,7 @@ from ..units import Unit
 from .arrays import Floats, Integers
 from .classes import class_number, class_probabilities
 from .fill import Fill, fill_colour
-from .forward import Forward, choose_layer, layer_maps, map_maxima, shown_pixels
+from .forward import Forward, choose_channels, layer_maps, map_maxima, shown_pixels
 from .occlude_result import Occlusion, OtherPicture
 from .settings import study_settings
 
@@ -45,7 +45,7 @@ def run(
     picture: PictureInput,
     *,
     layer: str | None = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     strongest_by: StrongestBy = "total",
     label: int | str | None = None,
     square: int | None = None,
@@ -60,7 +60,7 @@ def run(
         net: the net to study.
         picture: a path, a PIL picture, a drawing, or an image (1, C, H, W) as the net expects it.
         layer: the map's layer; by default the last rectified one with maps.
-        channel: the map; by default the strongest of the whole picture.
+        channel: the map, of the class scores also the name of a class; by default the strongest of the whole picture.
         strongest_by: what makes a map the strongest: its "total" activation, or its "max".
         label: the class, by number or name; by default the one that is the most probable to the net.
         square: the square's side in pixels; by default 27 where the short side is 224, in proportion for other sizes.
@@ -86,9 +86,9 @@ def run(
         raise OptionError(f"batch cannot be {batch}: it is squares per forward pass, 1 or more.")
     picture = only_picture(picture)
     recording = net.record(as_batch(net, picture), stop=False)
-    layer, maps = choose_layer(recording, layer)
+    layer, maps, numbers = choose_channels(net, recording, layer, None if channel is None else [channel])
     values = maps[0].float().cpu()
-    channel = int(_strengths(values, strongest_by).argmax()) if channel is None else channel
+    [channel] = numbers or [int(_strengths(values, strongest_by).argmax())]
     check_unit(Unit(layer, channel), values.shape)
     squares = _place_squares(net, recording.images[0], square, stride, fill)
     number, probability = _find_class(net, recording.output, label)

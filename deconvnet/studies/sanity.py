@@ -31,14 +31,12 @@ from torch import nn
 from ..drawings import draw
 from ..errors import OptionError
 from ..inputs import PictureInputs, as_batch, source_names
-from ..layers import output_layer
+from ..named_channels import channel_numbers, class_map_layer
 from ..net import DeconvNet
 from ..optional import require
 from ..paper_names import full_name
 from ..progress import counted
 from ..recording import Recording
-from ..rules.conv import SavedConv
-from ..rules.linear import SavedLinear
 from ..select import choose_units
 from ..units import Unit
 from .arrays import Floats
@@ -66,7 +64,7 @@ def run(
     pictures: PictureInputs | None = None,
     *,
     layer: str | None = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     select: str | None = None,
     top: int = 8,
     seeds: int = 3,
@@ -82,7 +80,8 @@ def run(
             default fifty drawings.
         layer: the layer of the unit that is followed; by default the map of each class where the scores are its averages,
             else the scores of the classes.
-        channel: the unit's channel; by default that of each picture's most probable class, in other layers the strongest.
+        channel: the unit's channel, of the class scores also the name of a class; by default that of each picture's most
+            probable class, in other layers the strongest.
         select: the layer whose channels are compared at one position; by default the last rectified one with maps.
         top: how many channels to compare there, 2 or more.
         seeds: how often the weights of each step are drawn, 1 or more; a picture's values are averaged over them.
@@ -113,8 +112,9 @@ def run(
         raise OptionError(f"steps cannot be {steps}: it is the most steps of the cascade, {FEWEST_STEPS} or more.")
     pictures = [draw("cat", seed=5), *(draw(seed=number) for number in range(DRAWINGS - 1))] if pictures is None else pictures
     recording = net.record(as_batch(net, pictures), stop=False)
-    asked, layer = layer, full_name(net.name, layer) if layer else class_layer(recording)
-    units = _followed_units(recording, layer, channel, by_score=asked is None)
+    asked, layer = layer, full_name(net.name, layer) if layer else class_map_layer(recording)
+    number = None if channel is None else channel_numbers(net.loaded, recording, layer, [channel])[0]
+    units = _followed_units(recording, layer, number, by_score=asked is None)
     blocks = weight_blocks(recording, layer)
     if not blocks:
         raise OptionError(f"no layer below {layer!r} has weights: nothing can be made random. Name a higher layer.")
@@ -167,25 +167,6 @@ def run(
             steps=steps,
         ),
     )
-
-
-def class_layer(recording: Recording) -> str:
-    """Return the layer of the maps whose averages are the scores of the classes; that of the scores where there is none.
-
-    It is the layer with the filters, below any rectifier: from above one, gradient and guided backpropagation would have
-    nothing to show wherever the unit does not fire in a random net.
-    """
-    tape, layer = recording.tape, output_layer(recording)
-    layers = {record.number: name for name, record in recording.records().items()}
-    value = recording.value(layer)
-    while value in tape.makers:
-        if tape.shapes[value][2:].numel() > 1 and value in layers and tape.map_axes(value)[0] == 1:
-            layer = layers[value]
-        call = tape.calls[tape.makers[value]]
-        if isinstance(call.saved, (SavedConv, SavedLinear)) or len(call.inputs) != 1:
-            break
-        value = call.inputs[0]
-    return layer
 
 
 def _followed_units(recording: Recording, layer: str, channel: int | None, *, by_score: bool) -> list[Unit]:

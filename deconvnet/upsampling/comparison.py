@@ -23,6 +23,7 @@ from ..choices import Pool
 from ..errors import OptionError, UnitError, check_option
 from ..images import Picture
 from ..layers import last_layer
+from ..named_channels import channel_numbers, class_map_layer
 from ..net import DeconvNet
 from ..render.page import Box, paint
 from ..render.save import PICTURE_SUFFIXES, save_picture
@@ -156,14 +157,16 @@ def compare(
     return UpsamplingComparison(round_trips, limits, settings)
 
 
-def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: int | None = None) -> tuple[Tensor, str, int]:
+def map_of(
+    net: DeconvNet, picture: Picture, layer: str | None = None, channel: int | str | None = None
+) -> tuple[Tensor, str, int]:
     """Return one map that a net makes of a picture.
 
     Args:
         net: the net.
         picture: a path or a PIL picture.
-        layer: by default the last rectified one.
-        channel: by default the one with the strongest unit.
+        layer: by default the last rectified one; for the name of a class the one with a map for each class.
+        channel: where a map is a class's, also by the class's name; by default the one with the strongest unit.
 
     Returns:
         The map (1, 1, H', W'), its layer and its channel.
@@ -173,10 +176,12 @@ def map_of(net: DeconvNet, picture: Picture, layer: str | None = None, channel: 
         UnitError: the layer has no such channel.
     """
     recording = net.record([picture])
-    layer = net.layer_name(layer) if layer else last_layer(recording)
+    default = class_map_layer if isinstance(channel, str) else last_layer
+    layer = net.layer_name(layer) if layer else default(recording)
     maps = recording.stored_maps(layer)  # (1, C, H', W')
     if channel is None:
         channel = int(maps[0].flatten(1).amax(1).argmax())
+    [channel] = channel_numbers(net.loaded, recording, layer, [channel])
     if not 0 <= channel < maps.shape[1]:
         raise UnitError(f"layer {layer!r} has {maps.shape[1]} channels, numbered from 0; found {channel}.")
     return maps[:, channel : channel + 1].float().cpu(), layer, channel
