@@ -1,4 +1,4 @@
-"""Measure the numbers of docs/cannot-show.md: sanity, selectivity and faithfulness of tiny, or of a net on your photographs.
+"""Measure the numbers of docs/cannot-show-numbers.md: sanity, selectivity and faithfulness of tiny, or of a net on photographs.
 
 python benchmarks/critics_table.py
 python benchmarks/critics_table.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/

@@ -1,4 +1,4 @@
-"""Measure how the null without a net depends on how fast it fades: docs/cannot-show.md.
+"""Measure how the null without a net depends on how fast it fades: docs/cannot-show-numbers.md.
 
 python benchmarks/null_width.py
 

@@ -1,4 +1,4 @@
-"""Measure how much of projections is of their own pictures: docs/cannot-show.md, "How much of it is the picture?".
+"""Measure how much of projections is of their own pictures: docs/cannot-show-numbers.md, "How much of it is the picture".
 
 python benchmarks/own_table.py
 python benchmarks/own_table.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/ \\

@@ -1,4 +1,4 @@
-"""Measure what silent pooling windows do: docs/cannot-show.md, "Windows in which nothing fired".
+"""Measure what silent pooling windows do: docs/cannot-show-numbers.md, "Silent windows".
 
 python benchmarks/silent_windows.py
 python benchmarks/silent_windows.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/
