@@ -62,6 +62,9 @@ ReaderKind: TypeAlias = Literal["threads", "processes"]
 #: What a scan computes with: float32, NVIDIA's TF32, or bfloat16 where autocast takes it.
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
 
+#: How a large JPEG is decoded: in full, or at a half, a quarter or an eighth of its sides, by the decoder itself.
+Decode: TypeAlias = Literal["exact", "reduced"]
+
 #: How a picture is resized: Pillow's filters.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -100,6 +103,7 @@ STRONGEST_BY: tuple[StrongestBy, ...] = get_args(StrongestBy)
 TRANSLATION_AXES: tuple[TranslationAxis, ...] = get_args(TranslationAxis)
 GRID_INTERPOLATIONS: tuple[GridInterpolation, ...] = get_args(GridInterpolation)
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
+DECODES: tuple[Decode, ...] = get_args(Decode)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 READERS: tuple[ReaderKind, ...] = get_args(ReaderKind)

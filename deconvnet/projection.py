@@ -98,14 +98,14 @@ class Projection:
         """Return each projection within its window, (C, h, w), on the CPU, zero where the window leaves the frame."""
         height, width = self.frame[1:]
         return [
-            recut(part.cpu(), window.clip(height, width), window)
-            for part, window in zip(self._parts, self.windows, strict=True)
+            recut(part, window.clip(height, width), window)
+            for part, window in zip(fetch(self._parts), self.windows, strict=True)
         ]
 
     @cached_property
     def boxes(self) -> list[Window]:
         """The K squares of pixels, all of one size, that hold 95 % of each projection's energy: what tiles show."""
-        return energy_boxes([part.cpu().numpy() for part in self._parts], self.windows, self.frame[1:])
+        return energy_boxes([part.numpy() for part in fetch(self._parts)], self.windows, self.frame[1:])
 
     def of_image(self, image: int) -> Projection:
         """Return the projections of one image's units."""
@@ -279,6 +279,15 @@ def project_units(
             parts += [_part(*each) for each in zip(pixels, inside, tops, lefts, strict=True)]
             counter.update(len(batch))
     return windows, parts
+
+
+def fetch(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of one type on the CPU; from a device in one transfer, since each one would be waited for."""
+    if not parts or parts[0].device.type == "cpu":
+        return list(parts)
+    values = torch.cat([part.reshape(-1) for part in parts]).cpu()
+    flat = torch.split(values, [part.numel() for part in parts])
+    return [each.view(part.shape) for each, part in zip(flat, parts, strict=True)]
 
 
 def _part(pixels: Tensor, inside: Window, top: int, left: int) -> Tensor:

@@ -421,3 +421,63 @@ def test_to_rgb_shows_any_number_of_channels() -> None:
     two = np.array([[[10, 21]]], dtype=np.uint8)
     assert to_rgb(two).tolist() == [[[16, 16, 16]]]
     assert to_rgb(np.full((1, 1, 5), 9, np.uint8)).tolist() == [[[9, 9, 9]]]
+
+
+# Large JPEGs, decoded at a part of their size
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor"),
+    [
+        ((31, 40), 1),
+        ((127, 200), 1),
+        ((128, 200), 2),
+        ((255, 400), 2),
+        ((256, 300), 4),
+        ((511, 600), 4),
+        ((512, 700), 8),
+        ((3000, 2000), 8),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_reduced_decoding_keeps_twice_the_short_side(tmp_path, size, divisor, mode):
+    """A JPEG is decoded at the least of its sides that leaves twice `resize` of the short one; other files in full."""
+    small = Image.fromarray(noise(30, 40)).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    small.save(tmp_path / "a.jpg", quality=90)
+    reduced, exact = (Preprocess(32, 24, *IMAGENET, decode=decode) for decode in ("reduced", "exact"))
+    with Image.open(tmp_path / "a.jpg") as twin:
+        if divisor > 1:
+            twin.draft(None, (size[0] // divisor, size[1] // divisor))
+        assert twin.size == (-(-size[0] // divisor), -(-size[1] // divisor))
+        whole = (32, 32 * size[1] // size[0]) if size[0] < size[1] else (32 * size[0] // size[1], 32)
+        box = (0, 0, size[0] / divisor, size[1] / divisor)
+        resized = twin.convert("L" if mode == "L" else "RGB").resize(whole, Image.Resampling.BILINEAR, box).convert("RGB")
+        left, top = round((whole[0] - 24) / 2), round((whole[1] - 24) / 2)
+        assert reduced.crop_picture(tmp_path / "a.jpg").tobytes() == resized.crop((left, top, left + 24, top + 24)).tobytes()
+    crops = [np.asarray(preprocess.crop_picture(tmp_path / "a.jpg"), float) for preprocess in (reduced, exact)]
+    assert np.abs(crops[0] - crops[1]).mean() < (5 if divisor > 1 else 1e-9)
+    small.convert("RGB").save(tmp_path / "a.png")
+    assert reduced.crop_picture(tmp_path / "a.png").tobytes() == exact.crop_picture(tmp_path / "a.png").tobytes()
+
+
+def test_reduced_decoding_is_kept_where_it_is_used():
+    """It is among the settings only where it is used; other words are refused."""
+    assert Preprocess(32, 24, *IMAGENET, decode="reduced").settings()["decode"] == "reduced"
+    assert "decode" not in Preprocess(32, 24, *IMAGENET).settings()
+    with pytest.raises(OptionError) as caught:
+        Preprocess(32, 24, *IMAGENET, decode="gpu")
+    assert str(caught.value) == "decode cannot be 'gpu': it is one of exact, reduced."
+
+
+def test_reduced_decoding_turns_upright(tmp_path):
+    """EXIF turns a picture that is decoded at a part of its size, too."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.fromarray(noise(30, 40)).resize((400, 300), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "turned.jpg", quality=90, exif=exif)
+    picture.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.jpg", quality=90)
+    crops = [
+        np.asarray(Preprocess(32, 24, *IMAGENET, decode="reduced").crop_picture(tmp_path / f"{name}.jpg"), float)
+        for name in ("turned", "upright")
+    ]
+    assert np.abs(crops[0] - crops[1]).mean() < 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import warnings
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from torch import nn
 
 import deconvnet
 from deconvnet.errors import DeconvnetWarning, OptionError, StoreError
-from deconvnet.scanning import run
+from deconvnet.projection import fetch
+from deconvnet.scanning import examples, run
 from deconvnet.scanning.best import Committing
 from deconvnet.scanning.device_table import DeviceTable
 from deconvnet.scanning.engine import ShardResult
@@ -212,6 +214,44 @@ def test_torch_s_own_switches_come_back(precision):
     with pytest.raises(RuntimeError, match="stop"):
         look_and_stop()
     assert [getattr(place, name) for place in places] == before
+
+
+# Plates
+
+
+@pytest.mark.parametrize("count", [11, 64])
+def test_plates_are_the_same_whatever_is_recorded_at_once(net, photos, tmp_path, monkeypatch, count):
+    """As many pictures at once as a GPU takes: the same examples up to rounding, each compared with the same other picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scan = deconvnet.scan(net, photos, tmp_path / "net.scan", layers=["features.4"], top=5)
+    plates = []
+    for batch in (8, count):
+        monkeypatch.setitem(examples.RECORD_BATCH, "cpu", batch)
+        plates.append(dict(scan.plate("features.4", channels=range(12)).examples()))
+    assert plates[0].keys() == plates[1].keys()
+    for few, many in zip(*(chain.from_iterable(plate.values()) for plate in plates), strict=True):
+        assert few.hit == many.hit
+        assert few.box == many.box
+        assert np.allclose(few.example.projection, many.example.projection, rtol=1e-4, atol=1e-5)
+        if count % examples.OWN_GROUP == 0:
+            assert (few.own is None) == (many.own is None)
+            assert few.own is None or abs(few.own - many.own) < 1e-3
+
+
+def test_parts_come_from_a_device_in_one_transfer(monkeypatch):
+    """Parts of several sizes, views among them, are fetched at once, each as it was."""
+    pixels = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    parts = [pixels[0], pixels[1, :, 1:3, 2:5], pixels[2, :, :0]]
+
+    class OnDevice(torch.Tensor):
+        device = torch.device("cuda")
+
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: moved.append(self.shape) or self)
+    fetched = fetch([part.as_subclass(OnDevice) for part in parts])
+    assert len(moved) == 1
+    assert all(torch.equal(a, b) for a, b in zip(fetched, parts, strict=True))
 
 
 # Several GPUs

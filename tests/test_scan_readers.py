@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -310,3 +310,33 @@ def test_a_fork_leaves_the_processes_to_its_parent(children):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == "(24, 24, 1)\nTrue 1\n", done.stderr
+
+
+def test_reduced_decoding_is_a_setting_of_the_scan(tmp_path):
+    """A scan with reduced decoding says so, gives the same by threads and processes, and its plates see the same pixels."""
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        drawing(number).resize((800, 800), Image.Resampling.BICUBIC).save(tmp_path / "in" / f"{number}.jpg", quality=90)
+    loaded = deconvnet.load_model("tiny")
+    net = deconvnet.DeconvNet(loaded.with_preprocess(decode="reduced"))
+    for kind in ("processes", "threads"):
+        scan_with(net, tmp_path / "in", tmp_path / kind, readers=kind).close()
+    assert dump(tmp_path / "processes", *TABLES) == dump(tmp_path / "threads", *TABLES)
+    scan_with(deconvnet.DeconvNet(loaded), tmp_path / "in", tmp_path / "exact").close()
+    assert dump(tmp_path / "exact", *TABLES) != dump(tmp_path / "threads", *TABLES)
+    with deconvnet.Scan.open(tmp_path / "threads") as scan:
+        assert scan.settings["preprocess"]["decode"] == "reduced"
+        assert scan.net.preprocess.decode == "reduced"
+        plate = scan.plate("features.4", channels=[0, 1])
+        assert all(len(examples) == 4 for _, examples in plate.examples())
+        assert not plate.changed
+    with pytest.raises(deconvnet.errors.StoreError, match="was scanned with other settings: preprocess"):
+        scan_with(deconvnet.DeconvNet(loaded), tmp_path / "in", tmp_path / "threads")
+
+
+def test_a_preprocessing_of_another_library_decodes_in_full():
+    """Reduced decoding of a preprocessing that is code of its own is refused."""
+    loaded = replace(deconvnet.load_model("tiny"), preprocess=lambda picture: None)
+    with pytest.raises(OptionError) as caught:
+        loaded.with_preprocess(decode="reduced")
+    assert str(caught.value).endswith(" has a preprocessing of its own kind, which decodes in full. Leave `decode` out.")

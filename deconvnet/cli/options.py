@@ -32,7 +32,7 @@ MODEL_HELP = (
     "or module:PACKAGE.MODULE:FUNCTION or file:PATH.py:FUNCTION, which run that Python code."
 )
 
-RANGE = "deconvnet.range"  # in the click context's `meta`
+RANGE, DECODE = "deconvnet.range", "deconvnet.decode"  # in the click context's `meta`
 LIMIT = "deconvnet.limit"
 SCALE = "deconvnet.scale"
 
@@ -336,7 +336,9 @@ def apply_preprocess(
     size: int | tuple[int, int] | None,
 ) -> LoadedModel:
     """Give a model the preprocessing of `with_preprocess`, and say what is assumed where nobody gives it."""
-    changed = loaded.with_preprocess(mean=mean, std=std, size=size, value_range=from_context(RANGE))
+    changed = loaded.with_preprocess(
+        mean=mean, std=std, size=size, value_range=from_context(RANGE), decode=from_context(DECODE)
+    )
     if loaded.preprocess is None and None in (mean, std, size) and not _reads_arrays_alone():
         assumed: Any = changed.preprocess
         say(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..choices import ENGINES, PRECISIONS, READERS, EngineName, Precision, ReaderKind
+from ..choices import DECODES, ENGINES, PRECISIONS, READERS, EngineName, Precision, ReaderKind
 from ..errors import DeconvnetError, PictureError
 from .option_types import CountType
-from .options import LIMIT, from_context, load_net, say_if_for_drawings, with_limit, with_model
+from .options import DECODE, LIMIT, from_context, load_net, say_if_for_drawings, with_limit, with_model
 from .printing import echo, say
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     default="fp32",
     show_default=True,
     help="What the net computes with: tf32 on NVIDIA's GPUs, bf16 by autocast; a scan goes on with what it began with.",
+)
+@click.option(
+    "--decode",
+    type=click.Choice(DECODES),
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.update({DECODE: value}),
+    help="How a JPEG is decoded: reduced, at 1/2, 1/4 or 1/8 of its sides, where these are large. [default: exact]",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures per forward pass. [default: 4, on a GPU 64]")
 @click.option(

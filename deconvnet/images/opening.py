@@ -90,8 +90,13 @@ def open_grey_or_rgb(
     data: IO[bytes] | None = None,
     value_range: ValueRange | None = None,
     on_note: OnNote | None = None,
+    least_side: int | None = None,
 ) -> Image.Image:
-    """Open a picture as `open_picture` does, but leave grey pictures grey, mode L: a third of the memory until it is shrunk."""
+    """Open a picture as `open_picture` does, but leave grey pictures grey, mode L: a third of the memory until it is shrunk.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its sides, where the short one keeps `least_side` pixels. The size
+    that the picture has in full is then its `info["full_size"]`.
+    """
     on_note = on_note or _warn
     if isinstance(picture, Image.Image):
         name = "the PIL picture"
@@ -104,8 +109,8 @@ def open_grey_or_rgb(
             upright = _upright(_decode(picture, name), copy=True)
             upright.format = picture.format
             return _to_8_bits(upright, name, value_range, on_note)
-    with open_file(picture, data) as (handle, name), read_header(handle, name) as lazy, decoding(lazy):
-        picture_format, is_deep = lazy.format, deep_colours(lazy)
+    with open_file(picture, data) as (handle, name), reduced(read_header(handle, name), least_side) as lazy, decoding(lazy):
+        picture_format, is_deep, full = lazy.format, deep_colours(lazy), lazy.info.get("full_size")
         _note_pages(lazy, name, on_note)
         decoded = decode_file(lazy, handle, name)
         if is_deep:
@@ -113,6 +118,8 @@ def open_grey_or_rgb(
                 decoded = colours_to_8_bits(decoded, partial(read_header, handle, name), value_range)
         upright = _upright(decoded)
         upright.format = picture_format
+        if full and (upright.width < upright.height) != (full[0] < full[1]):  # turned by a quarter
+            upright.info["full_size"] = full[::-1]
         return _to_8_bits(upright, name, value_range, on_note)
 
 
@@ -151,6 +158,14 @@ def read_header(handle: IO[bytes], name: str) -> Image.Image:
     check_passes(picture, handle, name)
     unpack_colours(picture)
     return picture
+
+
+def reduced(lazy: Image.Image, least_side: int | None) -> Image.Image:
+    """Let a JPEG that `read_header` opened be decoded at a part of its size, as small as its short side may be."""
+    if least_side is not None and lazy.format == "JPEG":
+        lazy.info["full_size"] = lazy.size
+        lazy.draft(None, (least_side, least_side))
+    return lazy
 
 
 def decode_file(lazy: Image.Image, handle: IO[bytes], name: str) -> Image.Image:

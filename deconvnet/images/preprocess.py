@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..choices import INTERPOLATIONS, Interpolation
+from ..choices import DECODES, INTERPOLATIONS, Decode, Interpolation
 from ..errors import OptionError, PictureError, check_option
 from .depth import ValueRange, check_range
 from .limits import MAX_PIXELS
@@ -20,6 +20,8 @@ from .opening import OnNote, Picture, open_grey_or_rgb
 
 if TYPE_CHECKING:
     import torch
+
+REDUCED_SIDES = 2  # times `resize` that the short side keeps where the decoder reduces, so that resizing still averages
 
 _FILTERS: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
@@ -60,6 +62,8 @@ class Preprocess:
         std: the standard deviation of each channel, on the same scale, above 0.
         interpolation: Pillow's filter for resizing.
         value_range: (black, white) of pictures with more than 8 bits; None: by their values, as `open_picture` says.
+        decode: "exact", or "reduced": a JPEG is decoded at a half, a quarter or an eighth of its sides, as long as the short
+            one keeps twice `resize`. Large photographs are read several times as fast, and their pixels differ a little.
 
     Raises:
         OptionError: the numbers do not fit each other.
@@ -75,9 +79,11 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: Interpolation = "bilinear"
     value_range: ValueRange | None = None
+    decode: Decode = "exact"
 
     def __post_init__(self) -> None:
         check_option("interpolation", self.interpolation, INTERPOLATIONS)
+        check_option("decode", self.decode, DECODES)
         if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
             raise OptionError(f"mean {self.mean} and std {self.std} do not fit. Give one of each for a channel, std above 0.")
         if not 1 <= min(self.crop_size) <= max(self.crop_size) <= self.resize:
@@ -97,8 +103,9 @@ class Preprocess:
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
     def settings(self) -> dict[str, Any]:
-        """Return the fields that make another one like it; a range that was left open is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "value_range" or value is not None}
+        """Return the fields that make another one like it; a range that was left open, and exact decoding, are left out."""
+        usual = {"value_range": None, "decode": "exact"}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
     def crop_picture(self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None) -> Image.Image:
         """Return the pixels that the net sees, before they are normalised.
@@ -116,11 +123,14 @@ class Preprocess:
         """
         if self.channels not in (1, 3):
             raise PictureError(f"a picture has 1 or 3 channels, the net takes {self.channels}. Give a tensor (N, C, H, W).")
-        image = open_grey_or_rgb(picture, data=data, value_range=self.value_range, on_note=on_note)
+        least = REDUCED_SIDES * self.resize if self.decode == "reduced" else None
+        image = open_grey_or_rgb(picture, data=data, value_range=self.value_range, on_note=on_note, least_side=least)
         if self.channels == 1:
             image = image.convert("L")
-        width, height = self._resized_size(*image.size)
-        image = image.resize((width, height), _FILTERS[self.interpolation])
+        told = image.info.get("full_size") if least else None
+        full_size = told if isinstance(told, tuple) else image.size  # a file's own text of that name is no tuple
+        width, height = self._resized_size(*full_size)
+        image = image.resize((width, height), _FILTERS[self.interpolation], box=_extent(image.size, full_size))
         crop_height, crop_width = self.crop_size
         top, left = round((height - crop_height) / 2.0), round((width - crop_width) / 2.0)
         image = image.crop((left, top, left + crop_width, top + crop_height))
@@ -166,6 +176,12 @@ class Preprocess:
         if self.resize * long > MAX_PIXELS:  # a row of a million pixels is a small file, but a bomb when enlarged 256 times
             raise PictureError(f"a picture of {height} x {width} pixels is too long to resize to {self.resize}. Crop it first.")
         return (self.resize, long) if width <= height else (long, self.resize)
+
+
+def _extent(size: tuple[int, int], full_size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box of a picture that was decoded at a part of its size: its last row and column may be fractions of one."""
+    divisor = next(divisor for divisor in (1, 2, 4, 8) if tuple(-(-side // divisor) for side in full_size) == size)
+    return 0, 0, full_size[0] / divisor, full_size[1] / divisor
 
 
 def _as_array(image: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.float64]:

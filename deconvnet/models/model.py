@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..choices import DEVICES
+from ..choices import DEVICES, Decode
 from ..errors import OptionError, UnknownModelError, check_option, did_you_mean
 from ..fingerprint import Fingerprint, fingerprint
 from ..images import Preprocess, ValueRange
@@ -150,6 +150,7 @@ class LoadedModel:
         std: Sequence[float] | None = None,
         size: int | tuple[int, int] | None = None,
         value_range: ValueRange | None = None,
+        decode: Decode | None = None,
     ) -> LoadedModel:
         """Return the same model with another preprocessing.
 
@@ -162,6 +163,7 @@ class LoadedModel:
             size: pixels. The short side of a picture is resized to it, and the centre cropped to `size` x `size`; of (height,
                 width), the short side is resized to the larger.
             value_range: (black, white) of pictures with more than 8 bits.
+            decode: how a large JPEG is decoded, as `Preprocess` says.
 
         Raises:
             OptionError: the numbers do not fit the net, or the model's preprocessing is a function of its own, which can
@@ -170,6 +172,8 @@ class LoadedModel:
             >>> load_model("tiny").with_preprocess(mean=(0.5, 0.5, 0.5), size=128).input_size
             (3, 128, 128)
         """
+        if decode == "reduced" and type(self.preprocess) not in (Preprocess, type(None)):
+            raise OptionError(f"{self.name} has a preprocessing of its own kind, which decodes in full. Leave `decode` out.")
         if self.preprocess is not None and not isinstance(self.preprocess, Preprocess):
             missing = [value is None for value in (mean, std, size)]
             if all(missing) and value_range is None:
@@ -181,14 +185,14 @@ class LoadedModel:
         stds = base.std if std is None else self._per_channel("std", std, base.channels)
         values = base.value_range if value_range is None else value_range
         if size is None:
-            changed = replace(base, mean=means, std=stds, value_range=values)
+            changed = replace(base, mean=means, std=stds, value_range=values, decode=decode or base.decode)
         else:  # what a subclass did besides is replaced too
             sides = (size, size) if isinstance(size, int) else size
             if min(sides) < 1:
                 raise OptionError(
                     f"size cannot be {size_text(sides) if sides[0] != sides[1] else size}: it is pixels, 1 or more."
                 )
-            changed = Preprocess(max(sides), size, means, stds, base.interpolation, values)
+            changed = Preprocess(max(sides), size, means, stds, base.interpolation, values, decode or base.decode)
         size_of = (changed.channels, *changed.crop_size)
         own_size = self.own_size or self.input_size
         return replace(self, preprocess=changed, input_size=size_of, own_size=own_size, size_is_guess=False)

@@ -23,9 +23,10 @@ from ..choices import Crop, RuleName
 from ..crops import cut_window, energy_boxes, recut
 from ..errors import StoreError
 from ..images import to_rgb
-from ..memory import batch_bytes
+from ..memory import batch_bytes, free_bytes
+from ..net import DeconvNet
 from ..own import Projected, measure_own
-from ..projection import project_units
+from ..projection import fetch, project_units
 from ..render.example import Example
 from ..units import Unit, Window
 from .origin import Origin
@@ -34,7 +35,9 @@ from .precision import TOLERANCES, computing
 from .reading import default_workers, prefetch
 from .table import Hit, ScanTable
 
-RECORD_BATCH = 8  # pictures that are recorded at once
+#: Pictures that are recorded at once: a GPU fills up only with the units of many, but they have to fit.
+RECORD_BATCH = {"cpu": 8, "cuda": 64}
+OWN_GROUP = 8  # pictures of which each is compared with the next, on any device
 BLOCK_BATCHES = 32  # the projections of a block of channels may take as many bytes as this many batches
 OWN_EXAMPLES = 2  # of each channel, the strongest, tell how much of its projections is of their own pictures
 GREY = 128  # of a patch, beyond the picture
@@ -124,7 +127,8 @@ class ExampleMaker:
             for hit in self._hits(channel):
                 wanted[hit.picture].append((channel, hit))
         projected: dict[int, list[tuple[int, ProjectedHit]]] = defaultdict(list)
-        for numbers, images in read_pictures(self.table, self.origin, sorted(wanted), self.on_change):
+        batch = record_batch(self.origin.net, self.memory)
+        for numbers, images in read_pictures(self.table, self.origin, sorted(wanted), self.on_change, batch):
             units = [(index, channel, hit) for index, number in enumerate(numbers) for channel, hit in wanted[number]]
             for channel, unit in self._project(images, units):
                 projected[channel].append((unit.hit.rank, unit))
@@ -152,24 +156,29 @@ class ExampleMaker:
             table = net.table(self.rule)
             windows, projections = project_units(recording, self.layer, units, table, memory=self.memory)
             owns = self._measure_own(Projected(recording, self.layer, units, projections, table), [hit for *_, hit in wanted])
+        projections = fetch(projections)
         pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
         tolerance = TOLERANCES[self.table.settings.get("precision", "fp32")]
         for unit, window, projection, own, (index, channel, hit) in zip(units, windows, projections, owns, wanted, strict=True):
             if not math.isclose(unit.activation or 0, hit.activation, rel_tol=tolerance, abs_tol=1e-5):
                 what = f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
                 self.on_change(hit.path, what, False)
-            yield channel, ProjectedHit(hit, window, projection.float().cpu().numpy(), pixels[index], own)
+            yield channel, ProjectedHit(hit, window, projection.float().numpy(), pixels[index], own)
 
     def _measure_own(self, projected: Projected, hits: Sequence[Hit]) -> list[float | None]:
-        """Compare the strongest hits' projections with those by the switches and masks of the batch's next picture."""
+        """Compare the strongest hits' projections with those by the switches and masks of the next picture of their group."""
         owns: list[float | None] = [None] * len(hits)
-        count = len(projected.recording)
-        if not self.own or count < 2:
+        following = [_next_in_group(unit.image, len(projected.recording)) for unit in projected.units]
+        strongest = [
+            number
+            for number, (hit, unit) in enumerate(zip(hits, projected.units, strict=True))
+            if hit.rank <= OWN_EXAMPLES and following[number] != unit.image
+        ]
+        if not self.own or not strongest:
             return owns
-        strongest = [number for number, hit in enumerate(hits) if hit.rank <= OWN_EXAMPLES]
         units = [projected.units[number] for number in strongest]
         compared = replace(projected, units=units, parts=[projected.parts[number] for number in strongest])
-        nexts = [[(unit.image + 1) % count] for unit in compared.units]
+        nexts = [[following[number]] for number in strongest]
         for number, own in zip(strongest, measure_own(compared, projected.recording, nexts, memory=self.memory), strict=True):
             owns[number] = own
         return owns
@@ -184,10 +193,26 @@ class ExampleMaker:
             )
 
 
+def _next_in_group(image: int, count: int) -> int:
+    """Return the picture after one of a batch of `count`, within its group: behind the last comes the first."""
+    first = image - image % OWN_GROUP
+    return first + (image - first + 1) % min(OWN_GROUP, count - first)
+
+
+def record_batch(net: DeconvNet, memory: int | None) -> int:
+    """Return how many pictures are recorded at once; on a GPU as many as fit into a quarter of what is free."""
+    most = RECORD_BATCH.get(net.device.type, RECORD_BATCH["cpu"])
+    if net.device.type != "cuda":
+        return most
+    values = sum(shape[1:].numel() for shape in net.record_zeros().tape.shapes)
+    fair = free_bytes(net.device) // 4 if memory is None else memory
+    return max(RECORD_BATCH["cpu"], min(most, fair // (4 * values)))
+
+
 def read_pictures(
-    table: ScanTable, origin: Origin, numbers: Sequence[int], on_change: OnChange
+    table: ScanTable, origin: Origin, numbers: Sequence[int], on_change: OnChange, count: int = RECORD_BATCH["cpu"]
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Read pictures again, by their numbers in the scan.
+    """Read pictures again, by their numbers in the scan, `count` at a time.
 
     Yields:
         The numbers of a few pictures, and the batch (N, C, H, W) of them as the net expects it. A picture that cannot be read,
@@ -209,13 +234,13 @@ def read_pictures(
     batch: list[int] = []
     pixels: list[Pixels] = []
     with ThreadPoolExecutor(default_workers()) as pool:
-        for number, picture in prefetch(pool, load, numbers, 2 * RECORD_BATCH):
+        for number, picture in prefetch(pool, load, numbers, 2 * count):
             if picture.pixels is None:
                 on_change(files[number][0], picture.problem or "", picture.sha256 is None)
                 continue
             batch.append(number)
             pixels.append(picture.pixels)
-            if len(batch) == RECORD_BATCH:
+            if len(batch) == count:
                 yield batch, collate(pixels, net.preprocess)
                 batch, pixels = [], []
     if batch:
