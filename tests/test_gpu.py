@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -10,8 +11,10 @@ import deconvnet
 from deconvnet.projection import project_units
 from deconvnet.rules.pool import MaxPool2d
 from deconvnet.rules.switches import unpool, unpool_by_offsets
+from deconvnet.scanning.pictures import collate, prepare
 from support.nets import randomise_norms
 from support.oracle import relative
+from support.scans import drawings, dump, rows
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -147,3 +150,70 @@ def test_real_net(shared):
         projections.append(net.project(net.record([picture]), "features.10"))
     assert [str(unit) for unit in projections[0].units] == [str(unit) for unit in projections[1].units]
     assert relative(projections[0].pixels, projections[1].pixels) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    drawings(folder, 90)
+    (folder / "05.png").write_bytes(b"no picture")
+    return folder
+
+
+TABLES = ("layers", "pictures", "shards", "hits", "channels", "digests")
+
+
+@pytest.mark.parametrize("options", [{}, {"readers": "processes"}, {"batch": 7}], ids=str)
+def test_a_scan_is_the_cpu_s_up_to_near_ties(photos, tmp_path, options):
+    """Activations within 1e-4 of the CPU's, pictures up to swaps among near ties; two runs, one of them continued, are equal."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("tiny", device="cuda"))
+    layers = ["features.1", "features.4"]
+    for name, limits in (("a", (None,)), ("b", (64, None))):
+        for limit in limits:
+            deconvnet.scan(net, photos, tmp_path / name, layers=layers, shard=32, limit=limit, **options).close()
+    assert dump(tmp_path / "a", *TABLES) == dump(tmp_path / "b", *TABLES)
+    on_cpu = deconvnet.DeconvNet(deconvnet.load_model("tiny", device="cpu"))
+    with deconvnet.scan(on_cpu, photos, tmp_path / "cpu", layers=layers, shard=32) as scan:
+        for layer in layers:
+            pairs = [activations(path, layer) for path in (tmp_path / "a", tmp_path / "cpu")]
+            assert pairs[0] == pytest.approx(pairs[1], rel=1e-4, abs=1e-6)
+            assert scan.statistics(layer)["fired"].sum() > 0
+
+
+def activations(path, layer):
+    return [value for (value,) in rows(path, f"select activation from hits where layer = '{layer}' order by channel, hit_rank")]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_rougher_precisions_are_near(photos, tmp_path, precision):
+    """The strongest activation of each channel is that of float32 up to the precision, which is kept."""
+    net = deconvnet.DeconvNet(deconvnet.load_model("tiny", device="cuda"))
+    exact, rough = (
+        deconvnet.scan(net, photos, tmp_path / name, layers=["features.4"], precision=name) for name in ("fp32", precision)
+    )
+    maxima = [scan.statistics("features.4")["maximum"] for scan in (exact, rough)]
+    assert maxima[1] == pytest.approx(maxima[0], rel=0.1)
+    assert rough.settings["precision"] == precision
+    assert not rough.plate("features.4", channels=[0, 1]).changed
+
+
+def test_batches_are_normalised_as_on_the_cpu(photos):
+    """Bytes that are normalised on the device are the CPU's, to the bit."""
+    preprocess = deconvnet.load_model("tiny").preprocess
+    pixels = [prepare(path, preprocess) for path in sorted(photos.glob("1*.png"))]
+    assert torch.equal(collate(pixels, preprocess, torch.device("cuda")).cpu(), collate(pixels, preprocess))
+
+
+def test_plates_are_the_cpu_s(photos, tmp_path):
+    """A plate on the GPU, 64 pictures at once, shows what one on the CPU shows."""
+    nets = [deconvnet.DeconvNet(deconvnet.load_model("tiny", device=device)) for device in ("cuda", "cpu")]
+    deconvnet.scan(nets[1], photos, tmp_path / "net.scan", layers=["features.4"]).close()
+    plates = []
+    for net in nets:
+        with deconvnet.Scan.open(tmp_path / "net.scan", net=net) as scan:
+            plates.append([example for _, examples in scan.plate("features.4").examples() for example in examples])
+    pairs = list(zip(*plates, strict=True))
+    assert all(ours.hit == theirs.hit for ours, theirs in pairs)
+    same = [(ours.example.projection, theirs.example.projection) for ours, theirs in pairs if ours.box == theirs.box]
+    assert len(same) >= 0.99 * len(pairs)  # a box may move by a pixel where energies are nearly equal
+    assert all(np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max() for ours, theirs in same)
