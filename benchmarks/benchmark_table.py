@@ -1,40 +1,28 @@
-"""Measure the numbers of docs/benchmark.md, or write its tables again from the numbers that were measured.
+"""Measure the numbers of docs/benchmark.md.
 
 python benchmarks/benchmark_table.py --name tiny
 python benchmarks/benchmark_table.py --name squeezenet --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors \\
     --photos photos/ --count 20
-python benchmarks/benchmark_table.py --only-write
 
-Keeps the means and the comparisons of each net in docs/data/benchmark-NAME.json, its figure in docs/pictures, and writes the
-tables between the markers of the page.
+Keeps the means and the comparisons of each net in docs/data/benchmark-NAME.json, of drawings also the figure in docs/pictures.
+`benchmarks/regenerate.py --write` writes the tables of the page from them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import re
-from pathlib import Path
 from typing import Any
 
-from critics_table import choose_pictures, heading, row
+from critics_table import choose_pictures
+from pages import DOCS, Tables, estimate, heading, keep, row
 
 import deconvnet
-from deconvnet.results import save_json
 from deconvnet.studies import benchmark
-from deconvnet.studies.statistics import LEVEL, Estimate, p_text
+from deconvnet.studies.statistics import LEVEL, p_text
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "benchmark.md"
 KEPT = ("contenders", "same", "means", "comparisons", "settings")
 COLUMNS = 4  # of measures in a table
 DEFAULT = "deconvnet"
-
-
-def data_file(name: str) -> Path:
-    """Return where a net's numbers are kept."""
-    return DOCS / "data" / f"benchmark-{name}.json"
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -46,16 +34,10 @@ def measure(arguments: argparse.Namespace) -> None:
     kept = {key: numbers[key] for key in KEPT}
     if numbers["planted"]:
         kept["planted"] = {key: numbers["planted"][key] for key in ("accuracy", "same")}
-    if arguments.photos:  # whose names are nobody's business
-        kept["settings"] = {key: value for key, value in kept["settings"].items() if key != "pictures"}
-    save_json(data_file(arguments.name), kept)
-    result.save(DOCS / "pictures" / f"benchmark-{arguments.name}.png")
+    keep(f"benchmark-{arguments.name}", kept, of_photographs=bool(arguments.photos))
+    if not arguments.photos:
+        result.save(DOCS / "pictures" / f"benchmark-{arguments.name}.png")
     print(f"{result.table()}\n\n{result.summary()}")
-
-
-def estimate(numbers: dict[str, Any]) -> Estimate:
-    """Return a mean with its interval, as JSON keeps it."""
-    return Estimate(**{key: math.nan if value is None else value for key, value in numbers.items()})
 
 
 def means_table(data: dict[str, Any], measures: list[str]) -> list[str]:
@@ -92,38 +74,23 @@ def differences_table(data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def tables_of(name: str) -> dict[str, list[str]]:
+def tables(name: str, data: dict[str, Any]) -> Tables:
     """Return a net's tables by the names of their markers."""
-    data = json.loads(data_file(name).read_text())
     measures = list(data["means"])
     parts = [measures[first : first + COLUMNS] for first in range(0, len(measures), COLUMNS)]
-    tables = {f"{name}-means-{number}": means_table(data, part) for number, part in enumerate(parts, 1)}
-    return {**tables, f"{name}-differences": differences_table(data)}
-
-
-def written(page: str) -> str:
-    """Return the page with each table between its markers made from the numbers that are kept."""
-    for path in sorted((DOCS / "data").glob("benchmark-*.json")):
-        for name, lines in tables_of(path.stem.removeprefix("benchmark-")).items():
-            begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-            text = "\n".join([begin, "", *lines, "", end])
-            page = re.sub(f"{begin}.*?{end}", lambda _, text=text: text, page, flags=re.DOTALL)
-    return page
+    means = {f"{name}-means-{number}": means_table(data, part) for number, part in enumerate(parts, 1)}
+    return {**means, f"{name}-differences": differences_table(data)}
 
 
 def main() -> None:
-    """Measure, and write the page's tables."""
+    """Measure, and keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="tiny", help="what the net's numbers are kept as")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--weights", default="DEFAULT")
     parser.add_argument("--photos", help="a folder; without it, drawings")
     parser.add_argument("--count", type=int, default=50, help="photographs, spread evenly over the folder")
-    parser.add_argument("--only-write", action="store_true", help="measure nothing")
-    arguments = parser.parse_args()
-    if not arguments.only_write:
-        measure(arguments)
-    PAGE.write_text(written(PAGE.read_text()))
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -3,22 +3,26 @@
 python benchmarks/critics_table.py
 python benchmarks/critics_table.py --model torchvision:squeezenet1_0 --weights squeezenet1_0.safetensors --photos photos/
 
-Prints Markdown tables, each mean over pictures with its 95 % interval.
+Prints Markdown tables, each mean over pictures with its 95 % interval. With `--keep NAME` the numbers are kept in docs/data, as
+faithful-NAME.json and sanity-NAME.json, from which benchmarks/regenerate.py writes the page.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from pages import heading, keep, row
 
 import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.images import find_pictures
 from deconvnet.inputs import PictureInput
+from deconvnet.results import to_json
 from deconvnet.studies import faithful, sanity
-from deconvnet.studies.statistics import Comparison, estimate_mean
+from deconvnet.studies.statistics import Comparison, Estimate, estimate_mean
 
 
 def choose_pictures(folder: str | None, count: int) -> list[PictureInput]:
@@ -59,14 +63,26 @@ def selectivity_rows(result: sanity.Sanity) -> list[str]:
     ]
 
 
+def drop_means(result: faithful.Faithfulness) -> dict[str, list[Estimate]]:
+    """Return what covering takes away, what covering random regions does, and the score, by each method."""
+    return {
+        method: [
+            estimate_mean(result.drops[:, index], result.images),
+            estimate_mean(result.random_drops[:, index].mean(1), result.images),
+            result.means[method],
+        ]
+        for index, method in enumerate(result.methods)
+    }
+
+
 def faithful_rows(result: faithful.Faithfulness) -> list[str]:
     """Return what covering takes away, by each method, and on drawings the energy on the part that excites the channel."""
     rows = heading(f"{len(result.units)} units", ("drop", "by random regions", "score", "score above 0", "energy on the part"))
+    drops = drop_means(result)
     for index, method in enumerate(result.methods):
         score = result.scores[:, index]
         above = estimate_mean(np.where(np.isnan(score), np.nan, score > 0), result.images)
-        chance = estimate_mean(result.random_drops[:, index].mean(1), result.images)
-        means = [estimate_mean(result.drops[:, index], result.images), chance, result.means[method]]
+        means = drops[method]
         share = result.share_means.get(method)
         rows.append(row(method, [*map(str, means), above.text(".0%"), share.text(".0%") if share else ""]))
     if "window" in result.share_means:
@@ -79,14 +95,20 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> list[str]:
     return ["", *heading("in pairs", ("difference", "")), *(row(each.name, each.cells()[1:]) for each in comparisons)]
 
 
-def heading(name: str, columns: Sequence[str]) -> list[str]:
-    """Return the first two lines of a table in Markdown."""
-    return [row(name, columns), "|" + "---|" * (1 + len(columns))]
+def sanity_numbers(result: sanity.Sanity) -> dict[str, Any]:
+    """Return what the page says of sanity."""
+    numbers = to_json(result)
+    selectivity = {key: numbers["selectivity"][key] for key in ("layer", "rules", "means")}
+    kept = {key: numbers[key] for key in ("blocks", "depths", "rules", "means", "comparisons", "settings")}
+    return {**kept, "selectivity": selectivity}
 
 
-def row(name: str, cells: Sequence[str]) -> str:
-    """Return a row of a table in Markdown."""
-    return f"| {' | '.join([name, *cells])} |"
+def faithful_numbers(result: faithful.Faithfulness) -> dict[str, Any]:
+    """Return what the page says of faithful."""
+    numbers = to_json(result)
+    drops = {method: [vars(mean) for mean in means] for method, means in drop_means(result).items()}
+    kept = {key: numbers[key] for key in ("methods", "share_means", "comparisons", "settings")}
+    return {**kept, "units": len(result.units), "drops": drops}
 
 
 def main() -> None:
@@ -100,6 +122,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=2, help="units of each picture that faithful scores")
     parser.add_argument("--seeds", type=int, default=5, help="draws of random weights")
     parser.add_argument("--independent", action="store_true", help="in sanity, make each block random by itself too")
+    parser.add_argument("--keep", metavar="NAME", help="keep the numbers in docs/data, with this name")
     parser.add_argument("--figures", help="begin the names of two figures with this")
     arguments = parser.parse_args()
     net = deconvnet.DeconvNet(deconvnet.load_model(arguments.model, weights=arguments.weights))
@@ -115,6 +138,9 @@ def main() -> None:
             rows = faithful_rows(result) if study is faithful else [*sanity_rows(result), "", *selectivity_rows(result)]
             count = len(result.settings["pictures"])
             print("\n".join([f"\n{arguments.model}, {count} pictures: {result.settings['layer']}", *rows]), flush=True)
+            if arguments.keep:
+                numbers = faithful_numbers(result) if study is faithful else sanity_numbers(result)
+                keep(f"{name}-{arguments.keep}", numbers, of_photographs=bool(arguments.photos))
             if arguments.figures:
                 result.save(f"{arguments.figures}{name}.{'jpg' if study is sanity else 'png'}")
 

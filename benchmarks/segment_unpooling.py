@@ -8,8 +8,9 @@ About 25 minutes on two cores. Only the text between the two marks is replaced; 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+
+from pages import with_tables
 
 from deconvnet.studies.statistics import compare, estimate_mean
 from deconvnet.upsampling import segment
@@ -19,7 +20,7 @@ from deconvnet.upsampling.segmenter import BATCH
 ROOT = Path(__file__).parents[1]
 PAGE, FIGURE = ROOT / "docs" / "upsampling-learned.md", ROOT / "docs" / "pictures" / "segment-unpooling.png"
 PRIMARY = "boundary IoU: switch - nearest"
-MARKS = ("<!-- written by benchmarks/segment_unpooling.py -->", "<!-- end of what it wrote -->")
+MARKER = "segmentation"
 
 
 def measures_table(result: SegmentationComparison) -> list[str]:
@@ -72,9 +73,7 @@ def main() -> None:
         "",
     ]
     text += [*differences_table(result), ""]
-    page = PAGE.read_text()
-    written = "\n".join([MARKS[0], "", *text, *labels_table(result), "", MARKS[1]])
-    PAGE.write_text(re.sub(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), lambda _: written, page, flags=re.S))
+    PAGE.write_text(with_tables(PAGE.read_text(), {MARKER: [*text, *labels_table(result)]}))
     result.save(FIGURE)
 
 

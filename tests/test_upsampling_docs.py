@@ -27,12 +27,13 @@ def test_pictures_of_the_page(tmp_path):
     assert {Path(name).name for name in re.findall(r"\]\((pictures/.*?\.png)\)", page)} == drawn | {"segment-unpooling.png"}
 
 
-def test_tables_of_the_benchmark():
+def test_tables_of_the_benchmark(monkeypatch):
     """benchmarks/segment_unpooling.py writes means over seeds with intervals, and differences paired by seed, corrected by Holm."""
     pytest.importorskip("scipy", reason="intervals need the extra `studies`")
     compared = segment.run(unpoolings=("switch", "nearest"), seeds=(0, 5), steps=1, drawings=8, test_drawings=8, size=16)
     numbers = np.random.default_rng(0)
     compared = replace(compared, iou=numbers.random((2, 6, 7)), boundary=numbers.random((2, 6, 7)), seeds=tuple(range(6)))
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark = runpy.run_path(str(ROOT / "benchmarks" / "segment_unpooling.py"))
     switch, nearest = compared.measures()["boundary IoU"]
     row = [cell.strip() for cell in benchmark["measures_table"](compared)[2].split("|")]
