@@ -11,6 +11,7 @@ import cannot_show_tables
 import prose_benchmark
 import prose_cannot_show
 import prose_cannot_show_numbers
+import prose_paper
 import prose_readme
 import prose_studies
 import prose_transformers
@@ -92,6 +93,14 @@ CRITICS = (
     "benchmark-squeezenet",
 )
 STUDIES = ("correspond", "ablate", "invariance", *(f"filters-{net}" for net in prose_studies.NETS))
+PAPER = (
+    "benchmark-tiny",
+    "benchmark-squeezenet",
+    "sanity-tiny",
+    "sanity-squeezenet",
+    "silent-squeezenet",
+    "own-efficientnet-lite0",
+)
 PAGES = (
     FilledPage(
         "docs/benchmark.md",
@@ -117,6 +126,7 @@ PAGES = (
         cannot_show_tables.full_tables,
         prose_cannot_show_numbers.claims,
     ),
+    FilledPage("paper/paper.md", PAPER, prose_paper.phrases, prose_paper.TYPED, claims=prose_paper.claims),
     FilledPage("docs/studies.md", STUDIES, prose_studies.phrases, prose_studies.TYPED, claims=prose_studies.claims),
     FilledPage(
         "docs/studies-choices.md",

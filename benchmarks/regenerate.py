@@ -32,7 +32,7 @@ from pages import ROOT
 
 from deconvnet.images import find_pictures
 
-COPIED = ("benchmarks", "deconvnet", "docs", "examples", "tests", "notebooks", "cli.py", "README.md", "pyproject.toml")
+COPIED = ("benchmarks", "deconvnet", "docs", "examples", "tests", "notebooks", "paper", "cli.py", "README.md", "pyproject.toml")
 
 
 def main() -> None:
