@@ -413,9 +413,9 @@ class DeconvNet:
         if (self, number) not in recording.memo:
             image = recording.images[number : number + 1]
             pixels = self.loaded.denormalise(as_maps(image, image_axes(image.shape), "")[0], self.preprocess)
-            answer = self.loaded.top_classes(recording.output, number)
             values = image[0].float().cpu().numpy() if image.dim() == 3 else None
-            recording.memo[self, number] = ShownImage(recording.source(number), pixels, answer, values)
+            answer = self.loaded.answer(recording.output, number, pixels.shape[:2])
+            recording.memo[self, number] = ShownImage(recording.source(number), pixels, values=values, **answer)
         shown: ShownImage = recording.memo[self, number]
         return shown
 

@@ -137,6 +137,8 @@ def make_sheet(
         note=kinds[0].note,
         title=source_title(shown.source),
         top_classes=shown.top_classes,
+        objects=shown.objects,
+        segments=shown.segments,
         layers=[LayerTiles(made.layer, made.note, kind.tiles) for made, kind in zip(projections, kinds, strict=True)],
         footer=_footer(projections, tone, percentile, crop),
     )

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deconvnet.errors import OptionError, PictureError
+from deconvnet.images import FoundObject, Segments
 from deconvnet.render import (
     COLOURS,
     TONES,
@@ -490,6 +491,9 @@ SHEETS = {
     "whole maps": sheet_of(LayerTiles("fc", "", [Tile(signal(3, 224, 224), None, "281", 9.5), Tile(signal(3, 224, 224))])),
     "long words": sheet_of(layer_of(4, 31, height=200, width=60, long=True), height=200, width=60, long=True),
     "long words, 2 blocks": sheet_of(layer_of(1, 31, long=True), layer_of(2, 31, long=True), long=True),
+    "objects": replace(sheet_of(layer_of(9, 163)), objects=[FoundObject("a dog " * n, 0.9, (0, 0, 9, 9)) for n in range(1, 7)]),
+    "objects, 2 blocks": replace(sheet_of(layer_of(9, 11), layer_of(3, 31)), objects=[]),
+    "segments": replace(sheet_of(layer_of(2, 31)), segments=Segments(np.arange(9)[None], {n: 9 * f"{n}x " for n in range(9)})),
     "no block": sheet_of(),
     "no tile": sheet_of(LayerTiles("features.10", "no unit is active")),
     "no words": Sheet(np.zeros((8, 9, 3), np.uint8), layers=[LayerTiles("", tiles=[Tile(signal(3, 4, 5))])]),

@@ -91,7 +91,7 @@ def facts(explorer: Explorer) -> list[tuple[str, str]]:
         ("rule", f"{settings['rule']} ({settings['bits']}); met: {', '.join(settings['statuses'])}"),
         *([("its reason", projection.rule_reason)] if projection.rule_reason else []),
     ]
-    classes = ", ".join(f"{name} {share:.0%}" for name, share in projection.shown[0].top_classes if share >= 0.005)
+    classes = projection.shown[0].words()
     return [*rows, ("the net says", classes)] if classes else rows
 
 

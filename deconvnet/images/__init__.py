@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .answer import FoundObject, Segments
 from .arrays import is_array_file, read_array
 from .depth import ValueRange
 from .finding import find_pictures
@@ -17,10 +18,12 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "SUFFIXES",
+    "FoundObject",
     "OnNote",
     "OwnPreprocess",
     "Picture",
     "Preprocess",
+    "Segments",
     "ShownImage",
     "ValueRange",
     "find_pictures",

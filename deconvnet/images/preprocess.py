@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..choices import DECODES, INTERPOLATIONS, Decode, Interpolation
 from ..errors import OptionError, PictureError, check_option
+from .answer import FoundObject, Segments
 from .depth import ValueRange, check_range
 from .limits import MAX_PIXELS
 from .opening import OnNote, Picture, open_grey_or_rgb
@@ -40,12 +41,25 @@ class ShownImage:
         pixels: (H, W, C), 0..255: exactly the pixels that the net saw.
         top_classes: the classes with the highest probabilities, 0..1, the highest first; empty where the net is no classifier.
         values: of a signal, its own values, (C, L).
+        objects: that a detector found, the highest score first; None where the net is no detector.
+        segments: a segmenter's class of each pixel; None where the net is no segmenter.
     """
 
     source: str
     pixels: npt.NDArray[np.uint8]
     top_classes: tuple[tuple[str, float], ...] = ()
     values: npt.NDArray[np.floating] | None = None
+    objects: tuple[FoundObject, ...] | None = None
+    segments: Segments | None = None
+
+    def words(self, count: int = 3) -> str:
+        """Return what the net says, in a line: the first `count` classes, objects or segments; "" where it says nothing."""
+        if self.objects is not None:
+            return ", ".join(f"{item.name} {item.score:.0%}" for item in self.objects[:count]) or "no object"
+        if self.segments is not None:
+            shares = self.segments.shares()[:count]
+            return ", ".join(f"{self.segments.names[number]} {share:.0%} of the pixels" for number, share in shares)
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.top_classes[:count] if share >= 0.005)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ..images import Preprocess, ValueRange
 from ..provenance import weights_text
 from ..render.text import size_text
 from ..rules.call import tensors_in
+from .answers import found_objects, found_segments
 from .further_inputs import FurtherInputs, input_hashes
 
 #: Turns a picture into an image (C, H, W). Any callable will do; only `Preprocess` also opens paths and can be undone.
@@ -262,6 +263,20 @@ class LoadedModel:
         probabilities = scores if is_probability else scores.softmax(0)
         order = np.argsort(-probabilities.numpy(), kind="stable")[:count]
         return tuple((self.class_name(int(number)), float(probabilities[number])) for number in order)
+
+    def answer(self, output: object, image: int, frame: tuple[int, int]) -> dict[str, Any]:
+        """Return what the model says of one image of a batch, as fields of a `ShownImage`: what does not fit is left out.
+
+        Args:
+            output: what the model returned.
+            image: the image's number in the batch.
+            frame: (H, W) of the images.
+        """
+        objects = found_objects(output, image, frame, self.class_name)
+        if objects is not None:
+            return {"objects": objects}
+        segments = found_segments(output, image, frame, self.class_name, len(self.classes))
+        return {"top_classes": self.top_classes(output, image)} if segments is None else {"segments": segments}
 
     def class_number(self, label: int | str, count: int) -> int:
         """Return the number of one of `count` classes, given that, also as text, or its name in upper or lower case.

@@ -17,12 +17,12 @@ THUMBNAIL_SIDE = 128  # pixels: a picture's longer side
 
 
 def images_html(images: Sequence[ShownImage], note: str) -> str:
-    """Set images beside each other, each with its name and its most probable class, over a line of text."""
+    """Set images beside each other, each with its name and what the net says first, over a line of text."""
     cells = [
         (
             thumbnail(Image.fromarray(to_rgb(image.pixels))),
             PurePath(image.source).name,
-            ", ".join(f"{name} {share:.0%}" for name, share in image.top_classes[:1]),
+            image.words(1),
         )
         for image in images
     ]

@@ -15,6 +15,8 @@ from PIL import Image
 
 from ..choices import Tone
 from ..errors import OptionError
+from ..images import FoundObject, Segments
+from .answer import objects_box, segments_box
 from .overlay import draw_windows
 from .page import Box, drawing_box, hstack, paint, text_line, vstack, with_margin
 from .palette import COLOURS, FAINT, Colour
@@ -56,6 +58,8 @@ class Sheet:
         layers: the tiles, layer by layer.
         footer: how the sheet was made: model, rule, tone, version.
         note: the picture's size in words; "" for that in pixels.
+        objects: that a detector found; None where the net is none.
+        segments: a segmenter's class of each pixel; None where the net is none.
     """
 
     picture: Pixels
@@ -64,6 +68,8 @@ class Sheet:
     layers: Sequence[LayerTiles] = ()
     footer: str = ""
     note: str = ""
+    objects: Sequence[FoundObject] | None = None
+    segments: Segments | None = None
 
 
 def draw_sheet(
@@ -156,7 +162,9 @@ def _single_layer(sheet: Sheet, toned: list[list[Pixels]], columns: int, side: i
     room = max(picture.width, 300)
     size = sheet.note or f"{size_text((height, width))} pixels, as the net sees them"
     note = _joined(size, _window_note(layer.tiles, colours, height, width))
-    left = vstack([_headed(sheet.title, note, room), picture, *_class_rows(sheet.top_classes, room)], gap=8)
+    left = vstack(
+        [_headed(sheet.title, note, room), picture, *_class_rows(sheet.top_classes, room), *_found(sheet, room)], gap=8
+    )
     if not sheet.layers:
         return left
     rows = tile_rows(layer.tiles, toned[0], colours, columns, side)
@@ -180,7 +188,7 @@ def _several_layers(sheet: Sheet, toned: list[list[Pixels]], columns: int, side:
     layers = [vstack([_heading_line(*words, page), body], gap=5) for words, body in zip(headings, bodies, strict=True)]
     classes = wrap(" · ".join(f"{name} {percent(share, decimals=1)}" for name, share in sheet.top_classes), BODY, page)
     top = [text_line(sheet.title, TITLE, page, keep_end=True), *(text_line(text, BODY, page, ink=FAINT) for text in classes)]
-    return vstack([vstack(top), *layers], gap=18)
+    return vstack([vstack(top), *_found(sheet, page), *layers], gap=18)
 
 
 def _headed(title: str, note: str, width: int) -> Box:
@@ -217,6 +225,13 @@ def _class_rows(top_classes: Sequence[tuple[str, float]], width: int) -> list[Bo
         for text, (name, _) in zip(percents, top_classes, strict=True)
     ]
     return [vstack(rows)] if rows else []
+
+
+def _found(sheet: Sheet, width: int) -> list[Box]:
+    """Show what a detector or a segmenter says, if the net is one."""
+    if sheet.objects is not None:
+        return [objects_box(sheet.picture, sheet.objects, width)]
+    return [] if sheet.segments is None else [segments_box(sheet.picture, sheet.segments, width)]
 
 
 def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Box:
