@@ -11,6 +11,7 @@ import cannot_show_tables
 import prose_benchmark
 import prose_cannot_show
 import prose_cannot_show_numbers
+import prose_gpu
 import prose_paper
 import prose_readme
 import prose_studies
@@ -138,6 +139,7 @@ PAGES = (
     FilledPage(
         "docs/transformers.md", ("own-vit",), prose_transformers.phrases, prose_transformers.TYPED, prose_transformers.tables
     ),
+    FilledPage("docs/gpu.md", (), prose_gpu.phrases, {}),
     FilledPage("README.md", ("faithful-tiny", "null-width", "sanity-tiny"), prose_readme.phrases, prose_readme.TYPED),
 )
 

@@ -242,10 +242,12 @@ OUTPUTS = (
         None,
         ("playwright", "voila"),
     ),
+    Output("reading", "docs/reading.md", "benchmarks/reading.py {photos}", ("docs/reading.md",), 5, None),
     *(
         Output(name, page, command, (), minutes, None, needs)
         for name, page, command, minutes, needs in (
             ("occlude-speed", STUDIES, "benchmarks/occlude.py", 10, ("captum",)),
+            ("scan-gpu", "docs/gpu.md", "benchmarks/scan_gpu.py", 5, ("a GPU",)),
             ("large-scan", "docs/scan.md", "benchmarks/large_scan.py", 10, ()),
             ("ray-scan", "docs/cluster.md", "benchmarks/ray_scan.py {photos} --weights {weights}", 15, ("ray",)),
             ("ray-data", "docs/cluster.md", "benchmarks/ray_data.py {photos} --weights {weights}", 15, ("ray",)),

@@ -198,6 +198,13 @@ def test_everything_that_is_shown_is_listed():
                 assert any(path.removeprefix("docs/") in text for text in shown), path
 
 
+def test_every_script_that_measures_is_listed():
+    """What can be run in benchmarks/ makes something of the list, but for two that check the others and a refactoring."""
+    run = {output.command.split()[0] for output in outputs.OUTPUTS}
+    scripts = {f"benchmarks/{path.name}" for path in BENCHMARKS.glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    assert scripts - run == {"benchmarks/regenerate.py", "benchmarks/fixed_outputs.py"}
+
+
 def test_every_marker_is_filled():
     """No page has markers but those that a command writes between."""
     written = {page.path for page in PAGES} | {path for output in outputs.OUTPUTS for path in output.makes}
