@@ -35,7 +35,7 @@ def neighbour_phrases(tiny: Measured, net: Measured) -> list[str]:
         f" against {estimate_value(net.mean('occlusion'))}",
         f"gives what ours does, {two(net.mean('occlusion', 'captum guided'))}.",
         f"they lie {estimate_value(tiny.less('occlusion', 'captum deconvnet'), '.3f')} below the default",
-        f"Captum took {slower[0]} times as long in AlexNet's last convolution, and {slower[1]} times in its second",
+        f"Captum took {slower[0]} times as long in AlexNet's conv5, and {slower[1]} times in its conv2",
     ]
 
 
@@ -80,11 +80,15 @@ def null_phrases(tiny: Measured, net: Measured) -> list[str]:
 def limit_phrases(data: Numbers) -> list[str]:
     """Return the limits."""
     tiny, net = Measured(data["benchmark-tiny"]), Measured(data["benchmark-squeezenet"])
+    ranks = {silent: estimate(mean) for silent, mean in data["silent-squeezenet"]["ranks"].items()}
     random, kept = tiny.against("occlusion", "random net"), data["sanity-tiny"]
     return [
         f"as well as trained ones on `tiny` ({estimate_value(random.difference, '.3f')}, corrected {p_value(random.holm, 2)})",
         f"by insertion on SqueezeNet ({estimate_value(net.against('insertion', 'random net').difference, '+.3f')})",
         f"beats the deconvnet on SqueezeNet, by {estimate_value(net.against('occlusion', 'guided').difference, '.3f')}",
+        f"(one less their correlation is {two(net.mean('selectivity', 'guided'))}, the deconvnet's"
+        f" {two(net.mean('selectivity'))})",
+        f"the rank correlation is {estimate_value(ranks['drop'])}. With it, it was worse, {estimate_value(ranks['first'])}.",
         f"signed rank correlation {estimate_value(sanity_mean(kept, 'upper half', 'deconvnet'))},"
         f" against {estimate_value(sanity_mean(kept, 'upper half', 'gradient'))} for the gradient",
         f"with a correlation of {estimate_value(alike(kept))} on `tiny` and"
@@ -95,6 +99,7 @@ def limit_phrases(data: Numbers) -> list[str]:
 def claims(data: Numbers) -> dict[str, bool]:
     """Return what the paper claims in words, and whether the numbers bear it out."""
     tiny, net = Measured(data["benchmark-tiny"]), Measured(data["benchmark-squeezenet"])
+    ranks = {silent: estimate(mean) for silent, mean in data["silent-squeezenet"]["ranks"].items()}
     choices = {name: abs(net.less("occlusion", name).mean) for name in ("silent=first", "overlap=last")}
     speeds = rows(SPEED, UNITS)
     peers = {f"{tool} deconvnet" for tool in ("captum", "zennit")}
@@ -107,6 +112,9 @@ def claims(data: Numbers) -> dict[str, bool]:
         "and not on SqueezeNet": "no net" not in net.significant("occlusion"),
         "and are better by insertion on SqueezeNet": "random net" in net.significant("insertion"),
         "Guided backpropagation beats the deconvnet on SqueezeNet": "guided" in net.significant("occlusion"),
+        "has nothing to do with that map's own occlusion": ranks["drop"].low < 0 < ranks["drop"].high,
+        "With it, it was worse": ranks["first"].high < 0,
+        "nearly the same picture": net.mean("selectivity", "guided").high < 0.1,
         "in ten layers of five nets": (len(speeds), len({row[0].split()[0] for row in speeds})) == (10, 5),
         "in AlexNet, VGG16 and ResNet50": [row[0].split()[0] for row in rows(SPEED, MAPS)] == ["alexnet", "vgg16", "resnet50"],
     }
