@@ -57,6 +57,32 @@ def test_tables_of_the_benchmark(monkeypatch):
     assert labels[1].split("|")[2].strip() == f"{compared.iou[0, :, 1].mean():.3f}"
 
 
+def test_the_benchmark_keeps_what_its_figure_shows(tmp_path):
+    """The figure can be drawn again, byte by byte, from the numbers and pictures that are kept; so can that of the page."""
+    compared = segment.run(unpoolings=("switch", "nearest"), seeds=(0, 5), steps=1, drawings=8, test_drawings=8, size=16)
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "segment_unpooling.py"))
+    benchmark["keep"](compared, tmp_path / "kept.npz")
+    again = benchmark["read_kept"](tmp_path / "kept.npz")
+    assert (again.to_json(), again.settings) == (compared.to_json(), compared.settings)
+    for name, result in (("before.png", compared), ("after.png", again)):
+        result.save(tmp_path / name)
+    assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
+    kept = benchmark["read_kept"](benchmark["KEPT"])
+    page = (ROOT / "docs" / "upsampling-learned.md").read_text()
+    for table in ("measures_table", "differences_table", "labels_table"):
+        assert "\n".join(benchmark[table](kept)) in page
+
+
+def test_few_seeds_have_deviations_and_each_difference():
+    """Where seeds are too few for an interval, the page has their deviation, and the difference of each."""
+    compared = segment.run(unpoolings=("switch", "nearest"), seeds=(0, 5), steps=1, drawings=8, test_drawings=8, size=16)
+    iou = np.array([[[0.5] * 7, [0.7] * 7], [[0.4] * 7, [0.4] * 7]])
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "segment_unpooling.py"))
+    few = replace(compared, iou=iou, boundary=iou)
+    assert benchmark["measures_table"](few)[2] == "| switch | 0.600 ± 0.141 | 0.600 ± 0.141 | 0.600 ± 0.141 |"
+    assert benchmark["differences_table"](few)[2] == "| mean IoU: switch - nearest | +0.200 | +0.100, +0.300 |"
+
+
 def test_notebook_is_whole():
     """The notebook that tries a text has been run from top to bottom, without an error, and is small."""
     path = ROOT / "notebooks" / "04_upsampling.ipynb"
