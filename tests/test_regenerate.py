@@ -235,14 +235,23 @@ def run(monkeypatch, capsys):
     return called
 
 
-def test_the_fast_ones_have_not_drifted(run):
-    """What takes seconds is made again, and equals what is kept within its tolerance; a page that is wrong would show here."""
-    pytest.importorskip("scipy", reason="intervals need the extra `studies`")
-    ended, printed = run("--check", "--fast")
+FAST = [output for output in outputs.OUTPUTS if output.fast]
+
+
+@pytest.mark.parametrize("output", FAST, ids=lambda output: output.name)
+def test_the_fast_ones_have_not_drifted(output, run):
+    """What takes seconds is made again, and equals what is kept within its tolerance."""
+    if any(path.endswith(".json") for path in output.makes):
+        pytest.importorskip("scipy", reason="intervals need the extra `studies`")
+    ended, printed = run("--check", "--fast", "--only", output.name)
     assert ended == 0
-    fast = [output.name for output in outputs.OUTPUTS if output.fast]
-    assert len(fast) >= 2
-    assert all(f"{name}: made, " in printed for name in fast)
+    assert f"{output.name}: made, " in printed
+
+
+def test_some_are_fast():
+    """Numbers and figures are among them, and all together take a quarter of a minute at most."""
+    assert {Path(path).suffix for output in FAST for path in output.makes} == {".json", ".png"}
+    assert sum(60 * output.minutes for output in FAST) <= 15
 
 
 def test_drift_ends_the_check(monkeypatch, tmp_path):
