@@ -118,7 +118,7 @@ class Sanity(Result):
         pictures, seeds = len(self.units), self.settings["seeds"]
         return "\n".join(
             (
-                f"means over {pictures} pictures, {seeds} draw{'s' * (seeds > 1)} of weights each, with 95 % intervals",
+                f"means over {pictures} picture{'s' * (pictures > 1)}, {seeds} draw{'s' * (seeds > 1)} of weights each, with 95 % intervals",
                 f"measured inside each unit's window, {self._window_shares()} of the picture; {self._steps()}",
                 self.table(),
                 "",
