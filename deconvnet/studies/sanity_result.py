@@ -118,7 +118,7 @@ class Sanity(Result):
         pictures, seeds = len(self.units), self.settings["seeds"]
         return "\n".join(
             (
-                f"means over {pictures} picture{'s' * (pictures > 1)}, {seeds} draw{'s' * (seeds > 1)} of weights each, with 95 % intervals",
+                f"means over {_counted(pictures, 'picture')}, {_counted(seeds, 'draw')} of weights each, with 95 % intervals",
                 f"measured inside each unit's window, {self._window_shares()} of the picture; {self._steps()}",
                 self.table(),
                 "",
@@ -158,6 +158,10 @@ class Sanity(Result):
         _draw_selectivity(right, self.selectivity)
         add_footer(figure, self.settings, *_notes(self.units, self.settings["pictures"]))
         return figure
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _notes(units: Sequence[str], sources: Sequence[str]) -> tuple[str, str]:
