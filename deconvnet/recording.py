@@ -228,6 +228,13 @@ class Recording:
     def _check_same(self, further: ForwardPass, layers: Sequence[str]) -> None:
         """Refuse a further pass that differs from the first: units would be of one pass, and switches of another."""
         first = self._pass
+        for name in layers:
+            records = [each.records[name].value for each in (first, further) if name in each.records]
+            if len(set(records)) > 1:
+                raise UnstableModelError(
+                    f"layer {name!r} of {self.name} is made by other calls each time it runs: the net, or a hook on it, gives"
+                    " tensors of an earlier pass. Remove that, and record again."
+                )
         shared = [name for name in layers if name in first.activations and name in further.activations]
         pairs = [(first.activations[name], further.activations[name]) for name in shared[-1:]]
         pairs = pairs or [(first.output, further.output)] if isinstance(further.output, Tensor) else pairs

@@ -660,3 +660,25 @@ def test_what_forward_takes_besides():
         "forward of Gained takes (image, gain, shift=0.0): missing a required argument: 'gain'. Pass what it takes besides the"
         " images to record(images, ...), or wrap the net in a module that takes images alone."
     )
+
+
+def test_a_hook_that_gives_an_earlier_pass_s_tensors():
+    """Where a hook keeps a tensor of one pass and gives it in the next, a line says so: no projection mixes the two."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU()).eval()
+    kept: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor | None:
+        kept.append(output)
+        return None if len(kept) == 1 else kept[0]
+
+    model[1].register_forward_hook(keep)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(torch.rand(1, 3, 12, 12))
+    with pytest.raises(deconvnet.UnstableModelError) as error:
+        net.project(recording, "3", top=2)
+    text = (
+        "layer '3' of Sequential is made by other calls each time it runs: the net, or a hook on it, gives tensors of an earlier"
+        " pass. Remove that, and record again."
+    )
+    assert str(error.value) == text
