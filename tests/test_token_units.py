@@ -19,18 +19,33 @@ from timm.models import (  # noqa: E402  # noqa: E402
     beit,
     byobnet,
     cait,
+    edgenext,
+    fastvit,
     maxxvit,
     pit,
     swin_transformer,
     swin_transformer_v2,
     tiny_vit,
+    twins,
+    visformer,
     vision_transformer,
     xcit,
 )
 from timm.models import deit as deit_models  # noqa: E402
 
 STEP = 1e-5  # how far a pixel is moved
-GATES = (F.softmax, torch.softmax, Tensor.softmax, torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, F.sigmoid, F.hardsigmoid)
+#: What is held as a gate; a factor that is broadcast, as mobilevit 2's context vector, is one too.
+GATES = (
+    Tensor.expand_as,
+    F.softmax,
+    torch.softmax,
+    Tensor.softmax,
+    torch.sigmoid,
+    Tensor.sigmoid,
+    Tensor.sigmoid_,
+    F.sigmoid,
+    F.hardsigmoid,
+)
 
 
 class Replayed(TorchFunctionMode):
@@ -57,6 +72,8 @@ class Replayed(TorchFunctionMode):
             return self.attend(*args, **kwargs)
         if func is F.layer_norm:
             return self.norm(*args, **kwargs)
+        if func is F.group_norm:
+            return self.group_norm(*args, **kwargs)
         if func is F.normalize:
             return args[0] / self.hold(args[0].norm(dim=kwargs.get("dim", 1), keepdim=True))
         return func(*args, **kwargs)
@@ -70,6 +87,13 @@ class Replayed(TorchFunctionMode):
         dims = tuple(range(-len(axes), 0))
         mean, variance = self.hold(x.mean(dims, keepdim=True)), self.hold(x.var(dims, unbiased=False, keepdim=True))
         return (x - mean) / (variance + eps).sqrt() * weight + bias
+
+    def group_norm(self, x, groups, weight=None, bias=None, eps=1e-5):
+        parts = x.reshape(len(x), groups, -1)
+        mean = self.hold(parts.mean(2, keepdim=True))
+        variance = self.hold(parts.var(2, unbiased=False, keepdim=True))
+        column = (1, -1) + (1,) * (x.dim() - 2)
+        return ((parts - mean) / (variance + eps).sqrt()).reshape(x.shape) * weight.view(column) + bias.view(column)
 
 
 @dataclass(frozen=True)
@@ -179,6 +203,14 @@ CASES = {
         ((32, 32),),
         {"transformers.0.blocks.0.mlp.act": (1, 4)},
     ),
+    "twins": Case(
+        lambda: twins.Twins(
+            img_size=32, patch_size=4, embed_dims=(8, 8, 8, 8), num_heads=(2, 2, 2, 2), depths=(1, 1, 1, 1), wss=(2, 2, 2, 2),
+            sr_ratios=(2, 2, 1, 1), num_classes=5,
+        ),
+        ((32, 32),),
+        {"blocks.0.0.mlp.act": (0, 4)},
+    ),
     # hybrids
     "coatnet": Case(
         lambda: maxxvit_of("C", "T"), ((32, 32),), {"stages.0": ("maps", 4), "stages.1": ("maps", 8)}, ("stages.0",)
@@ -189,6 +221,32 @@ CASES = {
         ((16, 16), (24, 16)),
         {"stages.0": ("maps", 4), "stages.1": ("maps", 4)},
         ("stages.0",),
+    ),
+    "mobilevit 2": Case(
+        lambda: mobilevit("mobilevit2"), SQUARE, {"stages.0": ("maps", 4), "stages.1": ("maps", 4)}, ("stages.0",)
+    ),
+    "edgenext": Case(
+        lambda: edgenext.EdgeNeXt(
+            dims=(8, 8, 16, 16), depths=(1, 1, 2, 2), global_block_counts=(0, 1, 1, 1), kernel_sizes=(3, 3, 3, 3),
+            heads=(2, 2, 2, 2), d2_scales=(2, 2, 3, 4), num_classes=5,
+        ),
+        ((64, 64),),
+        {"stages.1": ("maps", 8), "stages.3": ("maps", 32)},
+    ),
+    "fastvit": Case(
+        lambda: fastvit.FastVit(
+            layers=(1, 1, 1, 1), embed_dims=(8, 8, 16, 32), token_mixers=("repmixer",) * 3 + ("attention",), num_classes=5
+        ),
+        ((64, 64),),
+        {"stages.1": ("maps", 8), "stages.3": ("maps", 32)},
+    ),
+    "visformer": Case(
+        lambda: visformer.Visformer(
+            img_size=64, init_channels=8, embed_dim=16, depth=(1, 1, 1), num_heads=2, num_classes=5, spatial_conv="100",
+            attn_stage="011", group=2,
+        ),
+        ((64, 64),),
+        {"stage1": ("maps", 8), "stage2": ("maps", 16)},
     ),
     "tiny_vit": Case(
         lambda: tiny_vit.TinyVit(embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2), window_sizes=(4, 4, 4, 4), num_classes=5),
