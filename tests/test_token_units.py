@@ -19,9 +19,13 @@ from timm.models import (  # noqa: E402  # noqa: E402
     beit,
     byobnet,
     cait,
+    crossvit,
     edgenext,
+    efficientvit_msra,
     fastvit,
     maxxvit,
+    mvitv2,
+    nest,
     pit,
     swin_transformer,
     swin_transformer_v2,
@@ -203,6 +207,21 @@ CASES = {
         ((32, 32),),
         {"transformers.0.blocks.0.mlp.act": (1, 4)},
     ),
+    "nest": Case(
+        lambda: nest.Nest(
+            img_size=32, patch_size=4, num_levels=2, embed_dims=(8, 16), num_heads=(2, 2), depths=(1, 1), num_classes=5
+        ),
+        ((32, 32),),
+        {"levels.0": ("maps", 4)},
+    ),
+    "crossvit": Case(
+        lambda: crossvit.CrossVit(
+            img_size=32, img_scale=(1.0, 1.0), patch_size=(4, 8), embed_dim=(8, 8), depth=((1, 1, 0),), num_heads=(2, 2),
+            mlp_ratio=(2, 2, 1), num_classes=5,
+        ),
+        ((32, 32),),
+        {"blocks.0.blocks.0.0.mlp.act": (1, 4)},
+    ),
     "twins": Case(
         lambda: twins.Twins(
             img_size=32, patch_size=4, embed_dims=(8, 8, 8, 8), num_heads=(2, 2, 2, 2), depths=(1, 1, 1, 1), wss=(2, 2, 2, 2),
@@ -247,6 +266,21 @@ CASES = {
         ),
         ((64, 64),),
         {"stage1": ("maps", 8), "stage2": ("maps", 16)},
+    ),
+    "efficientvit": Case(
+        lambda: efficientvit_msra.EfficientVitMsra(
+            img_size=64, embed_dim=(16, 24, 32), key_dim=(8, 8, 8), depth=(1, 1, 1), num_heads=(2, 2, 2),
+            window_size=(2, 2, 2), kernels=(5, 5, 5, 5), num_classes=5,
+        ),
+        ((64, 64),),
+        {"stages.0": ("maps", 16)},
+    ),
+    "mvit 2": Case(
+        lambda: mvitv2.MultiScaleVit(
+            mvitv2.MultiScaleVitCfg(depths=(1, 1), embed_dim=8, num_heads=1), img_size=32, num_classes=5
+        ),
+        ((32, 32),),
+        {"stages.0.blocks.0.mlp.act": (0, 4)},
     ),
     "tiny_vit": Case(
         lambda: tiny_vit.TinyVit(embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2), window_sizes=(4, 4, 4, 4), num_classes=5),
