@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
 import json
@@ -320,6 +321,15 @@ def test_without_options_it_lists(run):
     assert lines[0].split() == ["readme-pictures", "README.md", "3", "s", "within", "1"]
     ended, _ = run("--only", "docs/no.md")
     assert str(ended).startswith("nothing is made for 'docs/no.md'; pages are README.md, docs/atlas.md, ")
+
+
+def test_a_page_names_all_that_it_is_filled_from():
+    """`--only PAGE` makes what the page shows, and the numbers of other pages that fill its sentences."""
+    asked = argparse.Namespace(only="paper/paper.md", fast=False)
+    names = {output.name for output in regenerate.chosen(asked)}
+    assert names == set(next(page.data for page in PAGES if page.path == "paper/paper.md"))
+    asked = argparse.Namespace(only="README.md", fast=True)
+    assert {output.name for output in regenerate.chosen(asked)} == {"readme-pictures", "null-width"}
 
 
 def test_writing_runs_nothing(run):
