@@ -63,6 +63,25 @@ class TokenAxes(tuple[int | None, int | None, int | None]):
         return TokenAxes(channels, tokens, self.prefix if prefix is None else prefix, self.height, self.width)
 
 
+class FoldedTokens(tuple[int | None, int | None, int | None]):
+    """The axes of (N * L, C): tokens folded into the images, as a batch norm wants them; they may be unfolded again.
+
+    Attributes:
+        unfolded: the axes of (N, L, C).
+    """
+
+    unfolded: TokenAxes
+
+    def __new__(cls, unfolded: TokenAxes) -> FoldedTokens:
+        """Make the triple; the rest is beside it."""
+        axes = super().__new__(cls, (1, None, None))
+        axes.unfolded = unfolded
+        return axes
+
+    def __getnewargs__(self) -> tuple[TokenAxes]:
+        return (self.unfolded,)
+
+
 class VolumeAxes(tuple[int | None, int | None, int | None]):
     """The axes (1, 3, 4) of a volume or a video, (N, C, D, H, W): its slices or frames count as stacked, one below the other.
 
@@ -178,6 +197,8 @@ def relabel(window: Window, shape: Sequence[int], given: Axes, wanted: Axes) -> 
 
 def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axes:
     """Return the axes of what a reshape makes of a value: maps become tokens, and tokens maps."""
+    if isinstance(axes, FoldedTokens):
+        return axes.unfolded if len(output) == 3 and axes.unfolded.fits(output) else default_axes(output)
     if isinstance(axes, TokenAxes):
         return _reshaped_tokens(axes, size, output)
     if axes == SIGNAL:
@@ -247,6 +268,8 @@ def _reshaped_signal(size: Sequence[int], output: Sequence[int]) -> Axes:
 
 def _reshaped_tokens(axes: TokenAxes, size: Sequence[int], output: Sequence[int]) -> Axes:
     lead, length = math.prod(size[: axes.tokens]), size[axes.tokens]
+    if tuple(axes) == (2, 1, 1) and tuple(output) == (size[0] * size[1], size[2]):
+        return FoldedTokens(axes)
     for axis in range(1, len(output)):
         if math.prod(output[:axis]) != lead:
             continue

@@ -23,6 +23,7 @@ from timm.models import (  # noqa: E402  # noqa: E402
     edgenext,
     efficientvit_msra,
     fastvit,
+    levit,
     maxxvit,
     mvitv2,
     nest,
@@ -281,6 +282,14 @@ CASES = {
         ),
         ((32, 32),),
         {"stages.0.blocks.0.mlp.act": (0, 4)},
+    ),
+    "levit": Case(
+        lambda: levit.Levit(
+            img_size=64, embed_dim=(16, 24), key_dim=4, depth=(1, 1), num_heads=(2, 2), attn_ratio=2, mlp_ratio=2,
+            stem_type="s16", num_classes=5,
+        ),
+        ((64, 64),),
+        {"stages.0.blocks.0.mlp.act": (0, 16), "stages.1": (0, 32)},
     ),
     "tiny_vit": Case(
         lambda: tiny_vit.TinyVit(embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2), window_sizes=(4, 4, 4, 4), num_classes=5),

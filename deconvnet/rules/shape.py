@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..axes import SIGNAL, Axes, SplitAxes, TokenAxes, default_axes, reshaped_axes
+from ..axes import SIGNAL, Axes, FoldedTokens, SplitAxes, TokenAxes, default_axes, reshaped_axes
 from ..batch_axis import FIRST, MIXES, BatchAxis
 from ..receptive_field import NOTHING, resized_window
 from ..units import Window
@@ -64,6 +64,7 @@ class Reshape(Rule[SavedReshape]):
         output_axes = None if keeps_rows else reshaped_axes(axes, size, output.shape)
         is_grid = any(isinstance(each, TokenAxes) or each == SIGNAL for each in (axes, output_axes))
         is_grid = is_grid and output_axes != (None, None, None)
+        is_grid = is_grid and not any(isinstance(each, FoldedTokens) for each in (axes, output_axes))  # which have no rows
         return output, SavedReshape(
             size=size,
             takes_signal=takes_signal,
