@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 @click.option(
     "--gpus",
     type=CountType(),
+    metavar="N|all",
     help="Of this machine's GPUs; from two on, each has its own process (extra: ray). [default: the one of --device]",
 )
 @click.option(
