@@ -728,3 +728,19 @@ def test_every_reversal_is_offered_once():
     """The rules that can be chosen are "auto" and the eight settings of the three bits."""
     assert RULES[0] == "auto"
     assert len({tuple(parse_rule(rule).values()) for rule in RULES[1:]}) == len(RULES[1:]) == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"), [((27, 27), (14, 14)), ((13, 13), (13, 13)), ((30, 20), (14, 14)), ((1, 5), (1, 5))]
+)
+def test_cells_lie_over_their_units(size, cells):
+    """Where a map has more units than cells, each cell is as high and wide as the units that it stands for."""
+    text = style.map_style("dn-1", "data:", size, cells, None)
+    rows, cols = re.search(r"grid-template:([^}]*)}", text)[1].split("/")
+    for tracks, count, side in zip((rows, cols), cells, size, strict=True):
+        shares = [int(share) for share in re.findall(r"minmax\(0,(\d+)fr\)", tracks)]
+        assert sum(shares) == side
+        edges = [sum(shares[:number]) for number in range(count + 1)]
+        assert [slice(*pair) for pair in itertools.pairwise(edges)] == [
+            cell_slice(number, count, side) for number in range(count)
+        ]

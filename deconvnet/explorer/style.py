@@ -7,7 +7,7 @@ buttons too, laid over it.
 from __future__ import annotations
 
 from .pictures import COLUMNS
-from .state import PAGE
+from .state import PAGE, cell_slice
 
 _SHEET = """
 .dn { max-width: 1180px; }
@@ -27,7 +27,8 @@ _SHEET = """
 .dn .dn-pair .widget-html { margin: 0; }
 .dn figure { margin: 0; }
 .dn figure img { display: block; width: 100%; max-width: 303px; }
-.dn .dn-mosaic { display: grid; grid-template-columns: repeat(COLUMNS, 1fr); gap: 5px; overflow: visible; }
+.dn .dn-mosaic { display: grid; grid-template-columns: repeat(COLUMNS, 1fr); gap: 5px; overflow: visible;
+  align-items: start; }
 .dn .dn-mosaic button { display: block; width: auto; height: auto; margin: 0; padding: 2px; line-height: 17px; font-size: 11px;
   overflow: hidden; white-space: normal; box-shadow: none; background: transparent; color: inherit;
   border: 2px solid transparent; }
@@ -92,12 +93,16 @@ def map_style(scope: str, image: str, size: tuple[int, int], cells: tuple[int, i
         cells: its rows and columns of cells.
         cell: the chosen one; None for a whole map.
     """
-    grid = (
-        f".{scope} .dn-cells{{background-image:url({image});aspect-ratio:{size[1]}/{size[0]};"
-        f"grid-template:repeat({cells[0]},1fr)/repeat({cells[1]},1fr)}}"
-    )
+    rows, cols = (_tracks(count, side) for count, side in zip(cells, size, strict=True))
+    grid = f".{scope} .dn-cells{{background-image:url({image});aspect-ratio:{size[1]}/{size[0]};grid-template:{rows}/{cols}}}"
     number = None if cell is None else cell[0] * cells[1] + cell[1] + 1
     mark = (
         f".{scope} .dn-cells button:nth-child({number}){{box-shadow:inset 0 0 0 2px #d55e00,0 0 0 1px #fff}}" if number else ""
     )
     return f"<style>{grid}{mark}</style>"
+
+
+def _tracks(count: int, side: int) -> str:
+    """Return how high (or wide) the cells are: as many shares as rows of the map lie in each, so that they lie over those."""
+    slices = (cell_slice(number, count, side) for number in range(count))
+    return " ".join(f"minmax(0,{rows.stop - rows.start}fr)" for rows in slices)
