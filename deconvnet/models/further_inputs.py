@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
+from ..file_kinds import HEAD_BYTES, kind_of, picture_kind_of
 
 
 @dataclass(eq=False)
@@ -55,8 +57,19 @@ def read_inputs(files: Mapping[str, str]) -> dict[str, Tensor]:
         try:
             inputs[name] = torch.from_numpy(np.load(file, allow_pickle=False))
         except Exception as error:  # numpy raises anything for a damaged file, and torch for what are no numbers
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            if not os.path.isfile(file):
+                raise OptionError(f"--input {name}: there is no file {file!r}. Check the path.") from error
+            reason = _kind_of_file(file) or (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise OptionError(
                 f"--input {name}: {file!r} is not an array of numbers ({reason}). Save it by numpy.save."
             ) from error
     return inputs
+
+
+def _kind_of_file(file: str) -> str | None:
+    """Say what a file is that is no array; numpy takes it for a pickle and advises to run that."""
+    with open(file, "rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    if not head or head.startswith((b"\x93NUMPY", b"PK")):
+        return None
+    return f"it is {kind_of(head) or picture_kind_of(head) or 'a file of another kind'}"
