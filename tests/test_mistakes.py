@@ -392,8 +392,9 @@ MISTAKES = [
     (
         "evolve --weights nofile.pt",
         1,
-        "WeightsError: no weights file at 'nofile.pt'. Give DEFAULT, none, or a .safetensors or state-dict file.",
+        "WeightsError: no checkpoint at 'nofile.pt'. Give a weights file, or a folder of them.",
     ),
+    ("evolve --weights none", 1, "WeightsError: no checkpoint at 'none'. Give a weights file, or a folder of them."),
     (
         "report a.scan --rare 2",
         2,

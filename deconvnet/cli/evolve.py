@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..choices import Tone
-from ..errors import OptionError
+from ..errors import OptionError, WeightsError
 from .options import MODEL_HELP, load_net, with_channels, with_device, with_limit, with_preprocess, with_silent, with_tone
 from .study import check_results, draw_several, find_inputs, finish, with_results
 
@@ -75,6 +75,9 @@ def evolve(
     if model["model"] != "tiny" and not weights:
         raise OptionError(f"{model['model']} comes without checkpoints. Give --weights FILE several times, or a folder.")
     files = list_checkpoints(weights) if weights else None
+    for file in (files or {}).values():
+        if not file.is_file():
+            raise WeightsError(f"no checkpoint at {str(file)!r}. Give a weights file, or a folder of them.")
     net = load_net(**model, weights=str(list(files.values())[-1]) if files else "DEFAULT")
     result = run(
         net,
