@@ -139,6 +139,11 @@ CASES = {
         lambda: compare(LARGE[..., :1, :1], factors=[2, 4]),
         "a map of 1x1 is too small for factors of 2 and 4. Give a larger map, or smaller factors.",
     ),
+    "too many taps": (
+        lambda: compare(torch.rand(1, 1, 400, 400), methods=["transposed-learned"], factors=[400]),
+        "factor cannot be 400 with transposed-learned: its 800x800 filter takes 3,052 GiB to fit, more than this machine has. "
+        "Give a smaller factor, or leave that method out.",
+    ),
     "two maps": (
         lambda: compare(torch.rand(2, 1, 8, 8)),
         "one map at a time is compared, found 2. Give (1, C, H, W).",

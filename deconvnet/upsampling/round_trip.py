@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..choices import POOLS, Pool
 from ..errors import OptionError, check_option
+from ..memory import machine_bytes
 from ..results import Json
 from .base import check_maps
 from .checkerboard import checkerboard_energy
@@ -201,7 +202,14 @@ def _box(downsampled: Downsampled) -> dict[str, Any]:
 
 def _best_filter(downsampled: Downsampled) -> dict[str, Any]:
     """The filter of FCN's size that brings this small map nearest to this large one."""
-    return {"filters": fit_filter(downsampled.small, downsampled.large, bilinear_geometry(downsampled.factor)[0])}
+    kernel = bilinear_geometry(downsampled.factor)[0]
+    taken = 8 * kernel**4  # float64, a number for each pair of taps
+    if taken > (machine_bytes() or taken):
+        raise OptionError(
+            f"factor cannot be {downsampled.factor} with transposed-learned: its {kernel}x{kernel} filter takes "
+            f"{taken / 2**30:,.0f} GiB to fit, more than this machine has. Give a smaller factor, or leave that method out."
+        )
+    return {"filters": fit_filter(downsampled.small, downsampled.large, kernel)}
 
 
 #: What a method is given beside the small map and the size.
