@@ -116,7 +116,7 @@ def test_options_offer_the_words_that_python_takes():
         ("RuleType", "TFT", "TFT"),
         ("NumbersType", "0.5,1,2", (0.5, 1.0, 2.0)),
         ("FactorsType", " 2, 4", (2, 4)),
-        ("FillType", "edge", "edge"),
+        ("FillType", "white", "white"),
         ("FillType", "0.5,0,1", (0.5, 0.0, 1.0)),
         ("JsonFile", "a.json", "a.json"),
         ("JsonFile", "-", "-"),

@@ -314,6 +314,16 @@ MISTAKES = [
         "OptionError: bands cannot be (1.0, 2.0): they are two rising numbers of cycles per pixel, above 0 and below 0.5.",
     ),
     ("faithful --area 2", 1, "OptionError: area cannot be 2: it is the share of the window to cover, above 0 and below 1."),
+    (
+        "invariance --fill edgy",
+        2,
+        "Error: Invalid value for '--fill': 'edgy' is not mean|picture|black|white|edge, or a colour such as 0.5,0.5,0.5. See: deconvnet invariance --help",
+    ),
+    (
+        "occlude cat.png --fill edge",
+        2,
+        "Error: Invalid value for '--fill': 'edge' is not mean|picture|black|white, or a colour such as 0.5,0.5,0.5. See: deconvnet occlude --help",
+    ),
     ("invariance --label face --label cat", 1, "OptionError: labels must be one for each of the 5 pictures, found 2."),
     (
         "segment --ways swich",

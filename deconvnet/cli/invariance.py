@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from ..choices import DISTANCES, GRID_INTERPOLATIONS, TRANSLATION_AXES, BorderName, Distance, GridInterpolation, TranslationAxis
+from ..choices import (
+    BORDERS,
+    DISTANCES,
+    GRID_INTERPOLATIONS,
+    TRANSLATION_AXES,
+    BorderName,
+    Distance,
+    GridInterpolation,
+    TranslationAxis,
+)
 from .option_types import FillType
 from .options import load_net, with_limit, with_model
 from .study import check_results, find_inputs, finish, with_results
@@ -40,7 +49,9 @@ DRAWINGS = (("face", 7), ("car", 5), ("train", 7), ("flower", 5), ("clock", 5))
     show_default=True,
     help="Relative to the length of the untransformed features, root mean square over features, or plain.",
 )
-@click.option("--fill", type=FillType(), default="mean", show_default=True, help="What comes in at the border; also: edge.")
+@click.option(
+    "--fill", type=FillType(BORDERS), default="mean", show_default=True, help="What comes in at the border; edge continues it."
+)
 @click.option(
     "--interpolation",
     type=click.Choice(GRID_INTERPOLATIONS),

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import click
 
-from ..choices import BORDERS, RuleChoice
+from ..choices import FILLS, RuleChoice
 from ..errors import UnitError
 from ..units import parse_named_channels
 
@@ -143,16 +143,19 @@ class FactorsType(click.ParamType):
 class FillType(click.ParamType):
     """Takes what covers a part of a picture: a word, or a colour of numbers 0..1."""
 
-    name = "mean|picture|black|white|NUMBER,..."
+    def __init__(self, words: tuple[str, ...] = FILLS) -> None:
+        """Take these words, or a colour."""
+        self.words = words
+        self.name = f"{'|'.join(words)}|NUMBER,..."
 
     def convert(self, value: str | tuple[float, ...], param: Option, ctx: Context) -> str | tuple[float, ...]:
         """Return the word, or the colour."""
-        if not isinstance(value, str) or value in BORDERS:
+        if not isinstance(value, str) or value in self.words:
             return value
         try:
             return tuple(map(float, value.split(",")))
         except ValueError:
-            self.fail(f"{value!r} is not {self.name.replace('|NUMBER,...', '')}, or a colour such as 0.5,0.5,0.5.", param, ctx)
+            self.fail(f"{value!r} is not {'|'.join(self.words)}, or a colour such as 0.5,0.5,0.5.", param, ctx)
 
 
 class JsonFile(click.ParamType):
