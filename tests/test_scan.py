@@ -177,7 +177,7 @@ def test_inside_counts_only_units_whose_window_lies_in_the_picture(net, paths, t
                 assert hit.window == windows[hit.row, hit.col]
         fired = (values.max(0) > 0).sum(0)
         assert scan.statistics(layer)["fired"].tolist() == fired.tolist()
-    with pytest.raises(StoreError, match="other settings: inside true, not null"):
+    with pytest.raises(StoreError, match="other settings: inside true, not false"):
         deconvnet.scan(net, paths, tmp_path / "a.scan", layers=layers[:4])
     with pytest.raises(OptionError) as caught:
         deconvnet.scan(net, paths, tmp_path / "b.scan", layers=["features.14"], inside=True)

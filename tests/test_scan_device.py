@@ -154,8 +154,8 @@ def test_bfloat16_is_kept_and_close(net, photos, tmp_path):
     assert not np.array_equal(*tops)
     assert np.allclose(*tops, rtol=0.1)
     for path, asked, found, given_ in (
-        (tmp_path / "rough", "fp32", '"bf16"', "null"),
-        (tmp_path / "exact", "bf16", "null", '"bf16"'),
+        (tmp_path / "rough", "fp32", '"bf16"', '"fp32"'),
+        (tmp_path / "exact", "bf16", '"fp32"', '"bf16"'),
     ):
         with pytest.raises(StoreError) as caught:
             deconvnet.scan(net, photos, path, layers=["features.4"], precision=asked)

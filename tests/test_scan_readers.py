@@ -330,7 +330,7 @@ def test_reduced_decoding_is_a_setting_of_the_scan(tmp_path):
         plate = scan.plate("features.4", channels=[0, 1])
         assert all(len(examples) == 4 for _, examples in plate.examples())
         assert not plate.changed
-    with pytest.raises(deconvnet.errors.StoreError, match="was scanned with other settings: preprocess"):
+    with pytest.raises(deconvnet.errors.StoreError, match='was scanned with other settings: decode "reduced", not "exact"'):
         scan_with(deconvnet.DeconvNet(loaded), tmp_path / "in", tmp_path / "threads")
 
 

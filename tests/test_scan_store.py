@@ -308,13 +308,22 @@ def test_other_settings_are_refused_with_the_difference(net, tiny, paths, tmp_pa
     end = ". Give the same ones, or choose another name."
     random_net = deconvnet.DeconvNet(deconvnet.load_model("tiny", weights="none"))
     larger = deconvnet.DeconvNet(tiny.with_preprocess(mean=(0.4, 0.5, 0.6)))
-    kept = '{"resize": 96, "crop": 96, "mean": [0.5, 0.5, 0.5], "std": [...terpolation": "bilinear"}'
-    now = '{"resize": 96, "crop": 96, "mean": [0.4, 0.5, 0.6], "std": [...terpolation": "bilinear"}'
+    reduced = deconvnet.DeconvNet(tiny.with_preprocess(decode="reduced"))
     cases = [
         (net, {"layers": ["features.1", "features.5"]}, 'layers ["features.1"], not ["features.1", "features.5"]'),
         (net, {"layers": ["features.1"], "top": 5, "shard": 8}, "top 9, not 5; shard 512, not 8"),
         (random_net, {"layers": ["features.1"]}, f'weights "{net.loaded.weights_hash()[:19]}...", not "random"'),
-        (larger, {"layers": ["features.1"]}, f"preprocess {kept}, not {now}"),
+        (larger, {"layers": ["features.1"]}, "mean [0.5, 0.5, 0.5], not [0.4, 0.5, 0.6]"),
+        (
+            net,
+            {"layers": ["features.1"], "precision": "bf16", "inside": True},
+            'inside false, not true; precision "fp32", not "bf16"',
+        ),
+        (
+            reduced,
+            {"layers": ["features.1"]},
+            'decode "exact", not "reduced"',
+        ),
     ]
     for other_net, options, difference in cases:
         with pytest.raises(StoreError) as error:

@@ -40,6 +40,9 @@ MOST_FIXED = 2**62  # that an activation counts for in them, so that it is an in
 #: Settings that must agree before a scan is continued.
 MUST_AGREE = ("model", "weights", "preprocess", "size", "layers", "top", "shard", "inside", "inputs", "precision")
 
+#: What those are that a file keeps only where they are something else.
+UNLESS_KEPT = {"inside": False, "precision": "fp32", "decode": "exact"}
+
 #: Rows of the tables: pictures without their path, hits, and what is added to channels.
 PictureRow: TypeAlias = tuple[int, "int | None", "str | None", "str | None"]  # number, bytes, sha256, problem
 HitRow: TypeAlias = tuple[str, int, int, int, float, int, int, int, int, int, int]
@@ -210,12 +213,21 @@ def check_same(path: str, found: Mapping[str, Any], asked: Mapping[str, Any]) ->
     Raises:
         StoreError: which shows the difference.
     """
-    differing = [name for name in MUST_AGREE if found.get(name) != json.loads(json.dumps(asked.get(name)))]
+    asked = json.loads(json.dumps(asked))
+    differing = [name for name in MUST_AGREE if found.get(name) != asked.get(name)]
     if "model" in differing:  # the others follow from it
         differing = ["model"]
     if differing:
-        difference = "; ".join(f"{name} {_short(found.get(name))}, not {_short(asked.get(name))}" for name in differing)
+        difference = "; ".join(_difference(name, found.get(name), asked.get(name)) for name in differing)
         raise StoreError(f"{path!r} was scanned with other settings: {difference}. Give the same ones, or choose another name.")
+
+
+def _difference(name: str, found: Any, asked: Any) -> str:
+    if name == "preprocess" and found and asked:  # of many entries only those that differ
+        differing = [key for key in {**found, **asked} if found.get(key) != asked.get(key)]
+        return "; ".join(_difference(key, found.get(key), asked.get(key)) for key in differing)
+    usual = UNLESS_KEPT.get(name)
+    return f"{name} {_short(usual if found is None else found)}, not {_short(usual if asked is None else asked)}"
 
 
 def _short(value: Any) -> str:
