@@ -404,6 +404,16 @@ MISTAKES = [
         1,
         "WeightsError: no checkpoint at 'nofile.pt'. Give a weights file, or a folder of them.",
     ),
+    (
+        "evolve cat.png --drawings 10",
+        2,
+        "Error: --drawings is for a search without pictures: leave it out, or the pictures. See: deconvnet evolve --help",
+    ),
+    (
+        "correspond boxes.json --drawing cat",
+        2,
+        "Error: --drawing, --part and --count choose drawings: leave them out, or BOXES.json. See: deconvnet correspond --help",
+    ),
     ("evolve --weights none", 1, "WeightsError: no checkpoint at 'none'. Give a weights file, or a folder of them."),
     (
         "report a.scan --rare 2",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .option_types import FillType
-from .options import load_net, with_model
+from .options import is_typed, load_net, with_model
 from .printing import echo, say
 from .study import check_results, finish, say_advice, with_results
 
@@ -75,6 +75,8 @@ def correspond(
     deconvnet correspond dogs.json --model torchvision:alexnet --layer features.11 --layer classifier.5
     deconvnet correspond --drawing cat --part "left ear" --part "right ear" --json
     """
+    if boxes and any(map(is_typed, ("drawing", "parts", "count"))):
+        raise click.UsageError("--drawing, --part and --count choose drawings: leave them out, or BOXES.json.")
     check_results(out, json_to, npz_to)
 
     from ..studies.correspond import read_boxes, run

@@ -8,7 +8,17 @@ import click
 
 from ..choices import Tone
 from ..errors import OptionError, WeightsError
-from .options import MODEL_HELP, load_net, with_channels, with_device, with_limit, with_preprocess, with_silent, with_tone
+from .options import (
+    MODEL_HELP,
+    is_typed,
+    load_net,
+    with_channels,
+    with_device,
+    with_limit,
+    with_preprocess,
+    with_silent,
+    with_tone,
+)
 from .study import check_results, draw_several, find_inputs, finish, with_results
 
 
@@ -67,6 +77,8 @@ def evolve(
     deconvnet evolve photos/ --model torchvision:alexnet --weights run/ --layer features.4 --layer features.11
     deconvnet evolve photos/ --model file:net.py:make --weights epoch1.pt --weights epoch9.pt --channel 3,10-12
     """
+    if pictures and is_typed("drawings"):
+        raise click.UsageError("--drawings is for a search without pictures: leave it out, or the pictures.")
     check_results(out, json_to, npz_to)
 
     from ..models.tiny import TRAINING_SEED

@@ -312,6 +312,11 @@ def limited(pictures: list[Any]) -> list[Any]:
     return pictures[: from_context(LIMIT)]
 
 
+def is_typed(option: str) -> bool:
+    """Say whether an option stands in the command line, by its parameter's name."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
 def say_if_for_drawings(pictures: Iterable[str]) -> None:
     """Remark at the end, where nobody chose a model and there is a picture, that the built-in net was trained on drawings."""
     context = click.get_current_context()
