@@ -186,6 +186,8 @@ def test_damaged_weights_files_give_the_readers_reason(tmp_path, name):
 MODELS = {
     "tinny": "'tinny' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION.",
     "alexnet": "'alexnet' is not a model. Did you mean 'torchvision:alexnet'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION.",
+    "tim:resnet18": "'tim:resnet18' is not a model. Did you mean 'timm:resnet18'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION.",
+    "tinny:2": "'tinny:2' is not a model. Did you mean 'tiny'? Models: tiny, torchvision:NAME, timm:NAME, pytorchcv:NAME, hf:NAME, zfnet, zfnet:wide, module:PACKAGE.MODULE:FUNCTION, file:PATH.py:FUNCTION.",
     "tiny:2": "'tiny:2' is not a model. Did you mean 'tiny'?",
     "zfnet:huge": "'zfnet:huge' is not a model. Models: zfnet, zfnet:wide.",
     "torchvision:alexnett": (

@@ -69,7 +69,7 @@ def load_model(name: str = "tiny", *, weights: Weights = "DEFAULT", device: str 
     """
     source, _, rest = name.partition(":")
     if source not in SOURCES:
-        hint = _hint_at_source(name) or did_you_mean(source, SOURCES)
+        hint = _hint_at_source(name) or _hint_at_typo(source, rest)
         raise UnknownModelError(f"{name!r} is not a model.{hint} Models: {FORMS}.")
     weights = "none" if weights is None else os.fspath(weights)
     if not weights:
@@ -86,6 +86,12 @@ def code_folders(name: str) -> list[str]:
         return []
     folders: list[str] = importlib.import_module(f".{SOURCES[source]}", __package__).folders_of(rest)
     return [os.path.abspath(folder) for folder in folders]
+
+
+def _hint_at_typo(source: str, rest: str) -> str:
+    """Offer sources of nearly this name, with the rest of what was typed; tiny has none."""
+    hint = did_you_mean(source, SOURCES)
+    return re.sub(r"'(?!tiny')(\w+)'", lambda close: repr(f"{close[1]}:{rest}"), hint) if rest else hint
 
 
 def _hint_at_source(name: str) -> str:
