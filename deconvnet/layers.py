@@ -77,7 +77,10 @@ def _body(recording: Recording) -> list[LayerRecord]:
     body = [record for record in spatial if head is None or not f"{record.name}.".startswith(f"{head.name}.")]
     candidates = body or spatial or [record for record in with_maps if _positions(tape, record) > 1]
     if not candidates:
-        raise UnknownLayerError(f"{recording.name} has no layer with feature maps. Name one: see deconvnet layers.")
+        raise UnknownLayerError(
+            f"{recording.name} has no layer with feature maps, so none is taken by itself."
+            f" To see what it has: deconvnet layers {recording.name}"
+        )
     return [record for record in candidates if not _is_trunk(record)] or candidates
 
 

@@ -170,7 +170,7 @@ def test_bfloat16_is_kept_and_close(net, photos, tmp_path):
     ("precision", "text"),
     [
         ("double", "precision cannot be 'double': it is one of fp32, tf32, bf16."),
-        ("tf32", "precision cannot be 'tf32' on cpu: NVIDIA's GPUs compute so. Choose fp32 or bf16."),
+        ("tf32", "precision cannot be 'tf32' on cpu: only NVIDIA's GPUs have it. Choose fp32 or bf16."),
     ],
 )
 def test_other_precisions_are_refused(net, photos, tmp_path, precision, text):
@@ -278,11 +278,11 @@ def test_each_gpu_has_a_process(monkeypatch):
         ({"gpus": 0}, "gpus cannot be 0: torch sees 4 on this machine. Ask for as many, or leave it out."),
         (
             {"gpus": 2, "engine": "ray"},
-            "gpus is for scans on this machine, this one is on Ray. Leave it out, or pass engine='local'.",
+            "gpus is for scans on this machine, this one is on Ray. Leave it out, or take the engine 'local'.",
         ),
         (
             {"gpus": 2, "readers": "threads"},
-            "readers is for scans by this process, this one is on Ray. Leave it out, or pass engine='local'.",
+            "readers is for scans by this process, this one is on Ray. Leave it out, or take the engine 'local'.",
         ),
     ],
 )

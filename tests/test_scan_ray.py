@@ -380,7 +380,7 @@ def test_options_of_ray_need_ray(tiny_net, few, tmp_path):
     for name, value in (("address", "auto"), ("gpus_per_worker", 1), ("cpus_per_worker", 2)):
         with pytest.raises(OptionError) as error:
             scan_few(tiny_net, few, tmp_path / "a.scan", **{name: value})
-        assert str(error.value) == f"{name} is for scans on Ray, this one is local. Leave it out, or pass engine='ray'."
+        assert str(error.value) == f"{name} is for scans on Ray, this one is local. Leave it out, or take the engine 'ray'."
     with pytest.raises(OptionError) as error:
         scan_few(tiny_net, few, tmp_path / "a.scan", engine="spark")
     assert str(error.value) == "engine cannot be 'spark': it is one of local, ray."

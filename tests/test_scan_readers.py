@@ -131,7 +131,7 @@ def test_other_readers_are_refused(net, photos, tmp_path):
         ({"readers": "forks"}, "readers cannot be 'forks': it is one of threads, processes."),
         (
             {"readers": "threads", "engine": "ray"},
-            "readers is for scans by this process, this one is on Ray. Leave it out, or pass engine='local'.",
+            "readers is for scans by this process, this one is on Ray. Leave it out, or take the engine 'local'.",
         ),
     ):
         with pytest.raises(OptionError) as caught:

@@ -33,7 +33,7 @@ def load(name: str, weights: str) -> LoadedModel:
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        hint = did_you_mean(name, known, prefix="torchvision:")
+        hint = did_you_mean(name, known, prefix="torchvision:") or " Take one of torchvision.models.list_models()."
         raise UnknownModelError(f"'torchvision:{name}' is not a model of torchvision {torchvision.__version__}.{hint}")
     default = torchvision.models.get_model_weights(name).DEFAULT
     if weights == "DEFAULT":

@@ -19,7 +19,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     """Raise `OptionError` for a precision that does not exist, or not on this device."""
     check_option("precision", precision, PRECISIONS)
     if precision == "tf32" and device.type != "cuda":
-        raise OptionError(f"precision cannot be 'tf32' on {device.type}: NVIDIA's GPUs compute so. Choose fp32 or bf16.")
+        raise OptionError(f"precision cannot be 'tf32' on {device.type}: only NVIDIA's GPUs have it. Choose fp32 or bf16.")
 
 
 @contextmanager

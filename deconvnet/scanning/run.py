@@ -158,17 +158,17 @@ def _make_engine(
     if readers is not None:
         check_option("readers", readers, READERS)
     if gpus is not None and engine != "local":
-        raise OptionError("gpus is for scans on this machine, this one is on Ray. Leave it out, or pass engine='local'.")
+        raise OptionError("gpus is for scans on this machine, this one is on Ray. Leave it out, or take the engine 'local'.")
     if engine == "local":
         options = {"address": address, "gpus_per_worker": gpus_per_worker, "cpus_per_worker": cpus_per_worker}
         for name in (name for name, value in options.items() if value is not None):
-            raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or pass engine='ray'.")
+            raise OptionError(f"{name} is for scans on Ray, this one is local. Leave it out, or take the engine 'ray'.")
         count = 1 if gpus is None else _count_gpus(gpus)
         if count == 1:
             return LocalEngine(workers, readers)
         engine, address, workers, gpus_per_worker = "ray", "local", count, 1
     if readers is not None:
-        raise OptionError("readers is for scans by this process, this one is on Ray. Leave it out, or pass engine='local'.")
+        raise OptionError("readers is for scans by this process, this one is on Ray. Leave it out, or take the engine 'local'.")
     from .ray_engine import RayEngine
 
     return RayEngine(address, workers, gpus_per_worker, cpus_per_worker)
