@@ -148,11 +148,11 @@ are JPEGs of quality 90, 4:3, the larger ones mosaics of photographs.
 Processes keep the memory of one picture for the next, which is what large pictures gain by; small ones lose to the way through
 the pipes. Two at once are no more than 1.7 times as fast as one where a picture takes a millisecond, since the thread that
 takes them over needs its share of two cores. With few cores the net uses them too, so that a scan is as fast with either: up to
-four workers are threads. On 16 cores, with pictures of 375 x 500, one thread read 249 a second, 8 threads 1,036, 16 threads
-964, and 16 processes of a plain loop 2,746: threads wait for the interpreter's lock. Hence processes, from five workers on.
+four workers are threads. Of many threads all but about four wait for the interpreter's lock; hence processes, from five workers
+on. `--workers 1,8,16` measures that on a machine with as many cores.
 
-JPEGs are decoded by Pillow. torchvision's decoder, which is the same library, gives the same bytes in 0.42 ms where Pillow
-takes 0.47 (of a picture of 256 x 350), but costs each process torch's start and memory.
+JPEGs are decoded by Pillow. torchvision's decoder is the same library, but deprecated there, and would cost each process the
+start and the memory of torch.
 
 ## Large photographs
 
