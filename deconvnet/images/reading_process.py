@@ -179,16 +179,13 @@ class _Clock:
     def _run(self) -> None:
         while True:
             time.sleep(TICK)
-            with self._lock:
-                late = [process for process, end in self._ends.items() if end < time.monotonic()]
-                for process in late:
+            with self._lock:  # in which no process can have gone on to its next picture
+                for process in [process for process, end in self._ends.items() if end < time.monotonic()]:
                     del self._ends[process]
+                    process.kill_as_late()
                 if not self._ends:
                     self._runs = False
-            for process in late:
-                process.kill_as_late()
-            if not self._runs:
-                return
+                    return
 
 
 class _Pool:

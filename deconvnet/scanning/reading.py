@@ -77,15 +77,17 @@ def reading(
     if in_processes:
         assert isinstance(preprocess, Preprocess)
         preprocess = CropsInProcesses.of(preprocess)
-    with ThreadPoolExecutor(count, thread_name_prefix="read") as pool:
-        try:
-            yield pool, preprocess, count
-        except BaseException:  # such as Ctrl-C: nobody waits for what is being decoded
-            reading_process.stop_readers()
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            reading_process.release_readers()
+    try:
+        with ThreadPoolExecutor(count, thread_name_prefix="read") as pool:
+            try:
+                yield pool, preprocess, count
+            except BaseException:  # such as Ctrl-C: nobody waits for what is being decoded
+                reading_process.stop_readers()
+                raise
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:  # once no thread can take another process
+        reading_process.release_readers()
 
 
 def _can_use_processes(preprocess: Preprocessing | None, *, say: bool) -> bool:
