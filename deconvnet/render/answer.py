@@ -5,6 +5,7 @@ Colours here stand for what is found, and have nothing to do with those of windo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,11 +15,11 @@ from PIL import Image
 
 from ..images import FoundObject, Segments
 from ..units import Window
-from .overlay import draw_windows, enlarge
+from .overlay import enlarge
 from .page import Box, drawing_box, hstack, text_line, vstack
 from .palette import COLOURS, FAINT, PALE, Colour
 from .text import BODY, line_height, percent, text_width
-from .tile import drawn_size
+from .tile import drawn_size, windows_box
 from .tone import Pixels
 
 SIDE = 200  # the longer side of the copy
@@ -29,16 +30,11 @@ _SWATCH = 10  # pixels
 
 def objects_box(picture: Pixels, objects: Sequence[FoundObject], width: int) -> Box:
     """Show the boxes that a detector found, the highest score first."""
-    windows = [_window(item, *picture.shape[:2]) for item in objects]
+    windows = [_window(item) for item in objects]
     inks = [COLOURS[number % len(COLOURS)] for number in range(len(objects))]
-    height, length = drawn_size(picture, SIDE)
-
-    def draw(scale: float) -> Image.Image:
-        line = {"width": max(round(2 * scale), 1), "halo": max(round(scale), 1)}
-        return draw_windows(picture, windows, inks, scale * SIDE / max(picture.shape[:2]), **line)
-
     rows = [(ink, item.score, item.name) for ink, item in zip(inks, objects, strict=True)]
-    return _beside(drawing_box(length, height, draw), "the net finds" if rows else "the net finds no object", rows, width)
+    copy = windows_box(picture, windows, inks, SIDE)
+    return _beside(copy, "the net finds" if rows else "the net finds no object", rows, width)
 
 
 def segments_box(picture: Pixels, segments: Segments, width: int) -> Box:
@@ -82,11 +78,11 @@ def _square(ink: Colour, scale: float) -> Image.Image:
     return Image.new("RGB", (max(round(_SWATCH * scale), 1),) * 2, ink)
 
 
-def _window(item: FoundObject, height: int, width: int) -> Window:
-    """Return the pixels that a box touches."""
-    top, left = (max(int(np.floor(value)), 0) for value in item.box[:2])
-    bottom, right = (int(np.ceil(value)) for value in item.box[2:])
-    return Window(top, left, min(bottom, height) - top, min(right, width) - left)
+def _window(item: FoundObject) -> Window:
+    """Return the pixels that a box touches; some may lie beyond the picture."""
+    top, left = (math.floor(value) for value in item.box[:2])
+    bottom, right = (math.ceil(value) for value in item.box[2:])
+    return Window(top, left, bottom - top, right - left)
 
 
 def _painted(picture: Pixels, labels: npt.NDArray[np.int64], inks: dict[int, Colour]) -> Pixels:

@@ -17,11 +17,10 @@ from ..choices import Tone
 from ..errors import OptionError
 from ..images import FoundObject, Segments
 from .answer import objects_box, segments_box
-from .overlay import draw_windows
-from .page import Box, drawing_box, hstack, paint, text_line, vstack, with_margin
+from .page import Box, hstack, paint, text_line, vstack, with_margin
 from .palette import COLOURS, FAINT, Colour
 from .text import BODY, HEADING, SMALL, TITLE, percent, size_text, text_width, wrap
-from .tile import FRAME, GAP, Tile, drawn_size, has_outline, tile_colours, tile_rows
+from .tile import FRAME, GAP, Tile, has_outline, tile_colours, tile_rows, windows_box
 from .tone import Pixels, apply_tone
 
 MARGIN = 24
@@ -237,11 +236,4 @@ def _found(sheet: Sheet, width: int) -> list[Box]:
 def _picture_with_windows(picture: Pixels, tiles: Sequence[Tile], colours: Sequence[Colour | None], side: int) -> Box:
     """Return the picture with its longer side `side` pixels, and the windows of the coloured tiles on it."""
     pairs = [(tile.window, colour) for tile, colour in zip(tiles, colours, strict=True) if colour is not None]
-    windows, inks = [window for window, _ in pairs], [colour for _, colour in pairs]
-    height, width = drawn_size(picture, side)
-
-    def draw(scale: float) -> Image.Image:
-        line = {"width": max(round(2 * scale), 1), "halo": max(round(scale), 1)}
-        return draw_windows(picture, windows, inks, scale * side / max(picture.shape[:2]), **line)
-
-    return drawing_box(width, height, draw)
+    return windows_box(picture, [window for window, _ in pairs], [colour for _, colour in pairs], side)

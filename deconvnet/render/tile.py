@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from ..choices import Crop
 from ..units import Window
-from .overlay import enlarge
+from .overlay import draw_windows, enlarge
 from .page import Box, drawing_box, hstack, superimpose, text_line, vstack
 from .palette import COLOURS, FAINT, INK, PALE, Colour
 from .text import SMALL, activation_text, text_width
@@ -106,6 +106,17 @@ def tile_box(toned: Pixels, inside: Window | None, side: int, colour: Colour | N
     """Return a box with a tile; the arguments are those of `draw_tile`."""
     height, width = drawn_size(toned, side)
     return drawing_box(width + 2 * FRAME, height + 2 * FRAME, partial(draw_tile, toned, inside, side, colour))
+
+
+def windows_box(picture: Pixels, windows: Sequence[Window | None], colours: Sequence[Colour], side: int) -> Box:
+    """Return a picture with its longer side `side` pixels, and windows on it, each in its colour."""
+    height, width = drawn_size(picture, side)
+
+    def draw(scale: float) -> Image.Image:
+        line = {"width": max(round(2 * scale), 1), "halo": max(round(scale), 1)}
+        return draw_windows(picture, windows, colours, scale * side / max(picture.shape[:2]), **line)
+
+    return drawing_box(width, height, draw)
 
 
 def drawn_size(toned: Pixels, side: int) -> tuple[int, int]:
