@@ -11,7 +11,6 @@ from torch import nn
 
 import deconvnet
 from deconvnet.cli import deconvnet as command
-from deconvnet.cli import main
 from deconvnet.drawings import CLASSES, draw
 from deconvnet.errors import DeconvnetError
 from deconvnet.named_channels import channel_numbers, class_layers, class_map_layer
@@ -60,20 +59,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(run, folder, monkeypatch):
     """Run the command in the folder; return its exit code, stdout, stderr."""
-
-    def call(*words):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr("sys.argv", ["deconvnet", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    monkeypatch.chdir(folder)
+    return run
 
 
 def test_layers_of_classes(averaging, net):

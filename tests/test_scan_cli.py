@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import deconvnet
-from deconvnet.cli import main
 from deconvnet.drawings import CLASSES, draw
 from deconvnet.render import read_settings
 from support.pdf import read_pdf
@@ -36,20 +35,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(run, folder, monkeypatch):
     """Run the command in the folder; return its exit code, stdout, stderr."""
-
-    def call(*words):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr("sys.argv", ["deconvnet", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    monkeypatch.chdir(folder)
+    return run
 
 
 @pytest.fixture
