@@ -104,8 +104,8 @@ class Detector(nn.Module):
     def forward(self, x):
         self.relu(self.conv(x))
         boxes = x.new_tensor([[10.0, 20.0, 40.0, 60.0], [0.5, 0.5, 95.5, 30.0]])
-        found = {"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": x.new_tensor([0.9, 0.6])}
-        return [found for _ in x]
+        detections = {"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": x.new_tensor([0.9, 0.6])}
+        return [detections for _ in x]
 
 
 class Segmenter(nn.Module):

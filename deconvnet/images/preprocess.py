@@ -77,7 +77,7 @@ class Preprocess:
         interpolation: Pillow's filter for resizing.
         value_range: (black, white) of pictures with more than 8 bits; None: by their values, as `open_picture` says.
         decode: "exact", or "reduced": a JPEG is decoded at a half, a quarter or an eighth of its sides, as long as the short
-            one keeps twice `resize`. Large photographs are read several times as fast, and their pixels differ a little.
+            one keeps twice `resize`. Large photographs are read about twice as fast, and their pixels differ a little.
 
     Raises:
         OptionError: the numbers do not fit each other.
@@ -141,8 +141,9 @@ class Preprocess:
         image = open_grey_or_rgb(picture, data=data, value_range=self.value_range, on_note=on_note, least_side=least)
         if self.channels == 1:
             image = image.convert("L")
-        told = image.info.get("full_size") if least else None
-        full_size = told if isinstance(told, tuple) else image.size  # a file's own text of that name is no tuple
+        full_size = image.info.get("full_size") if least else None
+        if not isinstance(full_size, tuple):  # decoded in full; a file's own text of that name is no tuple
+            full_size = image.size
         width, height = self._resized_size(*full_size)
         image = image.resize((width, height), _FILTERS[self.interpolation], box=_extent(image.size, full_size))
         crop_height, crop_width = self.crop_size

@@ -12,6 +12,7 @@ from ..images import FoundObject, Segments
 
 LEAST_SCORE = 0.5  # of the objects that are named
 MOST_OBJECTS = 6  # that are named, those with the highest scores
+BOXES = ("boxes", "labels", "scores")  # what torchvision's detectors return of an image
 
 #: Returns the name of a class, given its number.
 ClassName = Callable[[int], str]
@@ -36,8 +37,7 @@ def found_objects(output: Any, image: int, frame: tuple[int, int], class_name: C
     if isinstance(output, Mapping) and {"pred_boxes", "logits"} <= set(output):
         boxes, labels, scores = _of_queries(output["pred_boxes"][image], output["logits"][image], frame)
     elif _is_list_of_boxes(output, image):
-        found = output[image]
-        boxes, labels, scores = found["boxes"], found["labels"], found["scores"]
+        boxes, labels, scores = (output[image][key] for key in BOXES)
     else:
         return None
     order = scores.detach().argsort(descending=True, stable=True)[:MOST_OBJECTS].tolist()
@@ -80,8 +80,8 @@ def found_segments(output: Any, image: int, frame: tuple[int, int], class_name: 
 def _is_list_of_boxes(output: Any, image: int) -> bool:
     if not isinstance(output, Sequence) or isinstance(output, (str, bytes)) or len(output) <= image:
         return False
-    found = output[image]
-    return isinstance(found, Mapping) and all(isinstance(found.get(key), Tensor) for key in ("boxes", "labels", "scores"))
+    detections = output[image]
+    return isinstance(detections, Mapping) and all(isinstance(detections.get(key), Tensor) for key in BOXES)
 
 
 def _of_queries(boxes: Tensor, logits: Tensor, frame: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
