@@ -230,7 +230,12 @@ MISTAKES = [
     ("top a.scan -l conv2", 2, "Error: Missing option '--channel' / '-c'. See: deconvnet top --help"),
     ("top a.scan -l conv2 -c 999", 1, "UnitError: layer 'features.5' has no channel 999: it has 64, numbered from 0."),
     ("plate a.scan --layer conv1", 1, "UnknownLayerError: 'a.scan' has no layer 'conv1'. Scanned: features.5, features.13."),
-    ("plate cat.png --layer conv1", 1, "StoreError: 'cat.png' is not a scan: file is not a database. Choose another name."),
+    (
+        "plate cat.png --layer conv1",
+        1,
+        "StoreError: 'cat.png' is not a scan: it is a PNG picture. Give a file that deconvnet scan has written.",
+    ),
+    ("scan photos --out cat.png", 1, "StoreError: 'cat.png' is not a scan: it is a PNG picture. Choose another name."),
     (
         "plate a.scan --layer conv2 --channel 500",
         1,
@@ -262,7 +267,7 @@ MISTAKES = [
     (
         "scan bad --model tiny --layer conv1 --out bad.scan",
         1,
-        "0 of 2 pictures, 1 layers, 32 channels: bad.scan\nskipped: cannot open '{folder}/bad/a.jpg': it is a text, which is not read as a picture. Convert it to PNG or JPEG.\nskipped: cannot open '{folder}/bad/b.png': it is a text, which is not read as a picture. Convert it to PNG or JPEG.\nPictureError: none of the 2 pictures could be read. Convert them to PNG or JPEG, and scan again.",
+        "PictureError: none of the 2 pictures could be read. The first: cannot open '{folder}/bad/a.jpg': it is a text, which is not read as a picture. Convert it to PNG or JPEG.",
     ),
     (
         "scan photos --model torchvision:alexnet --weights none --out a.scan",
@@ -285,7 +290,7 @@ MISTAKES = [
     (
         "correspond cat.png",
         1,
-        "OptionError: cannot read boxes from 'cat.png': it is not JSON ('utf-8' codec can't decode byte 0x89 in position 0: invalid start byte). Write {\"picture.jpg\": {\"part\": [top, left, height, width]}}.",
+        'OptionError: cannot read boxes from \'cat.png\': it is a PNG picture. Write {"picture.jpg": {"part": [top, left, height, width]}}.',
     ),
     (
         "correspond nofile.json",
@@ -308,6 +313,14 @@ MISTAKES = [
         "OptionError: zfnet comes without checkpoints. Give --weights FILE several times, or a folder.",
     ),
     ("evolve --weights empty", 1, "WeightsError: no checkpoints in 'empty'. Looked for .safetensors, .pt, .pth, .ckpt, .bin."),
+    ("filters --bands 0.4", 2, "Error: Option '--bands' requires 2 arguments. See: deconvnet filters --help"),
+    ("project --model", 2, "Error: Option '--model' requires an argument. See: deconvnet project --help"),
+    ("sanity --select nope", 1, "UnknownLayerError: 'nope' is not a layer of tiny. See: deconvnet layers tiny"),
+    (
+        "project cat.png --others cat.png",
+        1,
+        "OptionError: --others is what --own measures against. Add --own, or leave it out.",
+    ),
     (
         "filters --bands 1 2",
         1,

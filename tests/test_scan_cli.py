@@ -214,3 +214,34 @@ def test_what_is_wrong_is_said_in_one_line(run, scanned, folder, words, text):
     pattern = text if ".*" in text else re.escape(text)
     assert re.fullmatch(pattern, err), err
     assert {path.name for path in folder.iterdir()} == before
+
+
+def test_where_nothing_could_be_read_no_new_scan_is_left(run, folder):
+    """One line, and no file; a scan that was there before stays as it was, with what it held."""
+    (folder / "unread").mkdir()
+    (folder / "unread" / "a.png").write_text("no picture")
+    place = str(folder / "unread" / "a.png")
+    line = f"cannot open {place!r}: it is a text, which is not read as a picture. Convert it to PNG or JPEG.\n"
+    words = ("scan", "unread", "--layer", "features.5", "--out", "unread.scan")
+    assert run(*words) == (1, "", f"PictureError: the one picture could not be read: {line}")
+    assert not (folder / "unread.scan").exists()
+    deconvnet.scan(
+        deconvnet.DeconvNet(deconvnet.load_model("tiny")), folder / "unread", folder / "unread.scan", layers=["features.5"]
+    ).close()
+    (folder / "unread" / "b.png").write_text("nor this")
+    code, out, err = run(*words)
+    assert (code, out, err) == (1, "", f"PictureError: none of the 2 pictures could be read. The first: {line}")
+    assert [path for path, _ in deconvnet.Scan.open(folder / "unread.scan").skipped()] == ["a.png", "b.png"]
+
+
+def test_top_takes_the_net_of_a_scan_by_another_name(run, folder):
+    """Where a scan's net is no published one, it is named for the names of classes, as for plates; numbers need none."""
+    (folder / "net.py").write_text("import deconvnet\n\ndef build():\n    return deconvnet.load_model('tiny')\n")
+    words = ("scan", "in", "--limit", "3", "--layer", "classifier.5", "--model", "file:net.py:build", "--out", "mine.scan")
+    assert run(*words)[:2] == (0, "mine.scan\n")
+    code, out, err = run("top", "mine.scan", "--channel", "cat")
+    assert (code, out) == (1, "")
+    assert err.startswith("StoreError: 'mine.scan' was scanned with the net of a Python file, 'file:net.py:build'")
+    code, named, _ = run("top", "mine.scan", "--channel", "cat", "--model", "file:net.py:build")
+    assert (code, named) == run("top", "mine.scan", "--layer", "classifier.5", "--channel", "1")[:2]
+    assert named.startswith("classifier.5 channel 1\nrank")

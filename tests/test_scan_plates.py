@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 import deconvnet
-from deconvnet.errors import OptionError, StoreError, UnitError, UnknownLayerError
+from deconvnet.errors import OptionError, PictureError, StoreError, UnitError, UnknownLayerError
 from deconvnet.layers import default_layer
 from deconvnet.render import Example, Panel, plate_shape, read_settings
 from deconvnet.scanning import plates
@@ -446,7 +446,34 @@ def test_a_picture_that_is_gone_or_damaged_is_named_and_left_out(moving, panels,
     plate = moving.plate("features.5", [7])
     assert [len(panel.examples) for panel in panels(plate)] == [0]
     assert len(plate.changed) == 9
-    assert plate.figure()
+
+
+def test_a_plate_whose_pictures_are_all_gone_is_not_drawn(moving, tmp_path):
+    """Nothing is written; one line names the first picture, and where it was looked for."""
+    shutil.rmtree(tmp_path / "photos")
+    plate = moving.plate("features.5", [7])
+    path = moving.top("features.5", 7)[0].path
+    with pytest.raises(PictureError) as error:
+        plate.save(tmp_path / "plate.png")
+    (line,) = [line for line in plate.changed if str(error.value).endswith(line)]
+    assert str(error.value) == f"none of the 9 pictures of this plate can be shown. The first: {line}"
+    assert path in "".join(plate.changed)
+    assert not list(tmp_path.glob("plate*"))
+    one = deconvnet.DeconvNet(moving.net.loaded)
+    (tmp_path / "one").mkdir()
+    drawing(3).save(tmp_path / "one" / "a.png")
+    scan = deconvnet.scan(one, tmp_path / "one", tmp_path / "one.scan", layers=["features.5"])
+    (tmp_path / "one" / "a.png").unlink()
+    with pytest.raises(PictureError, match=r"^the one picture of this plate cannot be shown\. The first: a\.png is gone"):
+        scan.plate("features.5", [7]).figure()
+
+
+def test_channels_that_are_classes_are_named(net, folder, panels, tmp_path):
+    """A caption names the class, beside its number; channels of other layers have no names."""
+    scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=["features.5", "classifier.5"])
+    notes = [panel.note for panel in panels(scan.plate({"classifier.5": [1, 0], "features.5": [1]}))]
+    assert [note.split(" · ")[0] for note in notes[:2]] == ["cat", "face"]
+    assert notes[2].startswith("fires on")
 
 
 def test_pictures_of_like_names_are_told_apart(net, tmp_path, panels):

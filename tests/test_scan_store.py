@@ -342,17 +342,18 @@ def test_what_is_no_scan_is_refused(net, paths, tmp_path):
         base.execute("update settings set json_text = '0' where name = 'format'")
     (tmp_path / "folder").mkdir()
     text = {
-        "notes.txt": "is not a scan: file is not a database. Choose another name.",
-        "other.db": "is an SQLite file, but not a scan. Choose another name.",
+        "notes.txt": "is not a scan: it is a text. {advice}",
+        "other.db": "is an SQLite file, but not a scan. {advice}",
         "old.scan": "has format 0, this version reads 1, 2 and 3. Scan again.",
         "folder": "is a folder. Name a file in it.",
     }
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for name, rest in text.items():
-        for do in (lambda path: scan_one(net, paths, path), deconvnet.Scan.open):
+        written, read = "Choose another name.", "Give a file that deconvnet scan has written."
+        for do, advice in ((lambda path: scan_one(net, paths, path), written), (deconvnet.Scan.open, read)):
             with pytest.raises(StoreError) as error:
                 do(tmp_path / name)
-            assert str(error.value) == f"{str(tmp_path / name)!r} {rest}"
+            assert str(error.value) == f"{str(tmp_path / name)!r} {rest.format(advice=advice)}"
     missing = tmp_path / "no" / "a.scan"
     with pytest.raises(StoreError) as error:
         scan_one(net, paths, missing)

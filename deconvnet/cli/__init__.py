@@ -156,7 +156,7 @@ def _show_warning(
 def _show(error: click.ClickException) -> None:
     """Print wrong usage as one line: what the user typed, what would do, and where more is said."""
     is_help = type(error).__name__ == "NoArgsIsHelpError"  # of click 8.2 and later: what a group alone prints
-    if is_help or not isinstance(error, click.UsageError) or error.ctx is None:
+    if is_help or not isinstance(error, click.UsageError):
         shown = io.StringIO()
         error.show(shown)
         complain(shown.getvalue().rstrip("\n"))
@@ -166,8 +166,15 @@ def _show(error: click.ClickException) -> None:
     hint = did_you_mean(words[1], re.findall(r"'([^']*)'", words[2])) if words else ""
     origin = origin_of(error) if isinstance(error, click.BadParameter) else ""
     source = f" It is from {origin}." if origin else ""
-    command = f"deconvnet {error.ctx.info_name}" if error.ctx.parent else "deconvnet"
+    command = " ".join(["deconvnet", *filter(None, [_named_command(error)])])
     complain(f"Error: {text}{'' if text.endswith(('?', '?)')) else '.'}{hint}{source} See: {command} --help")
+
+
+def _named_command(error: click.UsageError) -> str | None:
+    """Return the command that was used wrongly; what an option lacks, click says without it."""
+    if error.ctx is None:
+        return next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    return error.ctx.info_name if error.ctx.parent else None
 
 
 def main() -> None:

@@ -33,7 +33,10 @@ FACE = ("left eye", "right eye", "nose", "mouth")
 )
 @click.option("--drawing", default="face", show_default=True, help="Without BOXES.json: the class of the drawings.")
 @click.option(
-    "--part", "parts", multiple=True, help="A part of them; may be repeated. [default: of a face its eyes, nose and mouth]"
+    "--part",
+    "parts",
+    multiple=True,
+    help="Without BOXES.json: a part of the drawings to mask; may be repeated. [default: of a face its eyes, nose and mouth]",
 )
 @click.option(
     "--count", type=click.IntRange(min=2), default=60, show_default=True, help="How many drawings; the paper had 5 pictures."

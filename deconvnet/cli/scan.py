@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -146,6 +146,7 @@ def scan(
         "gpus_per_worker": gpus_per_worker,
         "cpus_per_worker": cpus_per_worker,
     }
+    was_there = os.path.exists(out)
     try:
         with _warnings_as_notes(quiet=engine == "ray"):
             result = run(net, pictures, out, progress=True, **options)
@@ -153,13 +154,15 @@ def scan(
         _say_how_to_continue(out)
         raise
     with result:
-        say(result.summary())
-        done, total = result.progress()
-        if done and done == len(result.skipped()):
-            raise PictureError(f"none of the {total:,} pictures could be read. Convert them to PNG or JPEG, and scan again.")
-        if result.progress()[0]:
+        skipped = result.skipped()
+        if not skipped or result.progress()[0] > len(skipped):
+            say(result.summary())
             echo(out)
             say(_what_next(result))
+            return
+    if not was_there:
+        os.remove(out)  # there is nothing in it, and the pictures that were missed would be missed again
+    raise _nothing_read(skipped)
 
 
 @contextlib.contextmanager
@@ -174,6 +177,15 @@ def _warnings_as_notes(*, quiet: bool) -> Iterator[None]:
     ):
         warnings.showwarning = lambda message, *_: tqdm.write(f"note: {message}", file=sys.stderr)
         yield
+
+
+def _nothing_read(skipped: Sequence[tuple[str, str]]) -> PictureError:
+    """Return what to say where not one picture could be read, by each path and its problem."""
+    path, problem = skipped[0]
+    reason = problem if path in problem else f"{path}: {problem}"
+    if len(skipped) == 1:
+        return PictureError(f"the one picture could not be read: {reason}")
+    return PictureError(f"none of the {len(skipped):,} pictures could be read. The first: {reason}")
 
 
 def _say_how_to_continue(out: str) -> None:

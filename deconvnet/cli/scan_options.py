@@ -24,7 +24,15 @@ def with_projection(function: Command) -> Command:
 
 def with_origin(function: Command) -> Command:
     """Add --root, --model and --weights, which `open_scan` takes, --input and --memory."""
-    function = with_inputs(with_memory(function))
+    root = click.option(
+        "--root", type=click.Path(), help="Where the pictures are, if they were moved, or somebody else has scanned them."
+    )
+    return root(with_scanned_net(with_memory(function)))
+
+
+def with_scanned_net(function: Command) -> Command:
+    """Add --model and --weights, of the scanned net, and --input."""
+    function = with_inputs(function)
     for option in (
         click.option(
             "--weights",
@@ -36,9 +44,6 @@ def with_origin(function: Command) -> Command:
             "-m",
             metavar="MODEL",
             help="The model, if it has another name now; file:PATH.py:FUNCTION always has to be named. [default: the scan's]",
-        ),
-        click.option(
-            "--root", type=click.Path(), help="Where the pictures are, if they were moved, or somebody else has scanned them."
         ),
     ):
         function = option(function)
@@ -62,11 +67,16 @@ def open_scan(path: str, *, root: str | None, model: str | None, weights: str | 
     if scan.settings["root"] is not None:
         _ = scan.pictures  # raises, before a net is loaded
         _check_place(path, str(root or scan.settings["root"]), named=root is not None)
+    load_scanned_net(scan, model, weights)
+    scan.origin.check()
+    return scan
+
+
+def load_scanned_net(scan: Scan, model: str | None, weights: str | None) -> None:
+    """Load a scan's net where it has another name now, its weights were moved, or it takes further inputs."""
     inputs = from_context(INPUTS)
     if model or weights or inputs:
         scan.origin.load_net(model, weights, inputs)
-    scan.origin.check()
-    return scan
 
 
 def _check_place(path: str, place: str, *, named: bool) -> None:

@@ -47,7 +47,7 @@ def with_results(function: Callable[..., Any]) -> Callable[..., Any]:
         "-o",
         default=None,
         metavar="FILE",
-        help="The figure: .png, .jpg or .pdf. [default: STUDY-MODEL-LAYER-TONE.png]",
+        help="The figure: .png, .jpg or .pdf. [default: named by the command, model, layer and tone]",
     )(function)
 
 

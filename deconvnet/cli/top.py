@@ -12,7 +12,7 @@ from ..units import has_names
 from .csv_rows import with_csv, write_csv
 from .options import with_channels, with_json, write_json
 from .printing import echo
-from .scan_options import check_named
+from .scan_options import check_named, load_scanned_net, with_scanned_net
 
 if TYPE_CHECKING:
     from ..scanning import Hit
@@ -27,10 +27,21 @@ CSV_COLUMNS = ("layer", "channel", "rank", "path", "activation", "row", "col", "
 @click.argument("scan", metavar="SCAN", type=click.Path())
 @click.option("--layer", "-l", help="A scanned layer.")
 @with_channels(required=True)
+@with_scanned_net
 @with_json("the pictures")
 @with_csv
-def top(scan: str, layer: str | None, channels: list[int | str], json_to: str | None, as_csv: bool) -> None:
+def top(
+    scan: str,
+    layer: str | None,
+    channels: list[int | str],
+    model: str | None,
+    weights: str | None,
+    json_to: str | None,
+    as_csv: bool,
+) -> None:
     """Print the pictures of SCAN that excite channels of a layer most: rank, activation, row and column, window, path.
+
+    By numbers of channels the scan's file is enough; for names of classes the scanned net is loaded.
 
     \b
     deconvnet top net.scan --layer features.10 --channel 151 --json
@@ -38,7 +49,10 @@ def top(scan: str, layer: str | None, channels: list[int | str], json_to: str | 
     """
     if json_to and as_csv:
         raise OptionError("--json and --csv exclude each other. Give one of them.")
-    layer, hits = _named_hits(scan, layer, channels) if has_names(channels) else _hits(scan, layer, channels)
+    if has_names(channels):
+        layer, hits = _named_hits(scan, layer, channels, model, weights)
+    else:
+        layer, hits = _hits(scan, layer, channels)
     if json_to:
         write_json([{"layer": layer, "channel": channel, **hit.to_json()} for channel, rows in hits for hit in rows], json_to)
     elif as_csv:
@@ -57,11 +71,14 @@ def _hits(path: str, layer: str | None, channels: Sequence[int | str]) -> tuple[
         return layer, [(int(channel), table.top(layer, int(channel))) for channel in channels]
 
 
-def _named_hits(path: str, layer: str | None, channels: Sequence[int | str]) -> tuple[str, ChannelHits]:
+def _named_hits(
+    path: str, layer: str | None, channels: Sequence[int | str], model: str | None, weights: str | None
+) -> tuple[str, ChannelHits]:
     """Return them for names of classes too, which the scanned net knows."""
     from ..scanning import Scan
 
     with Scan.open(path) as scan:
+        load_scanned_net(scan, model, weights)
         layer = scan.layer_name(layer) if layer else scan.class_layer()
         return layer, [(channel, scan.top(layer, channel)) for channel in scan.channel_numbers(layer, channels)]
 

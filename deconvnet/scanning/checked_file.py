@@ -25,6 +25,9 @@ File = TypeVar("File", bound="CheckedFile")
 
 LONGEST_REASON = 200  # characters
 
+#: What to do with a file that is no scan, where one is to be written, and where one is to be read.
+ADVICE = {True: "Choose another name.", False: "Give a file that deconvnet scan has written."}
+
 
 class CheckedFile:
     """A scan's file, whose tables are those of a scan. A context manager, which closes it.
@@ -40,7 +43,7 @@ class CheckedFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
-        self.path = os.fspath(path)
+        self.path, self._advice = os.fspath(path), ADVICE[create]
         self._check_path(create)
         self._checked: dict[str, int] = {}  # parts -> the data version in which they were found whole
         self._known_shards: tuple[int, list[int], list[int]] | None = None
@@ -60,7 +63,7 @@ class CheckedFile:
         if os.path.isdir(self.path):
             raise StoreError(f"{self.path!r} is a folder. Name a file in it.")
         if os.path.exists(self.path):
-            check_file(self.path)
+            check_file(self.path, self._advice)
         is_new = not os.path.exists(self.path) or not os.path.getsize(self.path)
         if is_new and not create:
             raise StoreError(f"there is no scan at {self.path!r}. Make one: deconvnet scan PICTURES --out {self.path}")
@@ -72,7 +75,7 @@ class CheckedFile:
         if self.is_new and not create:
             raise StoreError(f"{self.path!r} is an empty scan: it was stopped before it began. Scan again.")
         if tables and "settings" not in tables:
-            raise StoreError(f"{self.path!r} is an SQLite file, but not a scan. Choose another name.")
+            raise StoreError(f"{self.path!r} is an SQLite file, but not a scan. {self._advice}")
         with self._store_errors():
             if fault := schema_fault(self.connection):
                 raise StoreError(f"{self.path!r} has {fault}: a scan has tables only. Drop it, or get a fresh copy.")
@@ -194,7 +197,7 @@ class CheckedFile:
         except sqlite3.DatabaseError as error:
             if "malformed" in str(error):
                 raise StoreError(f"{self.path!r} is damaged: {_reason(error)}. Get a fresh copy, or scan again.") from error
-            raise StoreError(f"{self.path!r} is not a scan: {_reason(error)}. Choose another name.") from error
+            raise StoreError(f"{self.path!r} is not a scan: {_reason(error)}. {self._advice}") from error
 
     def _in_use(self) -> StoreError:
         return StoreError(f"{self.path!r} is in use by another scan. Wait for it, or choose another name.")

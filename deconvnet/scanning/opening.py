@@ -12,6 +12,7 @@ import sqlite3
 import stat
 
 from ..errors import StoreError
+from ..file_kinds import HEAD_BYTES, kind_of, picture_kind_of
 from .formats import plain_statement, tables_of
 
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process: the report of a large scan reads for a while
@@ -24,20 +25,27 @@ _MOST_OBJECTS = 100  # that are looked at
 LONGEST_NAME = 80  # characters, of what a file calls its tables, in messages
 
 
-def check_file(path: str) -> None:
+def check_file(path: str, advice: str) -> None:
     """Refuse a file that SQLite is not to be given.
 
+    Args:
+        path: the file.
+        advice: what to do where it is something else than a scan.
+
     Raises:
-        StoreError: it is a pipe or a device, it is in WAL mode, or a journal beside it names another file.
+        StoreError: it is a pipe or a device, a picture or a text, it is in WAL mode, or a journal beside it names another file.
     """
     _check_regular(path)
     try:
         with open(path, "rb") as handle:
-            header = handle.read(20)
+            header = handle.read(HEAD_BYTES)
         _check_journal(path)
     except OSError as error:
         raise StoreError(f"cannot use {path!r}: {error.strerror}. Check the path and the disk.") from error
-    if header.startswith(_MAGIC) and header[18:] != _NO_WAL:
+    kind = picture_kind_of(header) or kind_of(header)
+    if kind and not header.startswith(_MAGIC):
+        raise StoreError(f"{path!r} is not a scan: it is {kind}. {advice}")
+    if header.startswith(_MAGIC) and header[18:20] != _NO_WAL:
         raise StoreError(
             f"{path!r} writes to files beside it (WAL), as no scan does. If it is yours, change that:"
             f' sqlite3 {path} "pragma journal_mode = delete"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -14,8 +14,9 @@ import torch
 from PIL.Image import Image
 
 from ..choices import CROPS, PLATE_LAYOUTS, TONES, Crop, PlateLayout, RuleChoice, Tone
-from ..errors import OptionError, check_option
+from ..errors import OptionError, PictureError, check_option
 from ..memory import check_memory
+from ..named_channels import class_layers
 from ..progress import counting
 from ..provenance import output_settings
 from ..reach import ChosenRule, check_rule
@@ -134,12 +135,21 @@ class Plate:
     def panels(self, side: int = PANEL_SIDE, scale: float = 1) -> Iterator[Panel]:
         """Yield each channel's panel, drawn with tiles of `side` pixels, for a page that is painted at `scale`."""
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
+        names = {layer: self._class_names(layer) for layer in self.channels}
         with counting(self.count, "drawing", "channel", wanted=self.progress) as counter:
             for (layer, channel), examples in self.examples(counter.update):
+                named = names[layer][channel] if names[layer] else ""
                 empty = NONE_INSIDE if self.inside and statistics[layer]["fired"][channel] else NO_EXAMPLE
-                note = " · ".join(filter(None, [_fires_on(statistics[layer], channel), own_text(self.owns[layer, channel])]))
+                notes = [named, _fires_on(statistics[layer], channel), own_text(self.owns[layer, channel])]
+                note = " · ".join(filter(None, notes))
                 panel = Panel(layer, channel, [row.example for row in examples], note, empty)
                 yield draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
+
+    def _class_names(self, layer: str) -> Sequence[str]:
+        """Return the names of a layer's channels where they are the net's classes, else none."""
+        net = self.origin.net
+        is_named = layer in class_layers(net.record_zeros(tuple(self.table.settings["size"])))
+        return net.loaded.classes if is_named and len(net.loaded.classes) == self.table.size(layer)[0] else ()
 
     def layouts(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Box]:
         """Yield the pages, laid out but not painted; the arguments are those of `save`."""
@@ -152,9 +162,18 @@ class Plate:
         for number, panel in enumerate(self.panels(side, scale), 1):
             panels.append(panel)
             if len(panels) == per_page or number == self.count:
+                if number == len(panels):
+                    self._check_any_read(panels)
                 look: dict[str, Any] = {"columns": columns, "tile": side, "layout": self.layout, "scale": scale}
                 yield lay_out_plate(panels, title=self._title(), footer=self._footer(), **look)
                 panels = []
+
+    def _check_any_read(self, panels: Sequence[Panel]) -> None:
+        """Refuse to draw a first page of nothing, since all its pictures are gone or have changed."""
+        if self.changed and not any(panel.examples for panel in panels):
+            count = len(self.changed)
+            which = "the one picture" if count == 1 else f"none of the {count:,} pictures"
+            raise PictureError(f"{which} of this plate can{'not' * (count == 1)} be shown. The first: {self.changed[0]}")
 
     def pages(self, *, per_page: int | None = None, tile: int | None = None, scale: float = 1) -> Iterator[Image]:
         """Yield the pages as Pillow pictures; the arguments are those of `save`."""
@@ -180,6 +199,7 @@ class Plate:
 
         Raises:
             OptionError: the file cannot be written, its suffix is another one, or a number is out of its range.
+            PictureError: the pictures of the first page are all gone, or have changed.
         """
         check_scale(scale)
         pages = self.layouts(per_page=per_page, tile=tile, scale=scale)

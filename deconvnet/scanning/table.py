@@ -262,7 +262,8 @@ class ScanTable:
         done, total = self.progress()
         skipped = self.skipped()
         channels = sum(size[0] for size in self.sizes.values())
-        lines = [f"{done - len(skipped):,} of {total:,} pictures, {len(self.sizes)} layers, {channels:,} channels: {self.path}"]
+        layers = _layers_text(len(self.sizes))
+        lines = [f"{done - len(skipped):,} of {total:,} pictures, {layers}, {channels:,} channels: {self.path}"]
         lines += [f"skipped: {problem}" if path in problem else f"skipped: {path}: {problem}" for path, problem in skipped]
         lines += [f"a copy: {path} equals {earlier}" for path, earlier in self.copies()]
         return "\n".join([*lines, *self.notes, *self._age()])
@@ -275,4 +276,8 @@ class ScanTable:
 
     def __repr__(self) -> str:
         done, total = self.progress()
-        return f"{type(self).__name__}({self.path!r}, {done} of {total} pictures, {len(self.sizes)} layers)"
+        return f"{type(self).__name__}({self.path!r}, {done} of {total} pictures, {_layers_text(len(self.sizes))})"
+
+
+def _layers_text(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"

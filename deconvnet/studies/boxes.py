@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..drawings import Drawing
 from ..errors import OptionError, PictureError
+from ..file_kinds import HEAD_BYTES, picture_kind_of
 from ..images import Preprocess, open_picture
 from ..inputs import PictureInput
 from ..net import DeconvNet
@@ -50,6 +51,9 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[list[str | Path], list[dic
     except OSError as error:
         raise OptionError(f"cannot read boxes from {str(path)!r}: {error.strerror}. Check the path.") from error
     except ValueError as error:
+        kind = picture_kind_of(path.read_bytes()[:HEAD_BYTES])
+        if kind:
+            raise OptionError(f"cannot read boxes from {str(path)!r}: it is {kind}. {form}.") from error
         raise OptionError(f"cannot read boxes from {str(path)!r}: it is not JSON ({error}). {form}.") from error
     if not isinstance(content, dict) or not all(isinstance(parts, dict) and parts for parts in content.values()):
         raise OptionError(f"{str(path)!r} holds no boxes of parts. {form}.")

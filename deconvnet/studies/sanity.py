@@ -122,6 +122,7 @@ def run(
     groups = [
         [path for _, paths in blocks[first:last] for path in paths] for first, last in zip([0, *depths], depths, strict=False)
     ]
+    select, maps = choose_layer(recording, select)  # before the work, which takes its time
     followed = Followed(net, recording, layer, units)
     random = _randomise(followed, groups, range(seed, seed + seeds), ORDERS if independent else ORDERS[:1])
     edges = [edge_map(image) for image in recording.images.float().cpu().numpy()]
@@ -133,7 +134,6 @@ def run(
         "edges": _compare(followed.describe_magnitudes(followed.pixels), described_edges),
         "edges_random": _compare(followed.describe_magnitudes(random.last), described_edges),
     }
-    select, maps = choose_layer(recording, select)
     cascade, names = random.similarity[:, ORDERS.index("cascading")], [blocks[depth - 1][0] for depth in depths]
     return Sanity(
         layer=layer,
