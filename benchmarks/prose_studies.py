@@ -26,6 +26,7 @@ TYPED_CHOICES = {
     "a 95 % interval over pictures instead": "the level",
     "as the printed 0.07 must be": "the paper's Table 1",
     "0.9 MB each": "files in examples/",
+    "by torch 2.14, where the checkpoints are of 2.15": "versions",
     "caps each filter's RMS at 0.1": "the paper's cap",
     "had a standard deviation of 0.02 at most": "measured once, to choose a default",
     "had a HOG of 0.84 on four photographs, and has 0.42 in the window": "measured once, before and after a change",

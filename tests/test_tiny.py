@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from safetensors import safe_open
 from torch import nn
 
 from deconvnet.drawings import CLASSES, draw
-from deconvnet.models.tiny import INPUT_SIZE, MEAN, STD, WEIGHTS, tiny
+from deconvnet.models.tiny import INPUT_SIZE, MEAN, STD, TRAINING_SEED, WEIGHTS, Tiny, tiny
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,27 @@ def test_filters_are_renormalised(model):
     for layer in model.features:
         if isinstance(layer, nn.Conv2d):
             assert layer.weight.square().mean(dim=(1, 2, 3)).sqrt().max() <= 0.1 + 1e-4
+
+
+def test_training_repeats_to_the_bit():
+    """The first steps of its training script give the same weights twice by the same seed, and others by another seed."""
+    script = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "train_tiny.py"))
+    drawn = [script["pixels_and_label"](TRAINING_SEED + number) for number in range(64)]
+    pictures = torch.from_numpy(np.stack([pixels for pixels, _ in drawn])).permute(0, 3, 1, 2)
+    labels = torch.tensor([label for _, label in drawn])
+
+    def trained(seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(seed)
+        model = Tiny().to(memory_format=torch.channels_last)
+        nn.init.normal_(model.features[0].weight, std=script["FIRST_STD"])
+        before = model.features[0].weight.detach().clone()
+        assert list(script["train"](model, pictures, labels, 1, 64, int)) == [1]
+        assert not torch.equal(model.features[0].weight, before)
+        return model.state_dict()
+
+    first, again, other = trained(0), trained(0), trained(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_random_weights():
