@@ -79,13 +79,21 @@ class ModelState:
             parameter.data.copy_(value)
         for buffer, value in self._buffers:
             if buffer.shape == value.shape:
-                buffer.data.copy_(value)  # not counted as a write, which would make earlier recordings stale
+                _fill(buffer.data, value)  # by `data`, which is not counted as a write and leaves earlier recordings valid
             else:
                 buffer.data = value
         for module, attributes in self._attributes:
             _restore_attributes(module, attributes)
         for module in self._training:
             module.training = True
+
+
+def _fill(buffer: Tensor, values: Tensor) -> None:
+    """Write values into a buffer; of an expanded one, into the elements that it repeats."""
+    for axis, stride in enumerate(buffer.stride() if buffer.layout == torch.strided else ()):
+        if not stride and buffer.shape[axis]:
+            buffer, values = buffer.narrow(axis, 0, 1), values.narrow(axis, 0, 1)
+    buffer.copy_(values)
 
 
 @contextmanager

@@ -563,6 +563,30 @@ def test_all_that_a_pass_writes_is_put_back():
     assert any(parameter is model.conv.bias for parameter in first.written)
 
 
+class Expanded(nn.Module):
+    """A net with a buffer whose rows are one row of memory, which a pass writes to."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("rows", torch.arange(7.0).expand(1, 4, 5, 7))
+
+    def forward(self, x):
+        x = self.conv(x) + self.rows
+        self.rows[0, 0, 0].add_(1)
+        return nn.functional.relu(x)
+
+
+def test_an_expanded_buffer_is_put_back():
+    """Its elements share memory, which torch refuses to write to at once."""
+    model = Expanded().eval()
+    recording = deconvnet.DeconvNet(model).record(images := torch.rand(1, 3, 7, 9))
+    assert torch.equal(model.rows, torch.arange(7.0).expand(1, 4, 5, 7))
+    assert model.rows.stride() == (0, 0, 0, 1)
+    expected = (nn.functional.conv2d(images, model.conv.weight, model.conv.bias) + model.rows).relu()
+    assert torch.allclose(recording.output, expected)
+
+
 class CountsPasses(nn.Module):
     """A net that counts how often it runs, and with `noise` gives other values each time."""
 
