@@ -570,7 +570,7 @@ def test_scan_is_a_function(net, paths, tmp_path):
     assert callable(deconvnet.scan)
     opened = deconvnet.Scan.open(tmp_path / "a.scan")
     assert opened.top("features.1", 7) == scan.top("features.1", 7)
-    assert repr(opened) == f"Scan({str(tmp_path / 'a.scan')!r}, 3 of 3 pictures, 1 layers)"
+    assert repr(opened) == f"Scan({str(tmp_path / 'a.scan')!r}, 3 of 3 pictures, 1 layer)"
     opened.close()
 
 

@@ -160,7 +160,7 @@ def test_items_that_raise_are_named(net, tmp_path):
     assert (scan.statistics("features.1")["pictures"] == 2).all()
     assert {hit.picture for hit in scan.top("features.1", 3)} == {0, 8}
     assert scan.summary().splitlines()[:2] == [
-        f"2 of 9 pictures, 1 layers, 32 channels: {tmp_path / 'a.scan'}",
+        f"2 of 9 pictures, 1 layer, 32 channels: {tmp_path / 'a.scan'}",
         "skipped: item 1: ZeroDivisionError: division by zero",
     ]
 
@@ -383,7 +383,7 @@ def test_a_summary_has_all_of_it(net, tmp_path):
     (folder / "empty.png").touch()
     scan = scan_into(net, folder, tmp_path / "a.scan")
     assert scan.summary().splitlines() == [
-        f"4 of 5 pictures, 1 layers, 32 channels: {tmp_path / 'a.scan'}",
+        f"4 of 5 pictures, 1 layer, 32 channels: {tmp_path / 'a.scan'}",
         f"skipped: cannot open {str(folder / 'empty.png')!r}: the file is empty. Get a fresh copy.",
         "a copy: copy.png equals 01.png",
     ]

@@ -11,12 +11,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..axes import Axes, as_maps, map_size
 from ..choices import Precision
@@ -25,17 +25,13 @@ from ..forward import ForwardEngine, LayerRecord
 from ..net import DeconvNet
 from ..projection import inside_part, unit_window
 from ..recording import Recording
-from ..tape import Tape
 from ..units import Unit, Window
 from ..windowed import can_start, unit_windows
+from .derived import Derived, find_derived, first_layers
 from .precision import computing
 
 #: torch reduces several channels at once where their number is a multiple of this, and one at a time where it is not.
 VECTOR_CHANNELS = 32
-
-
-#: Calls that equal ReLU to the bit, whichever rule they are mirrored by.
-RELU_CALLS = (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class ScannedLayer:
         first: the number of its first channel among the channels of all scanned layers.
         axes: of its activations.
         record: where its values come from.
-        rectifies: the scanned layer whose values, rectified by ReLU, are this layer's.
+        derived: how its maxima follow from those of other scanned layers, if they do.
         inside: the first row and column, and the height and width, of the part of its maps that is scanned; None: all of it.
         windows: of units, by position: `find_windows` keeps them here.
     """
@@ -62,7 +58,7 @@ class ScannedLayer:
     first: int
     axes: Axes
     record: LayerRecord
-    rectifies: str | None = None
+    derived: Derived | None = None
     inside: Window | None = None
     windows: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -71,10 +67,15 @@ class ScannedLayer:
         """Its channels among those of all scanned layers."""
         return slice(self.first, self.first + self.channels)
 
-    def scanned_part(self, maps: Tensor) -> Tensor:
-        """Return the part of maps (B, C, H', W') that is scanned."""
-        part = self.inside
+    def scanned_maps(self, activations: Tensor) -> Tensor:
+        """Return the layer's activations as maps (B, C, H', W'), the part of them that is scanned."""
+        maps, part = as_maps(activations, self.axes, self.name), self.inside
         return maps if part is None else maps[:, :, part.top : part.bottom, part.left : part.right]
+
+    @property
+    def first_position(self) -> int:
+        """The first position of the part that is scanned."""
+        return int(self.positions(np.zeros(1, np.int64))[0])
 
     def positions(self, scanned: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         """Return positions in the part that is scanned as positions in the map: row * W' + col."""
@@ -111,27 +112,21 @@ def scanned_layers(recording: Recording, names: Sequence[str], *, inside: bool =
         OptionError: no layer has a unit whose window lies inside the picture.
     """
     layers, first = [], 0
-    by_value = {recording.value(name): name for name in names}
+    by_value = first_layers(recording, names)
     for name in dict.fromkeys(names):
         record, shape, axes = recording.record(name), recording.tape.shapes[recording.value(name)], recording.axes(name)
         as_maps(torch.empty(shape, device="meta"), axes, name)  # raises for what has no maps
         height, width = map_size(shape, axes)
-        rectifies = _rectified_layer(recording.tape, recording.value(name), by_value)
+        derived = find_derived(recording, name, by_value, whole=not inside)
         part = inside_part(recording.tape, recording.value(name), (height, width)) if inside else None
         if part is None or part.height:
-            layers.append(ScannedLayer(name, shape[axes[0] or 1], height, width, first, axes, record, rectifies, part))
+            layers.append(ScannedLayer(name, shape[axes[0] or 1], height, width, first, axes, record, derived, part))
             first += layers[-1].channels
     if names and not layers:
         raise OptionError(
             "no unit of these layers has a window inside the picture. Name earlier layers, or leave `inside` out."
         )
     return layers
-
-
-def _rectified_layer(tape: Tape, value: int, by_value: dict[int, str]) -> str | None:
-    """Return the scanned layer that a value is the ReLU of, if any."""
-    call = tape.calls[tape.makers[value]] if value in tape.makers else None
-    return by_value.get(call.inputs[0]) if call and call.func in RELU_CALLS and call.inputs else None
 
 
 class MaximaReducer:
@@ -192,8 +187,7 @@ class MaximaReducer:
         taken: dict[str, tuple[Tensor, Tensor]] = {}
 
         def take(name: str, activations: Tensor) -> None:
-            maps = layers[name].scanned_part(as_maps(activations, layers[name].axes, name))
-            taken[name] = maps.flatten(2).max(2)
+            taken[name] = layers[name].scanned_maps(activations).flatten(2).max(2)
 
         with computing(self.precision, self.device):
             self.engine(images, take)
@@ -219,12 +213,11 @@ class MaximaBuffer:
     def __call__(self, name: str, activations: Tensor) -> None:
         """Take the activations of one layer."""
         layer = self.layers[name]
-        maps = layer.scanned_part(as_maps(activations, layer.axes, name))
         self.waiting.discard(name)
-        if layer.rectifies and layer.rectifies not in self.waiting:
-            self._rectify(layer, self.layers[layer.rectifies], maps)
+        if layer.derived and self.waiting.isdisjoint(layer.derived.layers):
+            self._derive(layer, layer.derived, activations)
         else:
-            self._reduce(layer, maps)
+            self._reduce(layer, layer.scanned_maps(activations))
 
     def _reduce(self, layer: ScannedLayer, maps: Tensor) -> None:
         rows = row_maxima(maps)
@@ -237,17 +230,32 @@ class MaximaBuffer:
             col = maps[image, channel, row].argmax(1)
             self.positions[images, layer.first + channels] = layer.positions((row * maps.shape[3] + col).numpy())
 
-    def _rectify(self, layer: ScannedLayer, below: ScannedLayer, maps: Tensor) -> None:
-        """Take the maxima of the layer below: ReLU leaves one above 0 where it is; a map without one is 0 everywhere."""
-        scores = np.maximum(self.scores[:, below.span], 0)
+    def _derive(self, layer: ScannedLayer, derived: Derived, activations: Tensor) -> None:
+        """Take the maxima from those of other layers; look at the maps only for positions that these do not tell."""
+        spans = [self.layers[name].span for name in derived.layers]
+        scores, positions = (_columns(values, spans) for values in (self.scores, self.positions))
+        if derived.how == "rectified":
+            positions = np.where(scores > 0, positions, layer.first_position)  # a map without a value above 0 is 0 everywhere
+            scores = np.maximum(scores, 0)
         reaching = scores >= self.floor[layer.span]
-        first = layer.positions(np.zeros(1, np.int64))
-        positions = np.where(scores > 0, self.positions[:, below.span], first)
+        if derived.how == "pooled":
+            rows = derived.first_rows(positions // self.layers[derived.layers[0]].width)
+            positions = self._in_rows(layer.scanned_maps(activations), np.where(reaching & (positions >= 0), rows, -1))
+        positions = np.where(reaching, positions, -1)
         images, channels = np.nonzero(reaching & (positions < 0))  # the layer below had a higher floor
         if len(images):
-            chosen = maps[torch.from_numpy(images), torch.from_numpy(channels)]
+            chosen = layer.scanned_maps(activations)[torch.from_numpy(images), torch.from_numpy(channels)]
             positions[images, channels] = layer.positions(chosen.flatten(1).argmax(1).numpy())
-        self.scores[:, layer.span], self.positions[:, layer.span] = scores, np.where(reaching, positions, -1)
+        self.scores[:, layer.span], self.positions[:, layer.span] = scores, positions
+
+    def _in_rows(self, maps: Tensor, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """Return the positions of the maxima of maps (B, C, H', W'), whose rows (B, C) are known; -1 where the row is."""
+        positions = np.full(rows.shape, -1, np.int32)
+        images, channels = np.nonzero(rows >= 0)
+        chosen = rows[images, channels]
+        row = maps[torch.from_numpy(images), torch.from_numpy(channels), torch.from_numpy(chosen)]
+        positions[images, channels] = chosen * maps.shape[3] + row.argmax(1).numpy()
+        return positions
 
     def maxima(self) -> Maxima:
         """Return the maxima, once all layers have been taken."""
@@ -261,6 +269,11 @@ class MaximaBuffer:
         for layer in self.layers.values():
             if is_nan[:, layer.span].any():
                 say_nan(layer.name)
+
+
+def _columns(values: npt.NDArray[Any], spans: Sequence[slice]) -> npt.NDArray[Any]:
+    """Return the columns of these spans, one after the other: a view where there is one."""
+    return values[:, spans[0]] if len(spans) == 1 else np.concatenate([values[:, span] for span in spans], 1)
 
 
 def say_nan(layer: str) -> None:
