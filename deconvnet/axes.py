@@ -82,6 +82,27 @@ class FoldedTokens(tuple[int | None, int | None, int | None]):
         return (self.unfolded,)
 
 
+class FoldedMaps(tuple[int | None, int | None, int | None]):
+    """The axes of (N * H, W, C): rows or columns of maps folded into the images; they may be unfolded again.
+
+    Attributes:
+        unfolded: the axes of (N, H, W, C).
+        sides: H and W.
+    """
+
+    unfolded: Axes
+    sides: tuple[int, int]
+
+    def __new__(cls, unfolded: Axes, sides: tuple[int, int]) -> FoldedMaps:
+        """Make the triple, which has no places; the rest is beside it."""
+        axes = super().__new__(cls, (None, None, None))
+        axes.unfolded, axes.sides = unfolded, sides
+        return axes
+
+    def __getnewargs__(self) -> tuple[Axes, tuple[int, int]]:
+        return self.unfolded, self.sides
+
+
 class VolumeAxes(tuple[int | None, int | None, int | None]):
     """The axes (1, 3, 4) of a volume or a video, (N, C, D, H, W): its slices or frames count as stacked, one below the other.
 
@@ -199,6 +220,10 @@ def reshaped_axes(axes: Axes, size: Sequence[int], output: Sequence[int]) -> Axe
     """Return the axes of what a reshape makes of a value: maps become tokens, and tokens maps."""
     if isinstance(axes, FoldedTokens):
         return axes.unfolded if len(output) == 3 and axes.unfolded.fits(output) else default_axes(output)
+    if isinstance(axes, FoldedMaps):
+        return axes.unfolded if len(output) == 4 and tuple(output[1:3]) == axes.sides else default_axes(output)
+    if axes[0] == 3 and len(size) == 4 and tuple(output) == (size[0] * size[1], *size[2:]):
+        return FoldedMaps(axes, (size[1], size[2]))
     if isinstance(axes, TokenAxes):
         return _reshaped_tokens(axes, size, output)
     if axes == SIGNAL:

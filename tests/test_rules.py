@@ -21,6 +21,7 @@ from deconvnet.rules.pool import MaxPool2d
 from deconvnet.rules.switches import to_indices, unpool, unpool_by_offsets
 from deconvnet.units import Window
 from support.oracle import jacobian, relative
+from support.recurrent import slow_cell, slow_recurrent
 
 # torch says that a "same" convolution with an even kernel copies its input; so it does, and so what
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
@@ -338,6 +339,8 @@ F_OF = {  # activations: name -> function; all smooth or with kinks that random 
     "unbind": lambda x: x.unbind(1)[-1],
     "getitem": lambda x: x[:, 1:, ::2],
     "getitem channel": lambda x: x[:, 1],
+    "getitem new axis first": lambda x: (x[None, :, 1:] * 2).squeeze(0),
+    "getitem new axes before": lambda x: (x[None, None] * 2).squeeze(1).squeeze(0),
     "getitem list": lambda x: x[:, :, [2, 0, 1]],
     "getitem ellipsis": lambda x: x[..., 1:4],
     "setitem": written,
@@ -447,6 +450,34 @@ def observed_rounding(x):
     return torch.fused_moving_avg_obs_fake_quant(x.float(), *state, 0.01, 0, 255, -1, False, False).to(x.dtype)
 
 
+RECURRENT = {
+    "lstm": nn.LSTM(12, 5),
+    "gru": nn.GRU(12, 5),
+    "rnn": nn.RNN(12, 5),
+    "rnn of relu": nn.RNN(12, 5, nonlinearity="relu"),
+}
+RECURRENT_CELLS = {"lstm cell": nn.LSTMCell(60, 4), "gru cell": nn.GRUCell(60, 4), "rnn cell": nn.RNNCell(60, 4)}
+RECURRENT_CELLS |= {"rnn cell of relu": nn.RNNCell(60, 4, nonlinearity="relu")}
+
+
+def in_steps(layer, run=None):
+    """Return a function that gives columns to a recurrent layer one after the other."""
+    layer.double()
+    return lambda x: (run or type(layer).__call__)(layer, x.flatten(1, 2).permute(2, 0, 1))[0].movedim(0, 1) * 1
+
+
+def as_cell(cell, run=None):
+    """Return a function that gives a whole picture to a cell, once."""
+    cell.double()
+
+    def step(x):
+        state = (x.new_zeros(len(x), 4),) * (2 if isinstance(cell, nn.LSTMCell) else 1)
+        made = run(cell, x.flatten(1), state) if run else cell(x.flatten(1), state if len(state) == 2 else state[0])
+        return (made[0] if isinstance(made, tuple) else made) * 1
+
+    return step
+
+
 HELD = {
     "normalize": (lambda x: F.normalize(x, dim=1), lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1e-12).detach()),
     "normalize of two axes": (
@@ -524,6 +555,8 @@ HELD = {
         lambda x: F.rms_norm(x, (5,), eps=1e-5),
         lambda x: x / (x.square().mean(3, keepdim=True) + 1e-5).sqrt().detach(),
     ),
+    **{name: (in_steps(layer), in_steps(layer, slow_recurrent)) for name, layer in RECURRENT.items()},
+    **{name: (as_cell(cell), as_cell(cell, slow_cell)) for name, cell in RECURRENT_CELLS.items()},
 }
 
 
@@ -540,8 +573,9 @@ def test_held_factors_are_constants(name):
     call = run.tape.calls[-1]
     expected = {"x * sigmoid(x)": "generalised", "sigmoid(x) * x in place": "generalised"}
     expected |= dict.fromkeys(
-        ("detach", "data", "half", "bfloat16", "rounding as observed", "multi-head attention"), "exact"
-    )  # the last call is a cast
+        ("detach", "data", "half", "bfloat16", "rounding as observed", "multi-head attention", *RECURRENT, *RECURRENT_CELLS),
+        "exact",
+    )  # the last call is a cast, or a product with 1
     expected |= dict.fromkeys(("rounding", "rounding of channels"), "generalised")
     assert (call.saved.status or rules.DEFAULT[call.func].status) == expected.get(name, "held")
 

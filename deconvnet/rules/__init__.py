@@ -26,6 +26,8 @@ from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
 from .pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .product import Attention, MultiHeadAttention, Product
+from .recurrent import Recurrent, RecurrentCell
+from .recurrent_step import GRUStep, LSTMStep, PlainStep
 from .repeat import Expand, Repeat, RepeatInterleave
 from .shape import Dropout, GetItem, IndexSelect, Interpolate, Pad, Parts, Permute, PixelShuffle, Reshape, SetItem
 from .table import Table
@@ -115,6 +117,15 @@ DEFAULT = Table(
         (torch.matmul, T.matmul, T.__rmatmul__, torch.bmm, T.bmm, torch.einsum): Product(),
         (F.scaled_dot_product_attention,): Attention(),
         (F.multi_head_attention_forward,): MultiHeadAttention(),
+        # through time
+        (torch.lstm,): Recurrent(LSTMStep()),
+        (torch.gru,): Recurrent(GRUStep()),
+        (torch.rnn_tanh,): Recurrent(PlainStep()),
+        (torch.rnn_relu,): Recurrent(PlainStep(is_relu=True)),
+        (torch.lstm_cell,): RecurrentCell(LSTMStep()),
+        (torch.gru_cell,): RecurrentCell(GRUStep()),
+        (torch.rnn_tanh_cell,): RecurrentCell(PlainStep()),
+        (torch.rnn_relu_cell,): RecurrentCell(PlainStep(is_relu=True)),
         # choices between values
         (torch.maximum, T.maximum, torch.fmax, T.fmax): Extreme(),
         (torch.minimum, T.minimum, torch.fmin, T.fmin): Extreme(largest=False),

@@ -272,7 +272,7 @@ class VectorJacobian(Rule[A]):
         above: BatchAxis | None = below
         if below.axis in _turned_axes(call, input.dim(), args, kwargs):
             above = None
-        elif below.axis > 0:
+        elif below.axis > 0 or _adds_axes_before(args):
             above = below.moved(call.func, input.shape, args, kwargs)
         elif any(not tensor.dim() or tensor.shape[0] != input.shape[0] for tensor in tensors_in(output)):
             above = None
@@ -317,6 +317,12 @@ def _turned_axes(call: CallContext, dims: int, args: Any, kwargs: Any) -> set[in
     given = kwargs.get("dims", args if name == "flip" else args[1:])
     axes = numbers_in(given)
     return {axis % dims for axis in axes} if axes else set(range(dims))
+
+
+def _adds_axes_before(args: Any) -> bool:
+    """Say whether an index adds an axis before all others: `x[None]`."""
+    index = args[0] if args else ()
+    return index is None or (isinstance(index, tuple) and len(index) > 0 and index[0] is None)
 
 
 def numbers_in(tree: Any) -> list[int]:

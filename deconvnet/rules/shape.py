@@ -206,6 +206,8 @@ class IndexSelect(Parts):
 def _all_images(index: Any, count: int) -> tuple[Any, ...]:
     """Return an index that takes the batch axis whole, however many signals there are; refuse one that does not."""
     items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    if items and items[0] is None:
+        return (None, *_all_images(items[1:], count))
     first = items[0] if items else slice(None)
     if isinstance(first, slice) and first.indices(count) == (0, count, 1):
         return (slice(None), *items[1:])
@@ -241,6 +243,8 @@ class SetItem(Rule[SavedSetItem]):
     def run(self, call: CallContext, input: Tensor, index: Any, value: Any) -> tuple[Any, SavedSetItem]:
         """Save where it wrote, and which of the two descend from the image."""
         index = _all_images(index, input.shape[0])
+        if index and index[0] is None:
+            raise UnsupportedCall("it writes to a part with a new first axis")
         check_batch(call, input.shape)
         descend = call.descends(input), call.descends(value)
         if descend[1] and value.dim() != input[index].dim():
