@@ -297,16 +297,17 @@ def _widen(*pipes: IO[bytes] | None) -> None:
 
 
 def send(pipe: IO[bytes], *parts: bytes) -> None:
-    """Write parts to a pipe, each behind its length."""
+    """Write parts to a pipe, behind their lengths."""
+    pipe.write(b"".join(len(part).to_bytes(8, "big") for part in parts))
     for part in parts:
-        pipe.write(len(part).to_bytes(8, "big"))
         pipe.write(part)
     pipe.flush()
 
 
 def receive(pipe: IO[bytes], count: int) -> list[bytes]:
     """Read so many parts; EOFError if the other side is gone."""
-    return [_read(pipe, int.from_bytes(_read(pipe, 8), "big")) for _ in range(count)]
+    lengths = _read(pipe, 8 * count)
+    return [_read(pipe, int.from_bytes(lengths[at : at + 8], "big")) for at in range(0, 8 * count, 8)]
 
 
 def _read(pipe: IO[bytes], length: int) -> bytes:

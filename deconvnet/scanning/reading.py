@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import cached_property
 from io import BytesIO
 from itertools import islice
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,10 @@ class CropsInProcesses(Preprocess):
         """Return one with the same fields."""
         return cls(**{field.name: getattr(preprocess, field.name) for field in fields(preprocess)})
 
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return asdict(self)
+
     def crop_pixels(
         self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None
     ) -> npt.NDArray[np.uint8]:
@@ -51,7 +56,7 @@ class CropsInProcesses(Preprocess):
         if not isinstance(data, BytesIO) or on_note is None or not isinstance(picture, (str, os.PathLike)):
             return super().crop_pixels(picture, data=data, on_note=on_note)
         try:
-            pixels, notes = reading_process.crop(data.getvalue(), os.fspath(picture), asdict(self))
+            pixels, notes = reading_process.crop(data.getvalue(), os.fspath(picture), self._fields)
         except reading_process.NoReaderError:
             _say_threads("no more processes can be started here")
             return super().crop_pixels(picture, data=data, on_note=on_note)

@@ -52,6 +52,8 @@ class LocalFiles:
     def path(self, name: str) -> str:
         """Return where a picture is."""
         path, plain = os.path.join(self.root, file_name(name)), os.path.join(self.root, name)
+        if path == plain:
+            return path
         # scans of former versions did not escape the backslash of a name that reads as an escaped one
         return plain if os.path.exists(plain) and not os.path.exists(path) else path
 
