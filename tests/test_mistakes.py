@@ -317,11 +317,6 @@ MISTAKES = [
     ("project --model", 2, "Error: Option '--model' requires an argument. See: deconvnet project --help"),
     ("sanity --select nope", 1, "UnknownLayerError: 'nope' is not a layer of tiny. See: deconvnet layers tiny"),
     (
-        "project cat.png --others cat.png",
-        1,
-        "OptionError: --others is what --own measures against. Add --own, or leave it out.",
-    ),
-    (
         "filters --bands 1 2",
         1,
         "OptionError: bands cannot be (1.0, 2.0): they are two rising numbers of cycles per pixel, above 0 and below 0.5.",

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(),
     metavar="PICTURE",
-    help="With --own: the pictures or folders to measure against; may be repeated. [default: 8 bundled drawings]",
+    help="The same, against these pictures or folders; may be repeated. [default: 8 bundled drawings]",
 )
 @with_tone
 @with_percentile
@@ -141,8 +141,6 @@ def project(
     check_scale(page_scale(scale, dpi))
     files: list[Picture] = limited(find_inputs(pictures)) if pictures else [default_picture()]
     _check_outs(len(files), outs)
-    if others and not own:
-        raise OptionError("--others is what --own measures against. Add --own, or leave it out.")
     say_if_for_drawings(pictures)
     net = load_net(**model, overlap=overlap, lrn=lrn, silent=silent, attention=attention)
     look = {
