@@ -79,7 +79,7 @@ OUTPUTS = (
         "benchmarks/benchmark_table.py --name tiny",
         (*data("benchmark-tiny"), *pictures("benchmark-tiny.png")),
         2,
-        needs=("captum", "zennit"),
+        needs=("captum", "zennit", "crp"),
     ),
     Output(
         "benchmark-squeezenet",
@@ -87,7 +87,7 @@ OUTPUTS = (
         f"benchmarks/benchmark_table.py --name squeezenet {SQUEEZENET} --count 20",
         data("benchmark-squeezenet"),
         7,
-        needs=("captum", "zennit"),
+        needs=("captum", "zennit", "crp"),
     ),
     Output("null-width", CANNOT_SHOW, "benchmarks/null_width.py", data("null-width"), 0.1, fast=True),
     Output("faithful-tiny", CANNOT_SHOW, f"{CRITICS} --study faithful --keep tiny", data("faithful-tiny"), 0.3),

@@ -109,6 +109,9 @@ def claims(data: Numbers) -> dict[str, bool]:
         "Of all open choices this one mattered most there": max(choices, key=lambda name: choices[name]) == "silent=first",
         "it hardly matters": "silent=first" not in tiny.significant("occlusion"),
         "is significant on `tiny`": "no net" in tiny.significant("occlusion"),
+        "its relevance differs from the deconvnet by no measure here": not any(
+            "crp lrp" in tiny.significant(measure) for measure in tiny.numbers["means"]
+        ),
         "and not on SqueezeNet": "no net" not in net.significant("occlusion"),
         "and are better by insertion on SqueezeNet": "random net" in net.significant("insertion"),
         "Guided backpropagation beats the deconvnet on SqueezeNet": "guided" in net.significant("occlusion"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -238,6 +239,65 @@ def test_stars_need_pictures_and_a_small_p(result):
         assert made.cell("occlusion", "guided").endswith("*") is expected
 
 
+@pytest.fixture(scope="module")
+def trainings(images, result) -> list[benchmark.Benchmark]:
+    """The small net twice, with other weights the second time."""
+    torch.manual_seed(2)
+    other = deconvnet.DeconvNet(Small().eval())
+    return [result, benchmark.run(other, images, layer=LAYER, planted=False)]
+
+
+def test_trainings_taken_together(trainings):
+    """A picture's values by both nets are averaged first, so that there are as many pictures as before; all are corrected anew."""
+    merged = benchmark.merge(trainings)
+    assert merged.units == trainings[0].units + trainings[1].units
+    assert merged.settings["trainings"] == [each.settings["weights"] for each in trainings]
+    assert len(set(merged.settings["trainings"])) == 2
+    for measure in ("occlusion", "own"):
+        for name in ("deconvnet", "gradient", "FFT"):
+            columns = [
+                each.values[:, each.contenders.index(each.same.get(name, name)), each.measures.index(measure)]
+                for each in trainings
+            ]
+            expected = [np.mean([value[picture] for value in columns]) for picture in range(3)]
+            found = merged.means[measure][name]
+            assert found.pictures == 3
+            assert found.mean == pytest.approx(np.mean(expected), nan_ok=True)
+    difference = merged.compared("occlusion", "gradient")
+    expected = np.mean([each.compared("occlusion", "gradient").difference.mean for each in trainings])
+    assert difference.difference.mean == pytest.approx(expected)
+    assert [each.name for each in merged.comparisons if each.primary] == [benchmark.PRIMARY]
+    assert merged.same == {name: twin for name, twin in trainings[0].same.items() if trainings[1].same.get(name) == twin}
+    assert {"overlap=last", "lrn=derivative"} <= set(merged.same)
+    assert merged.plot().get_suptitle().startswith("features.4, 6 units of 3 pictures")
+
+
+def test_what_is_the_same_in_one_training_only_keeps_its_values(trainings):
+    """A choice that changes nothing in one of the nets has the deconvnet's values there, and is compared."""
+    first, second = trainings
+    at = first.contenders.index("silent=first")
+    without = np.delete(first.values, at, axis=1)
+    names = tuple(name for name in first.contenders if name != "silent=first")
+    same = dataclasses.replace(first, values=without, contenders=names, same={**first.same, "silent=first": "deconvnet"})
+    merged = benchmark.merge([same, second])
+    occlusion = first.measures.index("occlusion")
+    expected = np.concatenate([first.values[:, 0, occlusion], second.values[:, at, occlusion]])
+    np.testing.assert_array_equal(merged.values[:, merged.contenders.index("silent=first"), occlusion], expected)
+    assert "silent=first" not in merged.same
+    assert merged.compared("occlusion", "silent=first")
+
+
+def test_other_pictures_are_not_taken_together(small, images, trainings):
+    """Results of other pictures, or none, are refused."""
+    fewer = benchmark.run(small, images[:2], layer=LAYER, planted=False)
+    for results in ([], [*trainings, fewer]):
+        with pytest.raises(OptionError) as caught:
+            benchmark.merge(results)
+        assert str(caught.value) == (
+            f"{len(results)} results to be taken together are not of the same pictures. Measure all on the same."
+        )
+
+
 def test_other_tools_compute_the_same_where_they_compute_it(tiny):
     """Captum's and Zennit's pictures of tiny's units are ours with the choices that autograd makes."""
     pytest.importorskip("captum", reason="captum is not installed")
@@ -247,11 +307,47 @@ def test_other_tools_compute_the_same_where_they_compute_it(tiny):
     projections = {rule: net.project(recording, "features.9", top=2, rule=rule, start="one") for rule in peers.CAPTUM}
     with pytest.warns(UserWarning, match="hooks"):
         found = peers.project_by_peers(net, recording.images, projections["guided"].units)
-    assert list(found) == ["captum deconvnet", "captum guided", "captum gradient", "zennit deconvnet", "zennit guided"]
-    for name, pixels in found.items():
+    signals = {name: pixels for name, pixels in found.items() if not name.startswith("crp")}
+    assert list(signals) == ["captum deconvnet", "captum guided", "captum gradient", "zennit deconvnet", "zennit guided"]
+    for name, pixels in signals.items():
         ours = projections[name.split()[1]].pixels.numpy()
         assert np.abs(pixels - ours).max() < 1e-4 * np.abs(ours).max(), name
     assert all(not module.inplace for module in peers._without_inplace(net.model).modules() if isinstance(module, nn.ReLU))
+
+
+def test_crp_computes_the_gradient_without_rules(tiny):
+    """Conditioned on a unit, and started at its activation, its relevance is our gradient's, summed over colours."""
+    pytest.importorskip("crp", reason="zennit-crp is not installed")
+    net = deconvnet.DeconvNet(tiny, silent="first", overlap="sum", lrn="derivative")
+    recording = net.record([draw("cat", seed=5).picture, draw("bicycle", seed=2).picture])
+    projection = net.project(recording, "features.9", top=2, rule="gradient", start="activation")
+    call = peers.relevance_call(peers._without_inplace(net.model), "features.9", None)
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        found = call(recording.images[unit.image : unit.image + 1].clone(), unit)
+        assert (found[0] - pixels.sum(0)).abs().max() < 1e-5 * pixels.sum(0).abs().max()
+
+
+def test_crp_by_the_epsilon_rule_is_the_gradient_times_the_image(small, images):
+    """In a net of convolutions, ReLUs and max pools; by the rules of its tutorials it is something else."""
+    pytest.importorskip("crp", reason="zennit-crp is not installed")
+    from zennit.composites import LayerMapComposite
+    from zennit.rules import Epsilon, Pass
+    from zennit.types import Activation, Convolution
+
+    net = deconvnet.DeconvNet(small.model, silent="first")
+    recording = net.record(images)
+    projection = net.project(recording, LAYER, units=strongest(net, images), rule="gradient", start="one")
+    model = peers._without_inplace(net.model)
+    epsilon = LayerMapComposite([(Activation, Pass()), (Convolution, Epsilon(epsilon=1e-9))])
+    by_epsilon = peers.relevance_call(model, LAYER, epsilon)
+    by_tutorial = peers.peer_calls(model, LAYER)["crp lrp"]
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        image = images[unit.image : unit.image + 1]
+        expected = (pixels * image[0]).sum(0)
+        assert (by_epsilon(image.clone(), unit)[0] - expected).abs().max() < 1e-4 * expected.abs().max()
+        other = by_tutorial(image.clone(), unit)[0]
+        assert torch.corrcoef(torch.stack([other.flatten(), expected.flatten()]))[0, 1] < 0.9
+        assert float(other.sum()) == pytest.approx(unit.activation, rel=0.5)  # relevance is conserved, but for biases
 
 
 class Functional(nn.Module):

@@ -31,7 +31,7 @@ from .study import check_results, find_inputs, finish, say_advice, with_results
     show_default=True,
     help="Train a small net on drawings with a planted cause, too, and measure what finds it.",
 )
-@click.option("--peers", is_flag=True, help="Measure Captum's and Zennit's methods, too, where they are installed.")
+@click.option("--peers", is_flag=True, help="Measure Captum's, Zennit's and CRP's methods, too, where they are installed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random filters and of the small net.")
 @with_net_options
 @with_tone

@@ -20,7 +20,6 @@ others are corrected by Holm together (`statistics.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -34,7 +33,8 @@ from ..progress import counted
 from ..recording import Recording
 from ..select import choose_units
 from ..units import Unit, Window
-from .arrays import Floats, Integers, Pixels
+from .arrays import Floats, Pixels
+from .benchmark_means import MEASURES, PRIMARY, Values, compare_contenders, mean_table, merge
 from .benchmark_result import HEADINGS, Benchmark, Planted
 from .contenders import (
     DEFAULT,
@@ -52,13 +52,10 @@ from .peers import peer_energies
 from .perturb import cover_squares, measure_occlusion, measure_perturbation
 from .planted import LAYER, train_planted
 from .settings import study_settings
-from .statistics import Comparison, Estimate, compare, corrected, estimate_mean
 
-__all__ = ["Benchmark", "Planted", "run"]
+__all__ = ["PRIMARY", "Benchmark", "Planted", "merge", "run"]
 
 DRAWINGS = 50  # where no picture is given, and with a planted cause
-PRIMARY = f"occlusion: no net - {DEFAULT}"
-MEASURES = HEADINGS[:-1]  # of the net itself
 
 
 def run(
@@ -83,7 +80,7 @@ def run(
             picture.
         top: how many of the strongest.
         planted: train a small net on drawings with a planted cause, too, and measure what finds it.
-        peers: measure other tools, too, as they are called there: those of Captum and Zennit that are installed.
+        peers: measure other tools, too, as they are called there: those of Captum, Zennit and CRP that are installed.
         seed: of random filters, and of the small net's training.
 
     Returns:
@@ -125,17 +122,14 @@ def run(
         values=np.stack([np.stack([row[name] for name in MEASURES], axis=1) for row in values.values()], axis=1),
         same=same,
         planted=cause,
-        means=_means(values, images, cause),
-        comparisons=_compare_all(values, images, cause),
+        means=mean_table(values, images, cause),
+        comparisons=compare_contenders(values, images, cause),
         patch=_patch(net, recording, units[0], windows[0]),
         crops=_crops(kept, energies, windows[0], recording.frame),
         settings=study_settings(
             net, "benchmark", inputs=inputs, pictures=sources, layer=layer, top=top, planted=planted, peers=peers, seed=seed
         ),
     )
-
-
-Values: TypeAlias = "dict[str, dict[str, Floats]]"  # contender -> measure -> (K,)
 
 
 def _add(values: Values, more: Mapping[str, Mapping[str, Floats]]) -> None:
@@ -222,34 +216,6 @@ def _measure_planted(net: DeconvNet, seed: int) -> Planted:
     return Planted(
         units=tuple(map(str, units)), accuracy=trained.accuracy, methods=truth.methods, shares=truth.shares, same=same
     )
-
-
-def _means(values: Values, images: Integers, cause: Planted | None) -> dict[str, dict[str, Estimate]]:
-    """Return each measure's mean over pictures by each contender; measures of which nothing is known are left out."""
-    means = {
-        measure: {name: estimate_mean(row[measure], images) for name, row in values.items() if np.isfinite(row[measure]).any()}
-        for measure in MEASURES
-    }
-    if cause is not None:
-        means["planted"] = {name: estimate_mean(cause.shares[:, at]) for at, name in enumerate(cause.methods)}
-    return {measure: row for measure, row in means.items() if row}
-
-
-def _compare_all(values: Values, images: Integers, cause: Planted | None) -> tuple[Comparison, ...]:
-    """Compare every contender with the deconvnet by every measure, and correct all together."""
-    pairs = {
-        f"{measure}: {name} - {DEFAULT}": (row[measure], values[DEFAULT][measure])
-        for measure in MEASURES
-        for name, row in values.items()
-        if name != DEFAULT and np.isfinite(row[measure]).any()
-    }
-    comparisons = [*compare(pairs, images, primary=PRIMARY)]
-    if cause is not None:
-        by_method = dict(zip(cause.methods, cause.shares.T, strict=True))
-        comparisons += compare(
-            {f"planted: {name} - {DEFAULT}": (row, by_method[DEFAULT]) for name, row in by_method.items() if name != DEFAULT}
-        )
-    return corrected({each.name: (each.difference, each.p) for each in comparisons}, PRIMARY)
 
 
 def _patch(net: DeconvNet, recording: Recording, unit: Unit, window: Window) -> Pixels:

@@ -1,8 +1,12 @@
-"""Other tools on the same units, as they are called there: Captum's neuron methods and Zennit's composites, where installed.
+"""Other tools on the same units, as they are called there: Captum's neuron methods, Zennit's composites, CRP, where installed.
 
-Both hook modules, and give the gradient where an activation is none; so the layer must be a module, and nets whose ReLUs are
-functions are measured as these tools see them. Neither knows of silent windows: what they compute is `silent="first"`,
-`overlap="sum"`, `lrn="derivative"`.
+All hook modules, and give the gradient where an activation is none; so the layer must be a module, and nets whose ReLUs are
+functions are measured as these tools see them. None knows of silent windows: what Captum and Zennit compute is
+`silent="first"`, `overlap="sum"`, `lrn="derivative"`.
+
+CRP (Achtibat et al. 2023) is layer-wise relevance propagation that starts at the unit, whose relevance is its activation. Its
+heatmap is of relevance, summed over colours: a signal times the value that it meets. It is squared as all others are, or it
+would be spread wider for that alone. Its package, zennit-crp, asks for a Zennit before 0.4.7, and works with newer ones.
 """
 
 from __future__ import annotations
@@ -23,12 +27,13 @@ from ..units import Unit
 from .arrays import Floats
 from .masking import energy
 
-#: What projects one unit of one image (1, C, H, W), (C, H, W).
+#: What projects one unit of one image (1, C, H, W): (C, H, W), of relevance (1, H, W).
 Project: TypeAlias = Callable[[Tensor, Unit], Tensor]
 
-TOOLS = ("captum", "zennit")
+TOOLS = ("captum", "zennit", "crp")
 CAPTUM = {"deconvnet": "NeuronDeconvolution", "guided": "NeuronGuidedBackprop", "gradient": "NeuronGradient"}
 ZENNIT = {"deconvnet": "DeconvNet", "guided": "GuidedBackprop"}
+CRP = {"lrp": "EpsilonPlusFlat"}  # the composite of its tutorials
 
 
 def peer_energies(net: DeconvNet, images: Tensor, units: Sequence[Unit]) -> dict[str, list[Floats]]:
@@ -45,6 +50,8 @@ def peer_energies(net: DeconvNet, images: Tensor, units: Sequence[Unit]) -> dict
 
 def project_by_peers(net: DeconvNet, images: Tensor, units: Sequence[Unit]) -> dict[str, Floats]:
     """Return the projections (K, C, H, W) of units, started by 1 as these tools do, by the tools' names and methods.
+
+    Those of CRP are relevance, (K, 1, H, W), and start by the activations.
 
     Raises:
         MissingPackageError: none of the tools is installed.
@@ -74,6 +81,8 @@ def peer_calls(model: nn.Module, layer: str) -> dict[str, Project]:
         calls |= {f"captum {name}": _captum(model, layer, method) for name, method in CAPTUM.items()}
     if find_spec("zennit"):
         calls |= {f"zennit {name}": _zennit(model, layer, composite) for name, composite in ZENNIT.items()}
+    if find_spec("crp"):
+        calls |= {f"crp {name}": relevance_call(model, layer, _composite(rules)) for name, rules in CRP.items()}
     return calls
 
 
@@ -99,6 +108,38 @@ def _zennit(model: nn.Module, layer: str, composite: str) -> Project:
             handle.remove()
             [rows] = torch.autograd.grad(outputs[0][0, unit.channel, unit.row, unit.col], images)
         return rows[0]
+
+    return project
+
+
+def _composite(name: str) -> Any:
+    """Return a composite of Zennit's that merges batch norms into the convolutions before them, as LRP has it."""
+    import zennit.canonizers
+    import zennit.composites
+
+    return getattr(zennit.composites, name)(canonizers=[zennit.canonizers.SequentialMergeBatchNorm()])
+
+
+def relevance_call(model: nn.Module, layer: str, composite: Any) -> Project:
+    """Return what spreads the relevance of one unit by CRP: (1, H, W), summed over colours.
+
+    Args:
+        model: the net.
+        layer: the name of the unit's module.
+        composite: Zennit's rules; None for the gradient.
+    """
+    from crp.attribution import CondAttribution
+
+    def project(images: Tensor, unit: Unit) -> Tensor:
+        def start(maps: Tensor) -> Tensor:
+            relevance = torch.zeros_like(maps)
+            relevance[0, unit.channel, unit.row, unit.col] = maps[0, unit.channel, unit.row, unit.col]
+            return relevance
+
+        condition = [{layer: [unit.channel]}]
+        found: Any = CondAttribution(model)(images.requires_grad_(), condition, composite, start_layer=layer, init_rel=start)
+        heatmap: Tensor = found.heatmap
+        return heatmap.detach()
 
     return project
 
