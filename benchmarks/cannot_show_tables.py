@@ -59,14 +59,16 @@ def fired_table(numbers: Numbers) -> list[str]:
     return [*heading("SqueezeNet's max pool", ["share of the energy"]), *rows]
 
 
-def silent_table(numbers: Numbers) -> list[str]:
-    """Return what dropping the signal of silent windows does to scores and to the agreement with occlusion."""
+def silent_table(numbers: Numbers, methods: Collection[str] | None = None) -> list[str]:
+    """Return what dropping the signal of silent windows does to scores, of all methods or some, and to the rank correlation."""
     first, drop = numbers["scores"]["first"], numbers["scores"]["drop"]
     settings, ranks = numbers["settings"], numbers["ranks"]
     names = {"deconvnet": f"deconvnet: score of `faithful`, {drop['deconvnet']['pictures']} photographs"}
     names |= {"guided": "guided", "gradient": "gradient", "centre": "the window's middle"}
     lines = heading("SqueezeNet, `features.12`", ["`first`", "`drop`"])
     for method, name in names.items():
+        if methods is not None and method not in methods:
+            continue
         same = first[method] == drop[method]
         lines.append(row(name, [str(estimate(first[method])), "the same" if same else str(estimate(drop[method]))]))
     name = f"rank correlation with the map's own occlusion, {settings['occluded']} photographs"
@@ -179,14 +181,10 @@ def by_net(data: Mapping[str, Numbers], study: str) -> dict[str, Numbers]:
 
 def short_tables(data: Mapping[str, Numbers]) -> Tables:
     """Return the tables of docs/cannot-show.md by the names of their markers."""
-    signed = {
-        f"sanity-{name}-signed": sanity_table(NETS[name], "signed rank", SIGNED, data[f"sanity-{name}"], ("others",))
-        for name in ("tiny", "squeezenet")
-    }
     return {
         "own": own_table(by_net(data, "own"), TELLING),
-        "silent": silent_table(data["silent-squeezenet"]),
-        **signed,
+        "silent": silent_table(data["silent-squeezenet"], ("deconvnet",)),
+        "sanity-tiny-signed": sanity_table("tiny", "signed rank", SIGNED, data["sanity-tiny"], ("others",)),
         "selectivity": selectivity_table(by_net(data, "sanity")),
         "scores": short_score_table(by_net(data, "faithful")),
         "on-the-part": part_table(data["faithful-tiny"], pairs=False),
