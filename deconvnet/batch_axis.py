@@ -70,6 +70,8 @@ class BatchAxis:
 
     def moved(self, func: Callable[..., Any], size: Sequence[int], args: Any, kwargs: Any) -> BatchAxis | None:
         """Return where the images are in what a call makes that only moves axes or takes parts; None where it touches them."""
+        if _tears(func, args, kwargs, len(size)) == self.axis:
+            return None  # else a million parts would be made
         marked = torch.empty((*size[: self.axis], MARK, *size[self.axis + 1 :]), device="meta")
         try:
             output = func(marked, *args, **kwargs)
@@ -78,6 +80,15 @@ class BatchAxis:
         shapes = {tuple(tensor.shape) for tensor in (output if isinstance(output, (tuple, list)) else (output,))}
         axes = {shape.index(MARK) if shape.count(MARK) == 1 else -1 for shape in shapes}
         return BatchAxis(axes.pop(), self.outer, self.inner) if len(axes) == 1 and -1 not in axes else None
+
+
+def _tears(func: Callable[..., Any], args: Any, kwargs: Any, dims: int) -> int | None:
+    """Return the axis along which a call takes a value apart, into parts of which there are more where it is longer."""
+    place = {"unbind": 0, "split": 1}.get(getattr(func, "__name__", ""))
+    if place is None:
+        return None
+    axis: int = kwargs.get("dim", args[place] if len(args) > place else 0)
+    return axis % dims
 
 
 #: Torch's convention.

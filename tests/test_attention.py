@@ -202,6 +202,25 @@ def recorded_call(function, value, batch, count):
         return tracer.tape, function(value)
 
 
+@pytest.mark.parametrize(("name", "args", "kwargs", "torn"), [("unbind", (), {}, 0), ("unbind", (-1,), {}, 2),
+                                  ("split", (1,), {}, 0), ("split", (2,), {"dim": 1}, 1), ("split", (1, 2), {}, 2)])  # fmt: skip
+def test_what_tears_an_axis_is_known_without_tearing_it(name, args, kwargs, torn):
+    """Whether an axis outlives a call is found by making it very long: no call is made that would take it apart into as many."""
+    called = []
+
+    def call(*args, **kwargs):
+        called.append(args)
+        return getattr(torch, name)(*args, **kwargs)
+
+    call.__name__ = name
+    for axis in range(3):
+        moved = BatchAxis(axis).moved(call, (2, 4, 3), args, kwargs)
+        expected = axis - (axis > torn) if name == "unbind" else axis
+        assert moved == (None if axis == torn else BatchAxis(expected))
+        assert len(called) == (0 if axis == torn else 1)
+        called.clear()
+
+
 def test_an_axis_of_images_is_not_expanded():
     """One image is no repetition of several: the call says so."""
     tape, _ = recorded_call(lambda x: x.expand(3, 4), torch.rand(1, 4), BatchAxis(), 1)
