@@ -25,7 +25,7 @@ TILE_WIDTH = 224
 
 #: What a figure says of its tiles.
 SIGNAL_WORDS = "blue: the projection, grey: the input, each on a scale of its own about zero"
-SLICE_WORDS = "each tile is the slice with most energy"
+PART_WORDS = "each tile is the {part} with most energy"
 
 
 class KindSource(Protocol):
@@ -144,8 +144,17 @@ def _values(shown: ShownImage) -> npt.NDArray[np.floating]:
 # ---- volumes
 
 
+def part_word(projection: KindSource) -> str:
+    """Return what a volume's parts are called: frames of a video, which has three colours; else slices."""
+    return "frame" if projection.image_shape[0] == 3 else "slice"
+
+
 def draw_volume(projection: KindSource, shown: ShownImage, crop: Crop) -> Kind:
-    """Draw the slice of the input where the first unit's projection is strongest, and each projection's strongest slice."""
+    """Draw the slice of the input where the first unit's projection is strongest, and each projection's strongest slice.
+
+    Of a video they are frames.
+    """
+    word = part_word(projection)
     count, depth, height, width = projection.image_shape
     frame = Window(0, 0, depth * height, width)
     parts = zip(projection.crops(), projection.windows, strict=True)
@@ -161,13 +170,13 @@ def draw_volume(projection: KindSource, shown: ShownImage, crop: Crop) -> Kind:
             window=box if number == chosen[0] else None,
             label=str(unit.channel),
             activation=unit.activation,
-            note="; ".join(filter(None, [f"slice {number} of {depth}", own_text(own)])),
+            note="; ".join(filter(None, [f"{word} {number} of {depth}", own_text(own)])),
         )
         for unit, values, box, number, own in zip(projection.units, slices, boxes, chosen, owns, strict=True)
     ]
     first = chosen[0] if chosen else depth // 2
     picture = to_rgb(shown.pixels.reshape(depth, height, width, -1)[first])
-    return Kind(picture, f"slice {first} of {depth}, {size_text((height, width))} pixels, as the net sees it", tiles)
+    return Kind(picture, f"{word} {first} of {depth}, {size_text((height, width))} pixels, as the net sees it", tiles)
 
 
 def strongest_slice(volume: npt.NDArray[np.floating]) -> int:

@@ -23,7 +23,7 @@ from .render.sheet import OUTLINES, lay_out_sheet
 from .render.text import own_text, size_text, source_title
 from .render.tile import CROP_WORDS
 from .render.tone import tone_percentile, tone_text
-from .sheet_kinds import SIGNAL_WORDS, SLICE_WORDS, Kind, KindSource, draw_signal, draw_volume, is_signal, is_volume
+from .sheet_kinds import PART_WORDS, SIGNAL_WORDS, Kind, KindSource, draw_signal, draw_volume, is_signal, is_volume, part_word
 from .units import Unit, Window
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _footer(projections: Sequence[SheetSource], tone: Tone, percentile: float | 
     if is_signal(projections[0]):
         shown = [SIGNAL_WORDS, CROP_WORDS[crop]]
     elif is_volume(projections[0]):
-        shown.insert(1, SLICE_WORDS)
+        shown.insert(1, PART_WORDS.format(part=part_word(projections[0])))
     return " · ".join([f"{settings['model']}{weights}", rule_text(projections), *shown, *reasons])
 
 

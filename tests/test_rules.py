@@ -779,6 +779,7 @@ def test_linear_calls_are_adjoint(name):
         (lambda x: x.transpose(0, 2).flip(2), "it mixes the images of the batch"),
         (lambda x: x.transpose(0, 1).sum(1), "it mixes the images of the batch"),
         (lambda x: x.amax(0), "it mixes the images of the batch"),
+        (lambda x: torch.where(x > 0)[1], "it returns places, which carry no signal"),
         (lambda x: x.transpose(0, 3) @ x.transpose(0, 2), "it mixes the images of the batch"),
         (lambda x: x.flatten(1).mT @ x.flatten(1), "it mixes the images of the batch"),
         (lambda x: torch.einsum("nchw,ndhw->cd", x, x), "it mixes the images of the batch"),

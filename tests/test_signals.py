@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torchvision.models import video
 import deconvnet
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
 from deconvnet.images import read_array
-from deconvnet.sheet_kinds import strongest_slice
+from deconvnet.sheet_kinds import draw_volume, part_word, strongest_slice
 from support.oracle import ReplacedBackward, relative
 
 NET = """
@@ -244,6 +245,17 @@ def test_volumes_are_drawn_by_their_strongest_slices():
     rows = projection.to_json()
     assert len(rows) == 3
     json.dumps(rows)
+
+
+@pytest.mark.parametrize(("channels", "word"), [(1, "slice"), (3, "frame")])
+def test_parts_of_videos_are_called_frames(channels, word):
+    """A volume of three colours is a video; the tile's note, the picture's, and the footer's words say so."""
+    net = deconvnet.DeconvNet(nn.Sequential(nn.Conv3d(channels, 2, 3), nn.ReLU()))
+    projection = net.project(net.record(torch.rand(1, channels, 6, 9, 8)), "1", top=1)
+    kind = draw_volume(projection, projection.shown[0], "energy")
+    assert re.fullmatch(rf"{word} \d of 6", kind.tiles[0].note)
+    assert re.fullmatch(rf"{word} \d of 6, 9x8 pixels, as the net sees it", kind.note)
+    assert part_word(projection) == word
 
 
 def test_files_of_arrays(tmp_path, run, monkeypatch):

@@ -178,8 +178,12 @@ class Conditional(Choice):
 class Where(Conditional):
     """where(condition, a, b)."""
 
-    def run(self, call: CallContext, condition: Tensor, input: Any, other: Any) -> tuple[Any, SavedChoice]:  # type: ignore[override]
+    def run(  # type: ignore[override]
+        self, call: CallContext, condition: Tensor, input: Any = None, other: Any = None
+    ) -> tuple[Any, SavedChoice]:
         """Save the condition."""
+        if input is None or other is None:
+            raise UnsupportedCall("it returns places, which carry no signal")
         return self.choose(call, {"condition": condition, "first": input, "second": other}, condition)
 
 
