@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -30,6 +31,7 @@ from ..render.tile import CROP_WORDS
 from ..render.tone import check_percentile, tone_percentile, tone_text
 from .examples import ExampleMaker, PlateExample, plate_blocks
 from .origin import Origin
+from .reading import default_workers, prefetch
 from .store import Statistics
 from .table import ScanTable, channel_state
 
@@ -136,14 +138,21 @@ class Plate:
         """Yield each channel's panel, drawn with tiles of `side` pixels, for a page that is painted at `scale`."""
         statistics = {layer: self.table.statistics(layer) for layer in self.channels}
         names = {layer: self._class_names(layer) for layer in self.channels}
-        with counting(self.count, "drawing", "channel", wanted=self.progress) as counter:
-            for (layer, channel), examples in self.examples(counter.update):
-                named = names[layer][channel] if names[layer] else ""
-                empty = NONE_INSIDE if self.inside and statistics[layer]["fired"][channel] else NO_EXAMPLE
-                notes = [named, _fires_on(statistics[layer], channel), own_text(self.owns[layer, channel])]
-                note = " · ".join(filter(None, notes))
-                panel = Panel(layer, channel, [row.example for row in examples], note, empty)
-                yield draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
+
+        def draw(made: tuple[tuple[str, int], list[PlateExample]]) -> Panel:
+            (layer, channel), examples = made
+            named = names[layer][channel] if names[layer] else ""
+            empty = NONE_INSIDE if self.inside and statistics[layer]["fired"][channel] else NO_EXAMPLE
+            notes = [named, _fires_on(statistics[layer], channel), own_text(self.owns[layer, channel])]
+            panel = Panel(layer, channel, [row.example for row in examples], " · ".join(filter(None, notes)), empty)
+            return draw_panel(panel, side, tone=self.tone, percentile=self.percentile, scale=scale)
+
+        workers = default_workers()
+        with (
+            counting(self.count, "drawing", "channel", wanted=self.progress) as counter,
+            ThreadPoolExecutor(workers) as pool,  # many channels of a block are drawn at once, and while the next is projected
+        ):
+            yield from prefetch(pool, draw, self.examples(counter.update), 2 * workers)
 
     def _class_names(self, layer: str) -> Sequence[str]:
         """Return the names of a layer's channels where they are the net's classes, else none."""
