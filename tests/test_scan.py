@@ -137,6 +137,23 @@ def test_the_table_equals_brute_force_on_a_real_net(shared, tmp_path):
         assert float(maps[hit.row, hit.col]) == pytest.approx(float(maps.max()), rel=1e-4)
 
 
+@pytest.mark.slow
+def test_the_table_equals_brute_force_on_a_vision_transformer(shared, tmp_path):
+    """A ViT of timm with random weights on 500 photographs: every neuron of three layers, and the patch that it looks at."""
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    net = deconvnet.DeconvNet(deconvnet.load_model("timm:vit_tiny_patch16_224", weights="none"))
+    folder, layers = shared / "images/imagenet-sample", [f"blocks.{number}.mlp.act" for number in (0, 5, 11)]
+    scan = deconvnet.scan(net, folder, tmp_path / "a.scan", layers=layers)
+    assert [scan.size(layer) for layer in layers] == [(768, 14, 14)] * 3
+    images = images_of(sorted(folder.glob("*.jpg")), net.preprocess)
+    patches = slow_maxima(
+        net.model, images, layers, maps=lambda tokens: tokens[:, 1:].transpose(1, 2)
+    )  # without the class token
+    others = [found for layer, slow in patches.items() for found in check_top(scan.path, layer, slow, 14)]
+    assert len(others) < 3 * 768 * 9 / 1000, "maxima at other patches"
+
+
 def test_windows_are_those_of_projections(net, paths, tmp_path):
     """The window beside each entry is what the unit's projection reaches: for conv1, 7 x 7 pixels, two apart, from -1 on."""
     scan = deconvnet.scan(net, paths, tmp_path / "a.scan", layers=["features.1", "features.13"])

@@ -6,7 +6,7 @@ import functools
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,22 @@ def images_of(paths: Iterable[Path], preprocess: Any) -> Tensor:
 
 
 @torch.no_grad()
-def slow_maxima(model: nn.Module, images: Tensor, layers: Sequence[str], batch: int = 25) -> dict[str, Maxima]:
-    """Take each layer's maxima as its module returns, in plain forward passes of contiguous images."""
+def slow_maxima(
+    model: nn.Module,
+    images: Tensor,
+    layers: Sequence[str],
+    batch: int = 25,
+    maps: Callable[[Tensor], Tensor] = lambda output: output.flatten(2),
+) -> dict[str, Maxima]:
+    """Take each layer's maxima as its module returns, in plain forward passes of contiguous images.
+
+    `maps` turns what a module returns into (N, C, places).
+    """
     maxima: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in layers}
 
     def hook(layer: str) -> Any:
         def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            values, positions = output.flatten(2).max(2)  # the first among equals; now, before a call in place writes over it
+            values, positions = maps(output).max(2)  # the first among equals; now, before a call in place writes over it
             maxima[layer].append((values.numpy(), positions.numpy()))
 
         return take
