@@ -140,13 +140,15 @@ def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None, device
         return _moved(torch.stack(images), device)
     assert isinstance(preprocess, Preprocess)  # nothing else leaves bytes
     stacked = torch.from_numpy(np.stack([np.asarray(pixels) for pixels in pictures]))
-    pixels = _moved(stacked, device).permute(0, 3, 1, 2)
-    # factors are tensors there: by a number, a GPU multiplies with its inverse, which differs in the last digit
+    count, height, width, channels = stacked.shape
+    # row by row, as pixels lie in memory: in half the time that three channels take, one by one. Factors are tensors: by a
+    # number, a GPU multiplies with its inverse, which differs in the last digit
+    rows = _moved(stacked, device).view(count, height, width * channels).float()
     depth, mean, std = (
-        _moved(torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1), device)
-        for values in ((255.0,), preprocess.mean, preprocess.std)
+        _moved(torch.tensor(values, dtype=torch.float32).repeat(width), device)
+        for values in ((255.0,) * channels, preprocess.mean, preprocess.std)
     )
-    return pixels.float().div_(depth).sub_(mean).div_(std)
+    return rows.div_(depth).sub_(mean).div_(std).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _moved(values: Tensor, device: torch.device) -> Tensor:
