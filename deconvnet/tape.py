@@ -184,6 +184,9 @@ IN_PLACE_OPERATORS = {"__setitem__", "__set__"} | {f"__i{name}__" for name in ("
 MAKERS = {"zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"}
 MAKERS |= {"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"}
 
+#: Calls that take only the size or type of a second tensor: what they make of a constant is one.
+LIKE_ANOTHER = {"type_as", "to", "view_as", "reshape_as", "expand_as"}
+
 #: Calls through which the image leaves torch: what comes back may be made of it.
 TO_NUMPY = ("numpy", "array", "tolist")
 
@@ -357,7 +360,8 @@ class Tracer(TorchFunctionMode):
         looked_up = [self._look_up(tensor) for tensor in read]
         numbers = [number for number, _ in looked_up]
         problem = next((reason for _, reason in looked_up if reason), None)
-        if getattr(func, "__name__", "") in MAKERS:
+        name = getattr(func, "__name__", "")
+        if name in MAKERS or (name in LIKE_ANOTHER and looked_up[0] == (None, None)):
             return self._call_on_constants(func, args, kwargs, [])
         if problem is None and all(number is None for number in numbers):
             return self._call_on_constants(func, args, kwargs, read)

@@ -706,3 +706,30 @@ def test_a_hook_that_gives_an_earlier_pass_s_tensors():
         " pass. Remove that, and record again."
     )
     assert str(error.value) == text
+
+
+class KeepsAnchors(nn.Module):
+    """A head that works out its anchors in the first pass, in the type of its maps, and keeps them: as YOLO's do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.anchors = nn.Conv2d(3, 2, 3), None
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.anchors is None:
+            self.anchors = torch.arange(float(x.shape[-1])).type_as(x) + 0.5
+        return x * self.anchors
+
+
+def test_anchors_that_are_kept_from_the_first_pass_are_constants():
+    """A constant in the type of something from the image is none of the image's: the second pass makes the same calls."""
+    model = KeepsAnchors()
+    net = deconvnet.DeconvNet(model)
+    images = torch.rand(2, 3, 6, 7)
+    recording = net.record(images)
+    pixels = net.project(recording, "mul", channels=[1], image=1, start="one", rule="gradient").pixels[0]
+    unit = net.project(recording, "mul", channels=[1], image=1).units[0]
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(model(leaf)[1, 1, unit.row, unit.col], leaf)
+    assert relative(torch.as_tensor(pixels), expected[1]) < 1e-6

@@ -63,6 +63,9 @@ def norm():
     return module
 
 
+PLACES = torch.rand(2, 4, 6, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2.4 - 1.2
+PLACES_3D = torch.rand(2, 1, 4, 6, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2.4 - 1.2
+
 # name: (module, size of the input without the batch axis); each row of the table must be met by one
 CASES = {
     "conv": (conv(6, 4, 3, 2), (4, 7, 5)),
@@ -235,6 +238,20 @@ CASES = {
     "swapdims": (Of(lambda x: x.swapdims(2, 3)), (4, 3, 5)),
     "torch.swapdims": (Of(lambda x: torch.swapdims(x, 1, 3)), (4, 3, 5)),
     "mT": (Of(lambda x: x.mT * 1), (4, 3, 5)),
+    "t": (Of(lambda x: (x.t() * 2).t()), (3,)),
+    "torch.t": (Of(lambda x: torch.t(torch.t(x) * 2)), (3,)),
+    "type_as": (Of(lambda x: (2 * x).type_as(x)), (4, 3, 5)),
+    "type_as of a constant": (Of(lambda x: x * torch.arange(5.0).type_as(x)), (4, 3, 5)),
+    "to another's type": (Of(lambda x: (2 * x).to(x)), (4, 3, 5)),
+    "to another's type of a constant": (Of(lambda x: x * torch.arange(5.0).to(x)), (4, 3, 5)),
+    "expand_as of a constant": (Of(lambda x: x * torch.arange(5.0, dtype=x.dtype).expand_as(x)), (4, 3, 5)),
+    "view_as of a constant": (Of(lambda x: x * torch.arange(2.0 * 60, dtype=x.dtype).reshape(2, -1).view_as(x)), (4, 3, 5)),
+    "grid_sample": (Of(lambda x: F.grid_sample(x, PLACES, "bilinear", "reflection", False)), (4, 3, 5)),
+    "grid_sample of corners": (Of(lambda x: F.grid_sample(x, PLACES, mode="bicubic", align_corners=True)), (4, 3, 5)),
+    "grid_sample of a volume": (
+        Of(lambda x: F.grid_sample(x[:, :, None], PLACES_3D, align_corners=False).squeeze(2)),
+        (4, 3, 5),
+    ),
     "real": (Of(lambda x: x.real * 2), (4, 3, 5)),
     "channel_shuffle": (nn.ChannelShuffle(2), (4, 3, 5)),
     "repeat_interleave": (Of(lambda x: x.repeat_interleave(2, 1)), (4, 3, 5)),
@@ -518,6 +535,10 @@ HELD = {
         lambda x: torch.einsum("ncij,ncjd->ncid", torch.einsum("ncid,ncjd->ncij", x, x).softmax(-1), x),
         lambda x: (x @ x.mT).softmax(-1).detach() @ x,
     ),
+    "places from the image": (
+        lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False),
+        lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1).tanh().detach(), align_corners=False),
+    ),
     "rounding": (lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127), lambda x: x + 0),
     "rounding of channels": (
         lambda x: torch.fake_quantize_per_channel_affine(x, torch.full((4,), 0.1), torch.zeros(4), 1, -128, 127),
@@ -779,6 +800,14 @@ def test_linear_calls_are_adjoint(name):
         (lambda x: x.transpose(0, 2).flip(2), "it mixes the images of the batch"),
         (lambda x: x.transpose(0, 1).sum(1), "it mixes the images of the batch"),
         (lambda x: x.amax(0), "it mixes the images of the batch"),
+        (
+            lambda x: F.grid_sample(torch.ones(2, 1, 3, 3), x.permute(0, 2, 3, 1)[..., :2], align_corners=False),
+            "its values do not descend from the image",
+        ),
+        (
+            lambda x: F.grid_sample(x.transpose(0, 1), x.permute(0, 2, 3, 1), align_corners=False),
+            "it mixes the images of the batch",
+        ),
         (lambda x: torch.where(x > 0)[1], "it returns places, which carry no signal"),
         (lambda x: x.transpose(0, 3) @ x.transpose(0, 2), "it mixes the images of the batch"),
         (lambda x: x.flatten(1).mT @ x.flatten(1), "it mixes the images of the batch"),

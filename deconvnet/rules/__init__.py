@@ -17,10 +17,11 @@ from ..errors import OptionError, did_you_mean
 from ..receptive_field import NOTHING
 from .activation import Activation, FakeQuantize, ReLU, Softmax
 from .arithmetic import Add, AddCMul, Cat, Div, HStack, Mul, Stack
-from .base import STATUSES, Adjoint, Placewise, Rule, Same, Status
+from .base import STATUSES, Adjoint, Cast, Placewise, Rule, Same, Status
 from .call import CallContext, Saved, UnsupportedCall, per_image
 from .conv import Conv, ConvTranspose
 from .extreme import Extreme, ExtremeOrReduction, MaskedFill, Reduction, Where
+from .grid_sample import GridSample
 from .indexed_pool import AdaptiveMaxPool, MaxPool
 from .linear import Linear
 from .norm import AtenBatchNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, RMSNorm
@@ -140,7 +141,7 @@ DEFAULT = Table(
         (T.view_as, T.reshape_as, torch.squeeze, T.squeeze, torch.unsqueeze, T.unsqueeze): Reshape(),
         (T.expand, T.expand_as, torch.broadcast_to, T.broadcast_to): Expand(),
         (torch.permute, T.permute, torch.transpose, T.transpose, torch.swapaxes, T.swapaxes): Permute(),
-        (torch.swapdims, T.swapdims, T.mT.__get__): Permute(),  # type: ignore[attr-defined]
+        (torch.swapdims, T.swapdims, torch.t, T.t, T.mT.__get__): Permute(),  # type: ignore[attr-defined]
         (torch.movedim, T.movedim, torch.moveaxis, T.moveaxis): Permute(),
         (torch.chunk, T.chunk, torch.split, T.split, T.unbind, torch.unbind, torch.tensor_split, T.tensor_split): Parts(),
         (T.__getitem__,): GetItem(),
@@ -154,12 +155,14 @@ DEFAULT = Table(
         (torch.channel_shuffle, F.unfold, F.fold, T.unfold): Adjoint(),
         (F.pad,): Pad(),
         (F.interpolate,): Interpolate(),
+        (F.grid_sample,): GridSample(),
         (torch.pixel_shuffle, torch.pixel_unshuffle): PixelShuffle(),
         (torch.fake_quantize_per_tensor_affine, torch.fake_quantize_per_channel_affine): FakeQuantize(),
         (torch.fused_moving_avg_obs_fake_quant,): FakeQuantize(),
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout): Dropout(),
         (T.data.__get__, T.real.__get__): Same(),  # type: ignore[attr-defined]
-        (T.contiguous, T.clone, torch.clone, T.detach, torch.detach, T.to, T.float, T.double, T.half, T.bfloat16): Same(),
+        (T.to, T.type_as): Cast(),
+        (T.contiguous, T.clone, torch.clone, T.detach, torch.detach, T.float, T.double, T.half, T.bfloat16): Same(),
     }
 )
 replace = DEFAULT.replace

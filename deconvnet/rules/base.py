@@ -249,6 +249,29 @@ class Same(Placewise[Saved]):
         return True
 
 
+class Cast(Same):
+    """type_as and to: of a second tensor only the type is taken, and the device."""
+
+    def run(self, call: CallContext, input: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Saved]:
+        """Save which of the two takes a signal."""
+        if not call.descends(input):
+            raise UnsupportedCall("its first argument is not a value of the image as it is now")
+        others = (True,) * (call.input_count - 1)
+        return call(), Saved(size=input.shape, held=(False, *others) if others else (), status="exact" if others else None)
+
+    def mirror(self, saved: Saved, signal: Tensor) -> Signals:  # type: ignore[override]
+        """(K, ...) -> (K, ...), unchanged, and None for the tensor whose type was taken."""
+        return (signal, *[None] * (len(saved.held) - 1)) if saved.held else signal
+
+    def keeps_channels(self) -> bool:
+        """Nothing moves."""
+        return True
+
+    def passes_rectifying(self, saved: Saved) -> bool:
+        """Nothing changes."""
+        return not saved.held
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedAdjoint(Saved):
     """The call's function and its arguments but the first."""
