@@ -38,6 +38,11 @@ def kept(name: str) -> dict[str, Any]:
     return numbers
 
 
+def pictures_of(numbers: Mapping[str, Any]) -> int:
+    """Return of how many pictures what is kept was measured."""
+    return len(numbers["settings"]["picture_digests"])
+
+
 def estimate(numbers: Mapping[str, Any]) -> Estimate:
     """Return a mean with its interval, as JSON keeps it."""
     return Estimate(**{key: math.nan if value is None else value for key, value in numbers.items()})

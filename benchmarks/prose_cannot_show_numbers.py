@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cannot_show_tables import percent, points
-from pages import estimate
+from pages import estimate, pictures_of
 from prose import estimate_value, p_value, value
 from prose_cannot_show import OTHERS, PRIMARY, Numbers, pair, sanity_mean, share, width_values
 
@@ -13,7 +13,20 @@ STEPS = ("upper half", "all", "others")
 
 def phrases(data: Numbers) -> list[str]:
     """Return the phrases of the page, from what is kept."""
-    return [*silent_phrases(data), *sanity_phrases(data), *part_phrases(data)]
+    return [*count_phrases(data), *silent_phrases(data), *sanity_phrases(data), *part_phrases(data)]
+
+
+def count_phrases(data: Numbers) -> list[str]:
+    """Return of how many pictures and units the tables are."""
+    count = {name: value(str(pictures_of(numbers))) for name, numbers in data.items() if name != "null-width"}
+    units = {data[f"faithful-{net}"]["units"] for net in ("tiny", "squeezenet")}
+    return [
+        f"units of each of {count['own-tiny']} drawings (tiny) or {count['own-squeezenet']} photographs",
+        f"On tiny's {count['silent-tiny']} drawings it is",
+        f"Tiny: {count['sanity-tiny']} drawings and five draws of the weights",
+        f"SqueezeNet: {count['sanity-squeezenet']} photographs and three draws",
+        f"{value(' or '.join(map(str, units)))} units of each net, the two strongest of every picture",
+    ]
 
 
 def silent_phrases(data: Numbers) -> list[str]:
@@ -21,7 +34,7 @@ def silent_phrases(data: Numbers) -> list[str]:
     fired = {layer: estimate_value(estimate(mean)) for layer, mean in data["silent-tiny"]["fired"].items()}
     first = data["silent-squeezenet"]["scores"]["first"]["deconvnet"]
     return [
-        f"On tiny's 50 drawings it is {fired['features.6']} at `features.6` and {fired['features.2']} at `features.2`",
+        f"drawings it is {fired['features.6']} at `features.6` and {fired['features.2']} at `features.2`",
         f"the deconvnet scored {estimate_value(estimate(first))} in `faithful` on {value(str(first['pictures']))} of the",
     ]
 
