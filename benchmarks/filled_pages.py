@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import benchmark_table
 import cannot_show_tables
+import nets_tables
 import prose_benchmark
 import prose_cannot_show
 import prose_cannot_show_numbers
 import prose_gpu
+import prose_nets
 import prose_paper
 import prose_readme
 import prose_studies
@@ -78,15 +79,7 @@ def _changed(old: str, new: str) -> list[str]:
     return [line for line in new.splitlines() if line not in known]
 
 
-def benchmark_tables(data: Numbers) -> Tables:
-    """Return the tables of all nets that the benchmark was run on."""
-    return {
-        marker: lines
-        for name, numbers in data.items()
-        for marker, lines in benchmark_table.tables(name.removeprefix("benchmark-"), numbers).items()
-    }
-
-
+NETS = tuple(f"benchmark-{net}" for net in nets_tables.NETS)
 CRITICS = (
     *(f"{study}-{net}" for study in ("own", "sanity", "faithful", "silent") for net in ("tiny", "squeezenet")),
     "own-efficientnet-lite0",
@@ -105,12 +98,13 @@ PAPER = (
 PAGES = (
     FilledPage(
         "docs/benchmark.md",
-        ("benchmark-tiny", "benchmark-squeezenet"),
-        prose_benchmark.phrases,
+        NETS,
+        lambda data: [*prose_nets.nets_phrases(data), *prose_benchmark.phrases(data)],
         prose_benchmark.TYPED,
-        benchmark_tables,
-        prose_benchmark.claims,
+        nets_tables.page_tables,
+        lambda data: {**prose_nets.nets_claims(data), **prose_benchmark.claims(data)},
     ),
+    FilledPage("docs/benchmark-nets.md", NETS[2:], prose_nets.small_phrases, prose_nets.TYPED_SMALL, nets_tables.small_tables),
     FilledPage(
         "docs/cannot-show.md",
         CRITICS,

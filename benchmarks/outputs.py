@@ -89,6 +89,16 @@ OUTPUTS = (
         7,
         needs=("captum", "zennit", "crp"),
     ),
+    *(
+        Output(
+            f"benchmark-{kind}",
+            "docs/benchmark-nets.md",
+            f"benchmarks/small_nets_table.py {kind}",
+            (*data(f"benchmark-{kind}"), *pictures(f"benchmark-{kind}.png")),
+            minutes,
+        )
+        for kind, minutes in (("alexnet-like", 15), ("vgg-like", 15), ("resnet-like", 10))
+    ),
     Output("null-width", CANNOT_SHOW, "benchmarks/null_width.py", data("null-width"), 0.1, fast=True),
     Output("faithful-tiny", CANNOT_SHOW, f"{CRITICS} --study faithful --keep tiny", data("faithful-tiny"), 0.3),
     Output("sanity-tiny", CANNOT_SHOW, f"{CRITICS} --study sanity --keep tiny", data("sanity-tiny"), 1),

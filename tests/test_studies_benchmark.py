@@ -191,6 +191,19 @@ def test_what_makes_the_same_pictures_is_said_and_not_compared(result):
     assert result.cell("occlusion", "lrn=derivative") == "as deconvnet"
 
 
+def test_rounding_makes_no_other_picture(small, images):
+    """Pictures that differ by less than 0.00001 of the largest value are the same, by more are not; one in many is enough."""
+    units = strongest(small, images)
+    first = contenders.Projections.of(small.record(images), LAYER, units, small.table("deconvnet"))
+    for apart, expected in ((0.0, True), (0.5, True), (2.0, False)):
+        parts = [part.clone() for part in first.parts]
+        parts[1][0, 0, 0] += apart * contenders.ROUNDING * parts[1].abs().max()
+        assert first.equals(dataclasses.replace(first, parts=parts)) is expected
+    empty = dataclasses.replace(first, parts=[torch.zeros_like(part) for part in first.parts])
+    assert empty.equals(empty)
+    assert not empty.equals(first)
+
+
 def test_run_measures_each_unit(small, images, result):
     """The values of a run are those of its measures, one by one, its means those over pictures."""
     recording = small.record(images)

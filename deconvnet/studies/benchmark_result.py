@@ -43,7 +43,7 @@ class Planted:
         methods: the contenders, the nulls, and "window": the part's share of the bare window's pixels.
         shares: (K, methods): the share of the energy in the window on the part; NaN where losing it costs the unit less than a
             tenth of its activation.
-        same: contenders that make the same pictures in this net as another, to the bit, and that one.
+        same: contenders that make the same pictures in this net as another, but for rounding, and that one.
     """
 
     units: tuple[str, ...]
@@ -65,7 +65,7 @@ class Benchmark(Result):
         contenders: the ways down, the nulls, other tools where they were asked for, and "window": the bare window's pixels.
         measures: the measures of this net; see `deconvnet.studies.benchmark`.
         values: (K, contenders, measures); NaN where a projection is empty, or nothing is measured.
-        same: contenders that make the same pictures as another, to the bit, and that one.
+        same: contenders that make the same pictures as another, but for rounding, and that one.
         planted: what was measured in the small net; None where that was left out.
         means: each measure's mean over pictures by each contender, "planted" among them.
         comparisons: each contender less the deconvnet, by each measure. One was fixed beforehand, by `occlusion`; the others

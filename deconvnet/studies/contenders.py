@@ -22,6 +22,7 @@ from .nulls import RANDOM_NETS, project_at_random
 from .similarity import correlation, magnitude
 
 DEFAULT = "deconvnet"  # what all others are compared with
+ROUNDING = 1e-5  # of the largest value: what two pictures may differ by and be called the same
 NAMES = {"FTT": DEFAULT, "TTT": "guided", "TTF": "gradient"}  # of bits that have one
 
 
@@ -73,8 +74,9 @@ class Projections:
         return cls(recording, layer, units, windows, [part.cpu() for part in parts], table)
 
     def equals(self, other: Projections) -> bool:
-        """Tell whether both are the same pictures, to the bit."""
-        return all(bool((first == second).all()) for first, second in zip(self.parts, other.parts, strict=True))
+        """Tell whether both are the same pictures but for rounding, which differs where sums are taken in another order."""
+        pairs = zip(self.parts, other.parts, strict=True)
+        return all(float((first - second).abs().max()) <= ROUNDING * float(first.abs().max()) for first, second in pairs)
 
     def energies(self) -> list[Floats]:
         """Return the energy (H, W) of each unit's projection in the whole frame."""
@@ -96,8 +98,8 @@ def project_contenders(
         units: K units, with their activations.
 
     Returns:
-        The projections by the contenders' names, and of contenders that make the same pictures as one before, to the bit, the
-        name of that one: a net without response norms does not care how they are mirrored.
+        The projections by the contenders' names, and of contenders that make the same pictures as one before, but for
+        rounding, the name of that one: a net without response norms does not care how they are mirrored.
     """
     kept: dict[str, Projections] = {}
     same: dict[str, str] = {}
