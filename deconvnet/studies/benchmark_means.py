@@ -64,6 +64,7 @@ def merge(results: Sequence[Benchmark]) -> Benchmark:
     Raises:
         OptionError: there is no result, or they are not of the same pictures.
 
+        >>> from deconvnet.studies import benchmark
         >>> once = benchmark.run(net, "cat.jpg", planted=False)
         >>> len(benchmark.merge([once, once]).units)
         2
