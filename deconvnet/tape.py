@@ -103,7 +103,8 @@ class Tape:
         """
         axes, batch = self.axes[value], self.batches[value]
         images = axes.images if isinstance(axes, TokenAxes) else 0
-        return axes if batch.axis == images and not batch.is_folded else (None, *axes[1:])
+        is_apart = batch.axis == images and batch.axis not in axes and not batch.is_folded
+        return axes if is_apart else (None, *axes[1:])
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+import deconvnet
 from deconvnet import rules
-from deconvnet.axes import TokenAxes, map_size
+from deconvnet.axes import TokenAxes, from_maps, map_size
 from deconvnet.errors import NoRuleError, OptionError
 from deconvnet.forward import ModelInputs, trace
 from deconvnet.mirror import project_value
@@ -888,3 +889,48 @@ def test_what_is_saved_picks_rows_of_images():
     assert saved.for_images(1).size == (3, 2)
     assert saved.for_images(1).weight is saved.weight
     assert [tensor.shape for tensor in saved.image_tensors()] == [(3, 2)]
+
+
+class Followed(nn.Module):
+    """A convolution, one of the cases, and a name for what it makes."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.conv, self.module, self.last = nn.Conv2d(3, 4, (2, 1)).double(), module, nn.Hardtanh(-99, 99)
+
+    def forward(self, x):
+        return self.last(self.module(self.conv(x)))
+
+
+ON_MAPS = [name for name in CASES if len(CASES[name][1]) == 3] + [*HELD, "layer norm with weights", "mask of positions"]
+OTHERS = {
+    "layer norm with weights": lambda x: F.layer_norm(x, (5,), torch.linspace(1, 3, 5).double()),
+    "mask of positions": lambda x: x.masked_fill(torch.arange(15).view(3, 5) % 4 == 0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", ON_MAPS)
+def test_a_unit_s_window_has_what_the_full_frame_has(name):
+    """What a rule saved along rows and columns is cut with a unit's window, or the frame is mirrored in full."""
+    module = CASES[name][0] if name in CASES else Of(OTHERS.get(name) or HELD[name][0])
+    size = CASES[name][1] if name in CASES else (4, 3, 5)
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, size[1] + 1, size[2], dtype=torch.float64)
+    net = deconvnet.DeconvNet(Followed(module))
+    if size[0] != 4 or not module_makes_maps(net, images):
+        pytest.skip("it makes no maps")
+    recording = net.record(images)
+    found = net.project(recording, "last", channels=[0], top=4, image=1, rule="gradient", start="one")
+    for unit, pixels in zip(found.units, found.pixels, strict=True):
+        maps = torch.zeros_like(recording.maps("last"))
+        maps[1, unit.channel, unit.row or 0, unit.col or 0] = 1
+        signal = from_maps(maps, recording.axes("last"))
+        full = net.project_signal(recording, "last", signal, rule="gradient")
+        assert relative(torch.as_tensor(pixels), full[1]) < 1e-6
+
+
+def module_makes_maps(net, images):
+    """Say whether the layer has maps with places."""
+    recording = net.record(images)
+    value = recording.value("last")
+    return value is not None and recording.tape.map_axes(value)[0] is not None and recording.tape.shapes[value][0] == 2

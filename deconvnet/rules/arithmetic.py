@@ -222,8 +222,11 @@ class Mul(Scaled["SavedFactors | SavedSiLU"]):
         return (signal, None) if saved.number == 0 else (None, signal)
 
     def keeps_positions(self, saved: SavedFactors | SavedSiLU, window: Window) -> bool:
-        """Where nothing was broadcast along rows or columns."""
-        return True
+        """Where nothing was broadcast along rows or columns, and no constant differs along them."""
+        return isinstance(saved, SavedSiLU) or not any(
+            isinstance(factor, Tensor) and not is_per_image and any(length != 1 for length in factor.shape[-2:])
+            for factor, is_per_image in zip(saved.factors, saved.by_image, strict=True)
+        )
 
 
 @dataclass(frozen=True)
