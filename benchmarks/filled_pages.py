@@ -90,6 +90,7 @@ STUDIES = ("correspond", "ablate", "invariance", *(f"filters-{net}" for net in p
 PAPER = (
     "benchmark-tiny",
     "benchmark-squeezenet",
+    *NETS[2:],
     "sanity-tiny",
     "sanity-squeezenet",
     "silent-squeezenet",

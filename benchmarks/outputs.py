@@ -97,7 +97,7 @@ OUTPUTS = (
             (*data(f"benchmark-{kind}"), *pictures(f"benchmark-{kind}.png")),
             minutes,
         )
-        for kind, minutes in (("alexnet-like", 15), ("vgg-like", 15), ("resnet-like", 10))
+        for kind, minutes in (("alexnet-like", 9), ("vgg-like", 9), ("resnet-like", 7))
     ),
     Output("null-width", CANNOT_SHOW, "benchmarks/null_width.py", data("null-width"), 0.1, fast=True),
     Output("faithful-tiny", CANNOT_SHOW, f"{CRITICS} --study faithful --keep tiny", data("faithful-tiny"), 0.3),

@@ -11,6 +11,7 @@ from prose import estimate_value, negated, p_value, three, two, value
 from deconvnet.studies.statistics import LEVEL, RESAMPLES, Comparison, Estimate
 
 DEFAULT = "deconvnet"
+COVERED = ("occlusion", "insertion", "deletion")
 TOOLS = ("captum", "zennit", "crp")
 TYPED = {
     "that differ in three bits": "the rule's own bits",
@@ -117,8 +118,10 @@ def squeezenet_phrases(data: Mapping[str, Any]) -> list[str]:
         f"agree less with occlusion by {three(primary)}, but the interval, {value(signed[:-1])}, holds 0",
         f"tiny's difference, {three(tiny.less('occlusion', 'no net'))}, is as large",
         fallen.replace("occlusion from", "occlusion falls from"),
-        f"agrees better with occlusion ({two(net.mean('occlusion', 'guided'))}) and insertion"
+        f"Guided backpropagation agrees better with occlusion ({two(net.mean('occlusion', 'guided'))}) and insertion"
         f" ({two(net.mean('insertion', 'guided'))})",
+        f"CRP's relevance agrees better with occlusion ({two(net.mean('occlusion', 'crp lrp'))}) and insertion"
+        f" ({two(net.mean('insertion', 'crp lrp'))})",
         f"nearly the same picture (*selectivity* {two(net.mean('selectivity', 'guided'))})",
         f"do as well by insertion ({two(net.mean('insertion', 'random net'))})",
     ]
@@ -149,6 +152,10 @@ def claims(data: Mapping[str, Any]) -> dict[str, bool]:
         "**Silent windows matter most of all open choices**": net.less("occlusion", "silent=first").mean
         > net.less("occlusion", "overlap=last").mean,
         "and deletion doubles": 1.75 < net.mean("deletion", "silent=first").mean / net.mean("deletion").mean < 2.5,
+        "CRP's relevance agrees better with occlusion": all("crp lrp" in net.significant(measure) for measure in COVERED[:2]),
+        "Its numbers are guided backpropagation's to within a hundredth": all(
+            abs(net.mean(measure, "crp lrp").mean - net.mean(measure, "guided").mean) < 0.01 for measure in COVERED
+        ),
         "are better than the trained ones by insertion, and no worse by occlusion": "random net"
         in net.significant("insertion") - net.significant("occlusion"),
     }

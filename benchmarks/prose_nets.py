@@ -84,7 +84,7 @@ def nets_claims(data: Numbers) -> dict[str, bool]:
             "no net" in nets[name].significant("on the part") for name in SMALL
         ),
         "gains by none of the first three measures in any net": all(gain < 0 for gain in gains),
-        "elsewhere a point or nothing": all(
+        "elsewhere about a point or nothing": all(
             abs(nets[name].against(measure, "silent=first").difference.mean) < 0.0155
             for name in ("tiny", "alexnet-like", "resnet-like")
             for measure in OVER_ALL[:3]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nets_tables import SMALL
 from pages import estimate
-from prose import estimate_value, negated, p_value, two, value
-from prose_benchmark import Measured
+from prose import estimate_value, negated, p_value, three, two, value
+from prose_benchmark import Measured, points
 from prose_cannot_show import Numbers, alike, sanity_mean
 from written_tables import rows, times_slower
 
@@ -23,6 +24,7 @@ def phrases(data: Numbers) -> list[str]:
         *engine_phrases(),
         *silent_phrases(tiny, net, data),
         *null_phrases(tiny, net),
+        *small_phrases(data),
         *limit_phrases(data),
     ]
 
@@ -34,6 +36,7 @@ def neighbour_phrases(tiny: Measured, net: Measured) -> list[str]:
         f"both agree with occlusion less than the default here: {estimate_value(net.mean('occlusion', 'captum deconvnet'))}"
         f" against {estimate_value(net.mean('occlusion'))}",
         f"gives what ours does, {two(net.mean('occlusion', 'captum guided'))}.",
+        f"agrees better with occlusion on SqueezeNet ({two(net.mean('occlusion', 'crp lrp'))})",
         f"they lie {estimate_value(tiny.less('occlusion', 'captum deconvnet'), '.3f')} below the default",
         f"Captum took {slower[0]} times as long in AlexNet's conv5, and {slower[1]} times in its conv2",
     ]
@@ -64,7 +67,8 @@ def silent_phrases(tiny: Measured, net: Measured, data: Numbers) -> list[str]:
         f"occlusion agreement falls by {estimate_value(net.less('occlusion', 'silent=first'), '.3f')}"
         f" and insertion by {estimate_value(net.less('insertion', 'silent=first'), '.3f')}",
         f"it hardly matters ({estimate_value(negated(hardly.difference), '.3f')} of occlusion,"
-        f" corrected {p_value(hardly.holm)})",
+        f" corrected {p_value(hardly.holm)}); in small VGG-like nets"
+        f" {points(Measured(data['benchmark-vgg-like']).less('on the part', 'silent=first'))} points less of the energy",
         f"it is {value(f'{max(abs(own.mean) for own in owns):.2f}')} in every layer that was tried",
     ]
 
@@ -75,6 +79,12 @@ def null_phrases(tiny: Measured, net: Measured) -> list[str]:
         f"is significant on `tiny` ({estimate_value(tiny.less('occlusion', 'no net'), '.3f')} less)",
         f"and not on SqueezeNet ({estimate_value(net.less('occlusion', 'no net'), '.3f')} less)",
     ]
+
+
+def small_phrases(data: Numbers) -> list[str]:
+    """Return what is said of the small nets in the comparison that was fixed beforehand."""
+    found = [three(Measured(data[f"benchmark-{name}"]).less("occlusion", "no net")) for name in SMALL]
+    return [f"small nets like AlexNet, VGG and ResNet ({found[0]}, {found[1]} and {found[2]} less)"]
 
 
 def limit_phrases(data: Numbers) -> list[str]:
@@ -107,11 +117,17 @@ def claims(data: Numbers) -> dict[str, bool]:
         "both agree with occlusion less than the default here": peers
         <= net.significant("occlusion") & tiny.significant("occlusion"),
         "Of all open choices this one mattered most there": max(choices, key=lambda name: choices[name]) == "silent=first",
+        "points less of the energy lie on the part that excites the unit": "silent=first"
+        in Measured(data["benchmark-vgg-like"]).significant("on the part"),
         "it hardly matters": "silent=first" not in tiny.significant("occlusion"),
         "is significant on `tiny`": "no net" in tiny.significant("occlusion"),
-        "its relevance differs from the deconvnet by no measure here": not any(
+        "its relevance differs from the deconvnet by no measure on `tiny`": not any(
             "crp lrp" in tiny.significant(measure) for measure in tiny.numbers["means"]
         ),
+        "small nets like AlexNet, VGG and ResNet": all(
+            "no net" in Measured(data[f"benchmark-{name}"]).significant("occlusion") for name in SMALL
+        ),
+        "and agrees better with occlusion on SqueezeNet": "crp lrp" in net.significant("occlusion"),
         "and not on SqueezeNet": "no net" not in net.significant("occlusion"),
         "and are better by insertion on SqueezeNet": "random net" in net.significant("insertion"),
         "Guided backpropagation beats the deconvnet on SqueezeNet": "guided" in net.significant("occlusion"),

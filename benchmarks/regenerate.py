@@ -8,7 +8,7 @@
 
 A name in place of a page makes one of the list. Weights and photographs are those that the pages are of: their hashes are in
 benchmarks/outputs.py. What needs them, or a package that is missing, is skipped, and says so. What is compared
-takes about 40 minutes on one core, everything four hours.
+takes little more than an hour on one core, everything four hours.
 """
 
 from __future__ import annotations

@@ -282,7 +282,7 @@ def test_trainings_taken_together(trainings):
     assert [each.name for each in merged.comparisons if each.primary] == [benchmark.PRIMARY]
     assert merged.same == {name: twin for name, twin in trainings[0].same.items() if trainings[1].same.get(name) == twin}
     assert {"overlap=last", "lrn=derivative"} <= set(merged.same)
-    assert merged.plot().get_suptitle().startswith("features.4, 6 units of 3 pictures")
+    assert merged.plot().get_suptitle().startswith("layer features.4, 6 units of 3 pictures")
 
 
 def test_what_is_the_same_in_one_training_only_keeps_its_values(trainings):

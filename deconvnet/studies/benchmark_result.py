@@ -161,7 +161,7 @@ class Benchmark(Result):
             _draw_measure(figure.add_subplot(grid[:, 1 + column]), self, measure, names)
         pictures = len(np.unique(self.images))
         figure.suptitle(
-            f"{self.settings['layer']}, {len(self.units)} units of {pictures} pictures: means and 95 % intervals;"
+            f"layer {self.settings['layer']}, {len(self.units)} units of {pictures} pictures: means and 95 % intervals;"
             f" filled: differs from {DEFAULT} after Holm's correction",
             fontsize=8,
         )
