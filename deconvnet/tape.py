@@ -104,7 +104,9 @@ class Tape:
         axes, batch = self.axes[value], self.batches[value]
         images = axes.images if isinstance(axes, TokenAxes) else 0
         is_apart = batch.axis == images and batch.axis not in axes and not batch.is_folded
-        return axes if is_apart else (None, *axes[1:])
+        # volumes with their channels last, as 3-D Swin has them, have no maps
+        is_known = len(self.shapes[value]) <= 4 or isinstance(axes, VolumeAxes)
+        return axes if is_apart and is_known else (None, *axes[1:])
 
     def down_from(self, value: int) -> Iterator[Call]:
         """Yield the calls from the one that made `value` down to the first."""

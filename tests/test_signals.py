@@ -15,8 +15,10 @@ from torch import nn
 from torchvision.models import video
 
 import deconvnet
+from deconvnet import rules
 from deconvnet.errors import MissingPackageError, OptionError, PictureError
 from deconvnet.images import read_array
+from deconvnet.layer_table import list_layers
 from deconvnet.sheet_kinds import draw_volume, part_word, strongest_slice
 from support.oracle import ReplacedBackward, relative
 
@@ -456,3 +458,30 @@ def test_a_size_that_nobody_said_is_not_claimed():
     net = deconvnet.DeconvNet(signal_net().float())
     with pytest.raises(PictureError, match=r"cannot take images of 3x224x224 \(.*\)\. Give the size that it was made for\.$"):
         net.layers()
+
+
+class ChannelsLast(nn.Module):
+    """Volumes with their channels last inside, as 3-D Swin has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(1, 2, 2), nn.LayerNorm(2)
+
+    def forward(self, x):
+        return self.norm(self.conv(x).permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3).flatten(1)
+
+
+def test_volumes_with_channels_last_are_not_listed():
+    """Every layer that is listed can be asked for; a signal of the whole layer goes down from the others."""
+    net = deconvnet.DeconvNet(ChannelsLast())
+    recording = net.record(torch.rand(1, 1, 3, 4, 5))
+    listed = list_layers(recording, rules.DEFAULT)
+    assert "conv" in listed
+    assert "norm" not in listed
+    for layer in listed:
+        net.project(recording, layer.name, channels=[0])
+    with pytest.raises(deconvnet.UnitError) as caught:
+        net.project(recording, "norm", channels=[0])
+    assert str(caught.value) == "layer 'norm' has no maps: its output is 2x3x4x2, not channels x rows x columns."
+    signal = torch.ones_like(recording.activations("norm"))
+    assert net.project_signal(recording, "norm", signal).shape == (1, 1, 3, 4, 5)
