@@ -402,3 +402,35 @@ def test_units_are_moved_by_the_pixels_of_their_projection(name):
                     assert set(reached) == set(inside) != set(pixels)
                 else:
                     assert len(reached) > len(pixels) / 16  # attention has looked elsewhere, or the layer is not worth a test
+
+
+class LateRegisters(nn.Module):
+    """Register tokens put between the class token and the grid, once both are one value: as in Transformers' DINOv2."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 6, 4, stride=4), nn.LayerNorm(6)
+        self.tokens, self.registers = nn.Parameter(torch.randn(1, 1, 6)), nn.Parameter(torch.randn(1, 4, 6))
+
+    def forward(self, x):
+        grid = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.tokens.expand(len(x), -1, -1), grid], 1) * 2
+        x = torch.cat([x[:, :1], self.registers.expand(len(x), -1, -1), x[:, 1:]], 1)
+        return self.norm(x)
+
+
+def test_registers_between_the_class_token_and_the_grid():
+    """Rows and columns are the grid's, after five tokens without a place; a unit is moved by its own patch alone."""
+    model = randomised(LateRegisters().double())
+    net = deconvnet.DeconvNet(model)
+    images = torch.randn(2, 3, 8, 12, dtype=torch.float64)
+    recording = net.record(images)
+    assert recording.axes("norm").prefix == 5
+    assert recording.maps("norm").shape == (2, 6, 2, 3)
+    assert torch.equal(recording.maps("norm")[1, :, 1, 2], recording.activations("norm")[1, 5 + 5])
+    projection = net.project(recording, "norm", channels=[1], image=1, start="one", rule="gradient")
+    unit, pixels = projection.units[0], torch.as_tensor(projection.pixels[0])
+    own = pixels[:, 4 * unit.row : 4 * unit.row + 4, 4 * unit.col : 4 * unit.col + 4].clone()
+    pixels[:, 4 * unit.row : 4 * unit.row + 4, 4 * unit.col : 4 * unit.col + 4] = 0
+    assert own.abs().min() > 0
+    assert not pixels.any()

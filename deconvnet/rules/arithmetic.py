@@ -321,11 +321,17 @@ class Cat(Rule[SavedCat]):
     def axes(self, saved: SavedCat, axes: Sequence[Axes], shape: Sequence[int]) -> Axes:
         """Those of the parts; tokens that come before a grid have no place in it."""
         first = axes[0] if axes else default_axes(shape)
-        if not isinstance(first, TokenAxes) or saved.dim != first.tokens:
+        grids = [
+            (start, part)
+            for (start, _), part in zip(saved.slices, axes, strict=True)
+            if isinstance(part, TokenAxes) and part.tokens == saved.dim
+        ]
+        if not grids:
             return first
-        prefix = first.prefix + saved.slices[0][0]
-        is_whole = len(axes) == 1 and shape[first.tokens] == prefix + first.height * first.width
-        return first.at(first[0], first.tokens, prefix=prefix) if is_whole else default_axes(shape)
+        start, grid = grids[0]
+        prefix = grid.prefix + start
+        is_whole = len(grids) == 1 and shape[grid.tokens] == prefix + grid.height * grid.width
+        return grid.at(grid[0], grid.tokens, prefix=prefix) if is_whole else default_axes(shape)
 
     def batch(self, saved: SavedCat, batches: Sequence[BatchAxis], shape: Sequence[int]) -> BatchAxis:
         """Where the parts have them."""
