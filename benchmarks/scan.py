@@ -13,6 +13,7 @@ its activations not counted) and without the time waiting for pictures and stack
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 import torchvision
 from matplotlib.figure import Figure
+from outputs import WEIGHTS
 from rivals import captum_calls
 from torch import Tensor, nn
 
@@ -320,8 +322,15 @@ def main() -> None:
         options.keep.write_text(json.dumps(numbers, indent=1) + "\n")
     if {"all", "three", "plates", "store", "memory"} <= set(numbers):
         numbers["about"]["rounds"] = options.rounds
+        numbers["about"]["release"] = release_of(options.weights)
         draw(numbers, ROOT / "docs" / "pictures" / "scan-speed.png")
         (ROOT / "docs" / "scan-speed.md").write_text(page(numbers))
+
+
+def release_of(weights: str) -> str:
+    """Return what is to be said of the weights that the pages are measured with."""
+    is_compressed = os.path.isfile(weights) and hashlib.sha256(Path(weights).read_bytes()).hexdigest() == WEIGHTS
+    return " (a pruned and quantised release)" if is_compressed else ""
 
 
 def draw(numbers: dict[str, Any], path: Path) -> None:
@@ -379,8 +388,8 @@ def page(numbers: dict[str, Any]) -> str:
 
 PAGE = """# How fast a scan is
 
-Written by `benchmarks/scan.py`: SqueezeNet 1.0, {pictures} photographs, torch {torch}, CPU, {threads} threads, medians of
-{rounds} interleaved rounds. Machines differ and so do days: trust the ratios.
+Written by `benchmarks/scan.py`: SqueezeNet 1.0{release}, {pictures} photographs, torch
+{torch}, CPU, {threads} threads, medians of {rounds} interleaved rounds. Machines differ and so do days: trust the ratios.
 
 ## Pictures
 
