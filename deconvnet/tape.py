@@ -4,9 +4,9 @@ Module hooks alone miss `F.relu`, `F.max_pool2d`, `torch.cat` and `+`; symbolic 
 `TorchFunctionMode` sees each public torch call as it is made. Every tensor that descends from the image gets a number;
 a call reads some numbers and makes new ones. Three requirements shape this file:
 
-- nothing may be passed over in silence: a call without a rule, a rule that fails, a tensor that was changed through a view,
-  or one that no recorded call made (a scripted function) is written down as a *problem*, and raises when a projection
-  needs it - never while recording;
+- nothing may be passed over in silence: a call without a rule, a rule that fails, a tensor that was changed through another
+  view in a way that `views.py` cannot tell, or one that no recorded call made (a scripted function) is written down as a
+  *problem*, and raises when a projection needs it - never while recording;
 - an in-place call gives the same tensor object a new number, so numbers belong to (object, version) pairs;
 - the tape keeps sizes and switches, not activations.
 """
@@ -35,7 +35,9 @@ from .rules import Table
 from .rules.base import AnyRule
 from .rules.call import Call, CallContext, Saved, UnsupportedCall, plain_name, tensors_in
 from .rules.rectified import is_rectified
+from .rules.shape import SavedSetItem
 from .units import Window
+from .views import Index, Layout, Write, Writes
 
 CONSTANT = -1  # the number of a tensor that a recorded call made from nothing that descends from the image
 #: What a net may do to patterns of attention before it attends with them.
@@ -262,6 +264,7 @@ class Tracer(TorchFunctionMode):
         self._on_write = on_write
         self._written = set[int]()  # the storages of constants that the pass wrote to
         self._filled = set[int]()  # the storages that it wrote values of the image to, perhaps through a view
+        self._writes = Writes()
         # id -> (the tensor, weakly: ids are used again; its number; its version then)
         self._values: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
         # the model's own tensors live as long as it does: their ids are safe
@@ -358,8 +361,10 @@ class Tracer(TorchFunctionMode):
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         read = tensors_in((args, kwargs))
+        written = read
         if _writes_in_place(func, kwargs):
-            self._note_write(read[:1] if kwargs.get("out") is None else kwargs["out"])
+            written = tensors_in(kwargs["out"]) if kwargs.get("out") is not None else read[:1]
+            self._note_write(written)
         looked_up = [self._look_up(tensor) for tensor in read]
         numbers = [number for number, _ in looked_up]
         problem = next((reason for _, reason in looked_up if reason), None)
@@ -381,10 +386,12 @@ class Tracer(TorchFunctionMode):
         made = tensors_in(output)
         if not made or rule is None:  # where a rule knows the call, what it returns is what it made:
             # norms of some versions of torch count running statistics as written to, although they are not
-            made = made + [x for x, version in zip(read, versions, strict=True) if _version(x) != version]
+            changed = (x for x, version in zip(read, versions, strict=True) if _version(x) != version)
+            made = made + [tensor for tensor in changed if _is_in(tensor, written)]
         made = [tensor for tensor in _distinct(made) if self.value(tensor) is None]
         if made:
             self._write(func, rule, inputs, made, saved, problem or rule_problem)
+        self._note_writes(read, versions, written)
         return output
 
     def _rule(self, func: Any) -> AnyRule | None:
@@ -459,10 +466,51 @@ class Tracer(TorchFunctionMode):
             return value, CHANGED if value is None and self._is_filled(tensor) else None
         entry = self._values.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
-            if entry[1] == CONSTANT:
-                return None, CHANGED if entry[2] != _version(tensor) and self._is_filled(tensor) else None
-            return (entry[1], None) if entry[2] == _version(tensor) else (None, CHANGED)
+            value = None if entry[1] == CONSTANT else entry[1]
+            is_same = entry[2] == _version(tensor) or (value is None and not self._is_filled(tensor))
+            return (value, None) if is_same else self._look_up_changed(tensor, value, entry[2])
         return None, self._problem_of(tensor)
+
+    def _note_writes(self, read: list[Tensor], versions: list[int], written: list[Tensor]) -> None:
+        """Note what a call wrote to, of the tensors that it read, and what that is now."""
+        for tensor, version in zip(read, versions, strict=True):
+            value = self.value(tensor) if _version(tensor) != version and _is_in(tensor, written) else None
+            if value is not None:
+                self._writes.note(tensor, value, version)
+
+    def _look_up_changed(self, tensor: Tensor, value: int | None, version: int) -> tuple[int | None, str | None]:
+        """Return the number of a tensor whose memory calls wrote to since, through views of it, as in `x[:, 1:] += y`."""
+        writes = self._writes.since(tensor, version)
+        for write in writes or ():
+            index = Layout.of(tensor).index_of(write.layout)
+            if index is not None and self._keeps_images(index, value, write.value):
+                value = self._write_part(tensor, index, value, write)
+            elif not write.is_apart_from(tensor):
+                return None, CHANGED
+        if writes is None:
+            return None, CHANGED
+        self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT if value is None else value, _version(tensor))
+        return value, None
+
+    def _keeps_images(self, index: Index, whole: int | None, part: int) -> bool:
+        """Say whether a part has the images where the whole has them, and all of them."""
+        batch = FIRST if whole is None else self.tape.batches[whole]
+        place = sum(isinstance(item, slice) for item in index[: batch.axis])
+        is_whole = batch.axis < len(index) and index[batch.axis] == slice(None)
+        return is_whole and self.tape.batches[part] == replace(batch, axis=place)
+
+    def _write_part(self, tensor: Tensor, index: Index, value: int | None, write: Write) -> int:
+        """Write down that a part of a tensor was written over, though no call did so by the tensor's own name."""
+        func, size = Tensor.__setitem__, torch.Size(write.layout.size)
+        saved = SavedSetItem(size=tensor.shape, index=index, written=size, descend=(value is not None, True))
+        inputs = (write.value,) if value is None else (value, write.value)
+        axes, batch = default_axes(tensor.shape), FIRST
+        if value is not None:
+            axes, batch = self.tape.axes[value], self.tape.batches[value]
+        number = self._number(tensor, axes, batch)
+        self.tape.calls.append(Call(func, plain_name(func), "", inputs, (number,), saved))
+        self.tape.makers[number] = len(self.tape.calls) - 1
+        return number
 
     def _is_filled(self, tensor: Tensor) -> bool:
         return bool(self._filled) and tensor.untyped_storage().data_ptr() in self._filled
@@ -524,6 +572,10 @@ def _writes_in_place(func: Any, kwargs: Any) -> bool:
 
 def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
     return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def _is_in(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    return any(tensor is other for other in tensors)
 
 
 def _version(tensor: Tensor) -> int:

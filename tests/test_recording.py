@@ -430,22 +430,104 @@ def test_control_flow_that_depends_on_the_data():
         assert relative(net.project_signal(recording, layer, signal), expected) < 1e-5
 
 
-def test_a_change_through_a_view_is_noticed():
-    """A tensor changed in place through a view of it raises when a projection reads it."""
+class Changed(nn.Module):
+    """A net that changes what a convolution made, in place, and reads it again."""
 
-    class Sliced(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.after = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+    def __init__(self, change):
+        super().__init__()
+        self.conv, self.after, self.change = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), change
 
-        def forward(self, x):
-            x = self.conv(x)
-            torch.relu_(x[:, :2])
-            return self.after(x)
+    def forward(self, x):
+        return self.after(self.change(self.conv(x)))
 
-    net = deconvnet.DeconvNet(Sliced())
-    recording = net.record(torch.randn(1, 3, 8, 8))
-    with pytest.raises(NoRuleError, match="changed in place through another view of it"):
+
+def add_to_part(x):
+    y = x * 0.5
+    x[:, 1:] += y[:, :3]
+    return x
+
+
+def add_by_name(x):
+    y = x * 0.5
+    x[:, 1:, 2::2].add_(y[:, :3, 2::2])
+    return x
+
+
+def rectify_part(x):
+    torch.relu_(x[:, :2])
+    return x
+
+
+def change_halves(x):
+    first, second = x[:, :2], x[:, 2:]
+    first += 0.3 * second
+    second *= 2  # which the first half is no part of
+    return nn.functional.relu(x, inplace=True)
+
+
+def change_one_channel(x):
+    x[:, 1] -= 3 * x[:, 2]
+    x[..., 1:3] *= 2
+    return x
+
+
+def change_a_part_of_a_part(x):
+    part = x[:, 1:]
+    corner = part[:, :, 1:, :3]
+    corner += part[:, :, :-1, 1:4]
+    return x
+
+
+def fill_a_canvas(x):
+    canvas = torch.zeros(len(x), 4, 8, 9, dtype=x.dtype)
+    canvas[:, :, 1:7, 2:8] += x
+    return canvas
+
+
+@pytest.mark.parametrize(
+    "change",
+    [add_to_part, add_by_name, rectify_part, change_halves, change_one_channel, change_a_part_of_a_part, fill_a_canvas],
+)
+def test_what_is_written_to_a_view_is_followed(change):
+    """x[...] += y and its kin: the gradient is autograd's, and so is what each of several images gets."""
+    torch.manual_seed(0)
+    model, images = Changed(change).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    net = deconvnet.DeconvNet(model)
+    recording = net.record(images)
+    signal = torch.randn_like(recording.activations("after"))
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(model(leaf), leaf, signal)
+    assert relative(net.project_signal(recording, "after", signal, rule="gradient"), expected) < 1e-12
+    parts = net.project(recording, "after", channels=[1], image=1, start="one", rule="gradient")
+    unit = parts.units[0]
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(model(leaf)[1, 1, unit.row, unit.col], leaf)
+    assert relative(parts.pixels[0], expected[1]) < 1e-12
+
+
+def turn(x):
+    x.transpose(2, 3).mul_(2)
+    return x
+
+
+def change_what_a_part_is_of(x):
+    part = x[:, :2].exp()
+    half = x[:, :2]
+    x *= 2
+    return torch.cat((part, half), 1)
+
+
+def add_to_one_image(x):
+    x[:1] += 1
+    return x
+
+
+@pytest.mark.parametrize("change", [turn, change_what_a_part_is_of, add_to_one_image])
+def test_a_change_through_another_view_is_noticed(change):
+    """What slices do not tell - turned axes, a part read after the whole was changed, some images - raises where it is read."""
+    net = deconvnet.DeconvNet(Changed(change))
+    recording = net.record(torch.randn(2, 3, 8, 8))
+    with pytest.raises(NoRuleError, match=r"changed in place through another view of it|mixes the images"):
         net.project(recording, "after")
 
 

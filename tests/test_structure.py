@@ -42,6 +42,7 @@ ORDER = [
     "axes",
     "batch_axis",
     "rules",
+    "views",
     "tape",
     "model_state",
     "detection",
