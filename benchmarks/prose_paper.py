@@ -50,7 +50,7 @@ def engine_phrases() -> list[str]:
     layers, ratios = rows(SPEED, UNITS), sorted(float(row[3]) for row in rows(SPEED, MAPS))
     return [
         f"{agree} agree with an independent oracle in an early, a middle and a late module,"
-        f" {differ} differs for a known reason, {refused} is refused by name, and {unknown} could not be judged",
+        f" {differ} differ, {refused} are refused by name, and {unknown} could not be judged",
         f"keeps {value(kept[5])} MiB of switches, where all activations would take {value(kept[6])} MiB",
         f"the largest deviation is {value(f'{max(float(row[10]) for row in layers):.0e}')} of the largest pixel",
         f"takes between {value(f'{ratios[0]:.2f}')} and {value(f'{ratios[-1]:.2f}')} times as long",

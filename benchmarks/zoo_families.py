@@ -1,16 +1,19 @@
 """Write docs/zoo-families.md: nets of every family of timm - CNNs, hybrids, transformers - against an oracle.
 
-    python benchmarks/zoo_families.py              # all of them: writes the page (about half an hour on one core)
-    python benchmarks/zoo_families.py NAME ...     # some of them: prints what is found
+    python benchmarks/zoo_families.py              # what docs/data/zoo-families.json lacks (all: about two hours on one core)
+    python benchmarks/zoo_families.py NAME ...     # these, again
 
-Of each family one small net, as far as names tell. Random weights, two images, double precision. In an early, a middle and a
-late module with maps a random signal goes down by the gradient rule, and is compared with autograd with the same things held:
-patterns of attention, gates, statistics of norms, and the smaller factor or divisor of two of different sizes.
+Of each family small nets whose names tell that they are built in different ways, at least three where there are as many, and
+more of large families; and nets with unusual options. Random weights, two images, double precision. In an early, a
+middle and a late module with maps a random signal goes down by the gradient rule, and is compared with `held_oracle.py`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import json
+import re
 import resource
 import signal
 import sys
@@ -24,20 +27,20 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
+from held_oracle import CLOSE, by_autograd, deviation
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 import deconvnet
 
-PAGE = Path(__file__).parents[1] / "docs" / "zoo-families.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, DATA = DOCS / "zoo-families.md", DOCS / "data" / "zoo-families.json"
 
 T = torch.Tensor
-SECONDS = 30  # of a processor, for one net
-SIZES = (64, 128, None)  # sides of images, in pixels; None: as the net was made for
-MEMORY = 6 << 30  # bytes that a net may take; csatv2 takes seven gigabytes
-LARGEST = 90_000_000  # parameters
-CLOSE = 1e-5  # deviation, relative to the largest pixel
+SECONDS = 150  # of a processor, for one net
+SIZES = (64, 84, 96, 128, None)  # sides of images, in pixels; None: as the net was made for
+MEMORY = 8 << 30  # bytes that a net may take; csatv2 takes seven gigabytes
+LARGEST = 310_000_000  # parameters
+MANY = 75_000_000  # parameters from which on options make a net smaller
 #: What names call small, the smallest first.
 SMALL = [
     "test_",
@@ -71,27 +74,63 @@ KINDS = {
         tiny_vit vision_transformer_hybrid visformer vitamin """,
 }
 
-#: What was found out about a net whose row needs it.
-NOTES = {
-    "iformer_t": " (the oracle holds a sigmoid of which the net takes half as values: where it does not, both agree to 1e-15)",
+#: Names that say only how large a net is, or what it was trained on.
+SIZE_WORDS = r"(_\d+|\d+)|atto|femto|pico|zepto|nano|tiny|mini|small|medium|base|large|huge|giant|gigantic|enormous|micro|ultra"
+SIZE_WORDS += r"|xx*(?=_)|_[smltbhx]+(?=_|$)|plus|in\d*k|ft\d*k|tf_|ssl_|swsl_|gluon_|adv_|_ns(?=_|$)|_ap(?=_|$)|miil"
+
+#: Large nets that timm's own options make smaller.
+SMALLER: dict[str, dict[str, Any]] = {
+    "transformers": {"depth": 2},
+    "vgg11": {"num_classes": 0},
 }
 
-GATES = (F.softmax, torch.softmax, T.softmax, torch.sigmoid, T.sigmoid, T.sigmoid_, F.sigmoid, F.hardsigmoid)
-PRODUCTS = (torch.mul, T.mul, T.mul_, torch.div, T.div, T.true_divide)
+#: Nets as people build them by options, and their images' sides.
+ODD: list[tuple[str, str, dict[str, Any], int]] = [
+    ("vision_transformer", "vit_tiny_patch16_224", {"dynamic_img_size": True}, 80),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": (64, 96), "reg_tokens": 4}, 0),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": 64, "num_classes": 0, "in_chans": 1}, 64),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": 64, "global_pool": "avg", "class_token": False}, 64),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": 64, "global_pool": "map"}, 64),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": 64, "features_only": True}, 64),
+    ("vision_transformer", "vit_tiny_patch16_224", {"img_size": 64, "init_values": 1e-5, "qk_norm": True}, 64),
+    ("swin_transformer", "swin_tiny_patch4_window7_224", {"img_size": (64, 96), "features_only": True}, 0),
+    ("swin_transformer", "swin_tiny_patch4_window7_224", {"strict_img_size": False}, 96),
+    ("swin_transformer_v2", "swinv2_tiny_window8_256", {"img_size": 64, "in_chans": 1, "num_classes": 0}, 64),
+    ("resnet", "resnet18", {"in_chans": 1, "num_classes": 0}, 64),
+    ("resnet", "resnet26t", {"features_only": True}, 64),
+    ("resnet", "resnet26d", {"output_stride": 8, "global_pool": "catavgmax"}, 64),
+    ("resnet", "resnet18", {"global_pool": "", "num_classes": 0, "norm_layer": "groupnorm1"}, 64),
+    ("convnext", "convnext_atto", {"features_only": True, "out_indices": (1, 3)}, 64),
+    ("convnext", "convnextv2_atto", {"in_chans": 4, "conv_mlp": True}, 64),
+    ("efficientnet", "efficientnet_b0", {"features_only": True, "output_stride": 16}, 64),
+    ("mobilenetv3", "mobilenetv3_small_050", {"in_chans": 1, "global_pool": "max"}, 64),
+    ("eva", "eva02_tiny_patch14_224", {"img_size": 56, "dynamic_img_size": True, "global_pool": "token"}, 70),
+    ("deit", "deit_tiny_distilled_patch16_224", {"img_size": 64, "features_only": True}, 64),
+    ("maxxvit", "coatnet_pico_rw_224", {"img_size": 64, "features_only": True}, 64),
+    ("mobilevit", "mobilevitv2_050", {"in_chans": 1, "features_only": True}, 64),
+    ("hrnet", "hrnet_w18_small", {"features_only": True}, 64),
+    ("xcit", "xcit_nano_12_p8_224", {"in_chans": 1, "num_classes": 0}, 64),
+]
+
+#: Why nets are rightly refused.
+AMONG_IMAGES = " It attends among the images of the batch: the queries (N, L) of one picture meet the keys of another."
+NOTES = dict.fromkeys(("csatv2", "csatv2_21m"), AMONG_IMAGES)
 
 HEAD = """# The zoo, family by family
 
-Written by `benchmarks/zoo_families.py` with torch {torch} and timm {timm}. Of every family of timm one small
-net, with random weights, two images, double precision. In an early, a middle and a late module a random signal
-goes down by the gradient rule, and is compared with an independent oracle: autograd with patterns of attention, gates and
-statistics of norms held. *Agrees*: in all three modules no pixel deviates by more than 1e-5 of the largest one.
+Written by `benchmarks/zoo_families.py` with torch {torch} and timm {timm}. Of every family of timm small
+nets that are built in different ways, {count} in all, with random weights, two images, double precision. In an early, a middle
+and a late module a random signal goes down by the gradient rule, and is compared with an independent oracle: autograd with
+patterns of attention, gates and statistics of norms held. *Agrees*: in all three modules no pixel deviates by more than 1e-5 of
+the largest one.
 
 | nets | agree | differ | refused | could not say |
 |---|---|---|---|---|
 {counts}
 
-*Refused*: a call on the way has no rule, and the projection says so. *Could not say*: more than 90 million parameters, 30
-seconds of a processor or 6 GB of memory, or nothing to compare with. Mixers count as transformers.
+*Refused*: a call on the way has no rule, and the projection says so. *Could not say*: more than 310 million parameters,
+{seconds} seconds of a processor or 8 GB of memory, or nothing to compare with. Mixers count as transformers. In brackets:
+options of `timm.create_model`.
 
 """
 
@@ -114,71 +153,57 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Net:
+    """A net of a family, and how it is made.
+
+    Attributes:
+        family: timm's module.
+        name: timm's name.
+        options: of `timm.create_model`; None: whatever makes the net and its images small.
+        size: of the images' sides, in pixels; 0: as the option `img_size` says.
+    """
+
+    family: str
+    name: str
+    options: dict[str, Any] | None = None
+    size: int = 0
+
+    @property
+    def title(self) -> str:
+        """The name, with the options."""
+        options = ", ".join(f"{name}={value}" for name, value in (self.options or {}).items())
+        return f"{self.name} ({options})" if options else self.name
+
+
+@dataclass(frozen=True)
 class Row:
-    """A net, its family and kind, the side of its images in pixels, and what was found."""
+    """A net, its family and kind, the size of its images in pixels, and what was found."""
 
     kind: str
     family: str
     name: str
-    size: int
+    size: list[int]
     verdict: Verdict
 
 
-class Held(TorchFunctionMode):
-    """Lets autograd see what the mirror holds as constants."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in GATES:
-            return func(*args, **kwargs).detach()
-        if func in PRODUCTS and len(args) > 1 and all(isinstance(x, T) and x.requires_grad for x in args[:2]):
-            return held_product(func, args, kwargs)
-        if func is F.scaled_dot_product_attention:
-            return held_attention(*args, **kwargs)
-        if func in (F.layer_norm, F.group_norm):
-            return held_norm(func, *args, **kwargs)
-        if func is F.normalize:
-            dim = kwargs.get("dim", args[2] if len(args) > 2 else 1)
-            return args[0] / args[0].norm(dim=dim, keepdim=True).clamp(min=1e-12).detach()
-        return func(*args, **kwargs)
+def nets() -> Iterator[Net]:
+    """Yield nets of each family, first the smallest of each."""
+    known = {family: chosen(list(names)) for family, names in sorted(timm.models._registry._module_to_models.items())}
+    for rank in range(max(map(len, known.values()))):
+        yield from (Net(family, names[rank]) for family, names in known.items() if rank < len(names))
+        if not rank:
+            yield from (Net(*odd) for odd in ODD)
 
 
-def held_product(func: Any, args: Any, kwargs: Any) -> T:
-    """Hold the smaller of two factors, and a divisor that is smaller than what it divides."""
-    first, second = args[:2]
-    if second.numel() < first.numel():
-        second = second.detach()
-    elif first.numel() < second.numel() and "mul" in func.__name__:
-        first = first.detach()
-    return func(first, second, *args[2:], **kwargs)
-
-
-def held_attention(
-    q: T, k: T, v: T, attn_mask: T | None = None, dropout_p: float = 0, scale: float | None = None, **rest: Any
-) -> T:
-    """Attention from its definition, with the pattern held."""
-    scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if attn_mask is not None:
-        scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-    return scores.softmax(-1).detach() @ v
-
-
-def held_norm(func: Any, x: T, groups: Any, weight: T | None = None, bias: T | None = None, eps: float = 1e-5) -> T:
-    """A layer norm, or a group norm, from its definition, with its statistics held."""
-    rows = x.flatten(-len(groups)) if func is F.layer_norm else x.reshape(len(x), groups, -1)
-    mean, variance = rows.mean(-1, keepdim=True).detach(), rows.var(-1, unbiased=False, keepdim=True).detach()
-    normed = ((rows - mean) / (variance + eps).sqrt()).reshape(x.shape)
-    size = () if func is F.layer_norm else (1, -1, *[1] * (x.dim() - 2))
-    for parameter, call in ((weight, torch.mul), (bias, torch.add)):
-        if parameter is not None:
-            normed = call(normed, parameter.reshape(size) if size else parameter)
-    return normed
-
-
-def families() -> Iterator[tuple[str, str]]:
-    """Yield (family, net), a small net of each family, as far as names tell."""
-    for family, names in sorted(timm.models._registry._module_to_models.items()):
-        yield family, min(names, key=smallness)
+def chosen(names: list[str]) -> list[str]:
+    """Return small nets of a family that are built in different ways, as far as names tell."""
+    names = [name for name in names if not re.search("huge|giant|xlarge", name)]
+    by_way: dict[str, str] = {}
+    for name in sorted(names, key=smallness):
+        by_way.setdefault(re.sub(SIZE_WORDS, "", name).strip("_"), name)
+    ways = list(by_way.values())
+    others = [name for name in sorted(names, key=smallness) if name not in ways]
+    return (ways + others)[: max(3, (len(ways) + 2) // 3)]
 
 
 def smallness(name: str) -> tuple[int, int, str]:
@@ -186,10 +211,10 @@ def smallness(name: str) -> tuple[int, int, str]:
     return next((rank for rank, word in enumerate(SMALL) if word in name), len(SMALL)), len(name), name
 
 
-def count_parameters(name: str) -> int:
+def count_parameters(name: str, options: dict[str, Any]) -> int:
     """Return how many parameters a net has, without making any."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in timm.create_model(name, pretrained=False).parameters())
+        return sum(parameter.numel() for parameter in timm.create_model(name, pretrained=False, **options).parameters())
 
 
 def kind_of(family: str) -> str:
@@ -197,9 +222,9 @@ def kind_of(family: str) -> str:
     return next((kind for kind, families in KINDS.items() if family in families.split()), "CNNs")
 
 
-def build(name: str) -> tuple[nn.Module, int]:
-    """Return a net in double precision, with no parameter that begins as zero, and the smallest of some sizes that it takes."""
-    model, size = smallest(name)
+def build(net: Net) -> tuple[nn.Module, list[int]]:
+    """Return a net in double precision, with no parameter that begins as zero, and the size of images that it takes."""
+    model, size = smallest(net.name, kind_of(net.family)) if net.options is None else as_asked(net)
     for parameter in model.parameters():
         if parameter.numel() and not parameter.any():
             nn.init.normal_(parameter, std=0.02)
@@ -208,74 +233,59 @@ def build(name: str) -> tuple[nn.Module, int]:
     return model.double(), size
 
 
-def smallest(name: str) -> tuple[nn.Module, int]:
-    """Return a net, made for as small images as it can be made for, and their side."""
+def as_asked(net: Net) -> tuple[nn.Module, list[int]]:
+    """Return a net with its options, and the size of its images: channels, rows, columns."""
+    torch.manual_seed(0)
+    options = net.options or {}
+    model = timm.create_model(net.name, pretrained=False, **options).eval()
+    sides = [net.size] * 2 if net.size else list(options["img_size"])
+    return model, [options.get("in_chans", 3), *sides]
+
+
+def smallest(name: str, kind: str) -> tuple[nn.Module, list[int]]:
+    """Return a net, made for as small images as it can be made for, and their size: channels, rows, columns."""
+    fewer = next((option for word, option in SMALLER.items() if word in (name, kind)), {})
+    fewer = fewer if count_parameters(name, {}) > MANY else {}
     for size in SIZES:
-        for options in ({"img_size": size}, {}):
+        for options in ({"img_size": size, **fewer}, {"img_size": size}, fewer, {}):
             torch.manual_seed(0)
             try:
+                if count_parameters(name, options) > LARGEST:
+                    continue
                 model = timm.create_model(name, pretrained=False, **options).eval()
                 side = size or model.default_cfg["input_size"][1]
                 with torch.no_grad():
                     model(torch.zeros(2, 3, side, side))
-            except Exception:  # each net refuses other sizes in its own way
+            except Exception:  # each net refuses other sizes and options in its own way
                 continue
-            return model, side
-    raise RuntimeError("it takes no image")
+            return model, [3, side, side]
+    raise RuntimeError("it takes no image, or has too many parameters")
 
 
-def compare(name: str) -> tuple[int, Verdict]:
-    """Return the side of the images, and the worst that is to say of three modules."""
-    model, size = build(name)
-    net, images = deconvnet.DeconvNet(model), torch.randn(2, 3, size, size, dtype=torch.float64).requires_grad_()
+def compare(chosen: Net) -> tuple[list[int], Verdict]:
+    """Return the size of the images, and the worst that is to say of three modules."""
+    model, size = build(chosen)
+    net, images = deconvnet.DeconvNet(model), torch.randn(2, *size, dtype=torch.float64).requires_grad_()
     recording, modules = net.record(images.detach()), dict(model.named_modules())
     records = [record for record in recording.records().values() if record.value is not None and record.name in modules]
     layers = [record.name for record in records if recording.tape.map_axes(record.number)[0] is not None]
-    layers = [layers[at] for at in (len(layers) // 4, len(layers) // 2, len(layers) - 1)]
     outputs = by_autograd(model, images, layers)
-    verdicts = [judge(net, recording, images, layer, outputs[layer]) for layer in layers]
+    verdicts = [judge(net, recording, images, layer, output) for layer, output in outputs.items()]
     order = ("differs", "refused", "could not say", "agrees")
     return size, min(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
 
-def by_autograd(model: nn.Module, images: T, layers: list[str]) -> dict[str, T]:
-    """Run a net once with what is held held, and return what the first call of each layer made."""
-    outputs: dict[str, T] = {}
-
-    def keep(layer: str, output: Any) -> None:
-        outputs.setdefault(layer, first_of(output) * 1)
-
-    hooks = [
-        model.get_submodule(layer).register_forward_hook(lambda _, inputs, output, layer=layer: keep(layer, output))
-        for layer in layers
-    ]
-    with Held():
-        model(images)
-    for hook in hooks:
-        hook.remove()
-    return outputs
-
-
 def judge(net: deconvnet.DeconvNet, recording: deconvnet.Recording, images: T, layer: str, output: T) -> Verdict:
     """Compare one layer's way down with the oracle's."""
-    start = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     try:
-        found = net.project_signal(recording, layer, start, rule="gradient", silent="first")
-        net.project(recording, layer, channels=[0], image=1)  # a unit goes down, too
+        worst = deviation(net, recording, images, layer, output)
     except deconvnet.DeconvnetError as error:
         return Verdict("could not say" if "allocate memory" in str(error) else "refused", str(error))
-    (expected,) = torch.autograd.grad(output, images, start, allow_unused=True, retain_graph=True)
-    if expected is None or not expected.any():
+    if worst is None:
         return Verdict("could not say", f"{layer}: the oracle finds no way down")
-    worst = float((found - expected).abs().max() / expected.abs().max())
     if worst < CLOSE:
         return Verdict("agrees", f"{worst:.0e}")
     return Verdict("differs" if worst == worst else "could not say", f"{layer}: {worst:.0e}")
-
-
-def first_of(output: Any) -> T:
-    """Return a tensor, or the first of several."""
-    return output if isinstance(output, T) else first_of(next(iter(output)))
 
 
 def stop(*_: Any) -> None:
@@ -283,15 +293,12 @@ def stop(*_: Any) -> None:
     raise Late
 
 
-def row(family: str, name: str) -> Row:
+def measure(net: Net) -> Row:
     """Measure one net, within bounds of time and memory."""
-    size, started = 0, time.process_time()
+    size, started = [0, 0, 0], time.process_time()
     try:
-        if family and count_parameters(name) > LARGEST:
-            verdict = Verdict("could not say", "more than 90 million parameters")
-        else:
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            size, verdict = compare(name)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        size, verdict = compare(net)
     except Late:
         verdict = Verdict("could not say", f"more than {SECONDS} seconds")
     except Exception as error:
@@ -300,8 +307,8 @@ def row(family: str, name: str) -> Row:
         signal.setitimer(signal.ITIMER_PROF, 0)
         gc.collect()
     spent = time.process_time() - started
-    print(f"{spent:5.1f} s {family} {name} {size}: {verdict.outcome}: {verdict.text}", file=sys.stderr, flush=True)
-    return Row(kind_of(family), family, name, size, verdict)
+    print(f"{spent:5.1f} s {net.family} {net.title} {size}: {verdict.outcome}: {verdict.text}", file=sys.stderr, flush=True)
+    return Row(kind_of(net.family), net.family, net.title, size, verdict)
 
 
 def reason(error: Exception) -> str:
@@ -318,7 +325,9 @@ def page(rows: list[Row]) -> str:
     for kind in ("CNNs", "hybrids", "transformers"):
         count = Counter(row.verdict.outcome for row in rows if row.kind == kind)
         counts.append(f"| {kind} | " + " | ".join(str(count[outcome]) for outcome in outcomes) + " |")
-    text = HEAD.format(torch=torch.__version__.split("+")[0], timm=timm.__version__, counts="\n".join(counts))
+    text = HEAD.format(
+        torch=torch.__version__.split("+")[0], timm=timm.__version__, count=len(rows), seconds=SECONDS, counts="\n".join(counts)
+    )
     others = [row for row in rows if row.verdict.outcome != "agrees"]
     text += "## What does not agree\n\n| net | family | outcome | why |\n|---|---|---|---|\n"
     for row in sorted(others, key=lambda row: (outcomes.index(row.verdict.outcome), row.family, row.name)):
@@ -332,16 +341,32 @@ def page(rows: list[Row]) -> str:
     return text
 
 
+def read() -> dict[str, Row]:
+    """Return what was measured, by title."""
+    rows = json.loads(DATA.read_text()) if DATA.exists() else []
+    return {row["name"]: Row(**{**row, "verdict": Verdict(**row["verdict"])}) for row in rows}
+
+
+def write(rows: dict[str, Row]) -> None:
+    """Keep what was measured, and write the page."""
+    known = {net.title for net in nets()}
+    ordered = sorted((row for row in rows.values() if row.name in known), key=lambda row: (row.family, row.name))
+    DATA.write_text("[\n" + ",\n".join(json.dumps(dataclasses.asdict(row)) for row in ordered) + "\n]\n")
+    PAGE.write_text(page(ordered))
+
+
 def main() -> None:
-    """Measure all families and write the page; or print what is found of those named."""
+    """Measure what is missing, or the nets that are named, and write after each: a run that is ended loses nothing."""
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    named, rows = sys.argv[1:], []
-    for family, name in [("", name) for name in named] or families():
-        rows.append(row(family, name))
-        if not named:  # after each: what was measured stays where a run is ended
-            PAGE.write_text(page(rows))
+    named, rows, known = sys.argv[1:], read(), list(nets())
+    waiting = [net for net in known if net.title in named or net.name in named] if named else known
+    for net in waiting:
+        if named or net.title not in rows:
+            row = measure(net)
+            rows[row.name] = row
+            write(rows)
 
 
 if __name__ == "__main__":
