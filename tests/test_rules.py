@@ -902,11 +902,13 @@ class Followed(nn.Module):
         return self.last(self.module(self.conv(x)))
 
 
-ON_MAPS = [name for name in CASES if len(CASES[name][1]) == 3] + [*HELD, "layer norm with weights", "mask of positions"]
 OTHERS = {
     "layer norm with weights": lambda x: F.layer_norm(x, (5,), torch.linspace(1, 3, 5).double()),
     "mask of positions": lambda x: x.masked_fill(torch.arange(15).view(3, 5) % 4 == 0, 0.0),
+    "bounds of positions": lambda x: torch.clamp(x, min=torch.linspace(-1, 0.2, 5).double()),
+    "exponents of positions": lambda x: x.abs() ** torch.linspace(1, 3, 3).double()[:, None],
 }
+ON_MAPS = [*(name for name in CASES if len(CASES[name][1]) == 3), *HELD, *OTHERS]
 
 
 @pytest.mark.parametrize("name", ON_MAPS)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..units import Window
 from .base import Placewise, Same, Signals, Status, Windows, check_only_first
-from .call import CallContext, Function, Saved, per_image
+from .call import CallContext, Function, Saved, per_image, plain_name, tensors_in
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +54,12 @@ class Activation(Placewise[SavedActivation]):
             size=input.shape, func=call.func, args=args, kwargs=kwargs, input=values, channel_axis=call.axes(input)[0]
         )
         return call(), saved
+
+    def keeps_positions(self, saved: SavedActivation, window: Window) -> bool:
+        """Where no bound or exponent that is a tensor differs along rows or columns; PReLU's are the channels'."""
+        tensors = [] if plain_name(saved.func) == "prelu" or not self.mask else tensors_in((saved.args, saved.kwargs))
+        differs = any(length != 1 for tensor in tensors for length in tensor.shape[-2:])
+        return not differs and super().keeps_positions(saved, window)
 
     def mirror(self, saved: SavedActivation, signal: Tensor) -> Signals:
         """(K, ...) -> (K, ...)."""

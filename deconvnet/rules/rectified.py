@@ -32,13 +32,14 @@ def is_rectified(call: Call, rule: AnyRule | None, inputs: Sequence[bool]) -> bo
     return keeps and bool(inputs) and all(inputs)
 
 
-def _lower_bound(call: Call) -> object:
-    """Return the lower bound of hardtanh or clamp; None where it has none, or is not known."""
+def _lower_bound(call: Call) -> float | None:
+    """Return the lower bound of hardtanh or clamp; None where it has none, or another one in each place."""
     if not isinstance(call.saved, SavedActivation):
         return None
     names = ("min_val", "min")
     given = [call.saved.kwargs[name] for name in names if name in call.saved.kwargs]
-    return next(iter([*given, *call.saved.args]), None)
+    bound = next(iter([*given, *call.saved.args]), None)
+    return bound if isinstance(bound, (int, float)) else None
 
 
 def _pads_below(call: Call) -> bool:
