@@ -222,7 +222,7 @@ class DeconvNet:
             (N, C, H, W), signed.
 
         Raises:
-            OptionError: the signal has another shape, or there is no such rule.
+            OptionError: the signal has another shape, the layer is a single number, or there is no such rule.
             UnknownLayerError: the net has no such layer.
             NoRuleError: the way down meets a call that cannot be mirrored.
             StaleRecordingError: the weights changed after the recording.
@@ -233,6 +233,8 @@ class DeconvNet:
             if signal.shape != tape.shapes[value]:
                 expected, found = size_text(tuple(tape.shapes[value])), size_text(tuple(signal.shape))
                 raise OptionError(f"a signal for layer {layer!r} must have its shape, {expected}; found {found}.")
+            if not signal.dim():
+                raise OptionError(f"layer {layer!r} is one number for all images, and sends no signal. Take a layer before it.")
             signal = signal.clone() if signal.is_inference() else signal.detach()
             is_half = signal.dtype in (torch.float16, torch.bfloat16)
             signal = signal.to(recording.images.device, torch.float32 if is_half else signal.dtype)

@@ -107,3 +107,22 @@ def test_precision_of_the_model(dtype):
     projected = net.project_signal(recording, "3", signal)
     expected = project_by_autograd(model.double(), recording.images.double(), "3", signal.double())
     assert relative(projected.double(), expected) < {torch.float64: 1e-12}.get(dtype, 0.2)
+
+
+def test_a_layer_of_one_number_sends_no_signal():
+    """The largest value of a batch, as detectors look it up, belongs to no image: one line says so."""
+
+    class Largest(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x / x.max()
+
+    net = deconvnet.DeconvNet(Largest())
+    recording = net.record(torch.rand(2, 3, 8, 8))
+    with pytest.raises(deconvnet.OptionError) as error:
+        net.project_signal(recording, "max", torch.tensor(1.0))
+    assert str(error.value) == "layer 'max' is one number for all images, and sends no signal. Take a layer before it."
