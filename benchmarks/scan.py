@@ -205,16 +205,17 @@ def measure_plates(net: deconvnet.DeconvNet, pictures: str, layer: str) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         scan = deconvnet.scan(net, pictures, Path(folder, "net.scan"), layers=[layer])
         plate = scan.plate(layer)
-        units, calls = 9 * len(plate.channels), 40
+        channels = plate.channels[layer]
+        units, calls = 9 * len(channels), 40
         projecting = seconds(lambda: [None for _ in plate.examples()])
         drawing = seconds(lambda: plate.save(Path(folder, "layer.pdf")))
         rng = np.random.default_rng(0)
-        sample = [scan.top(layer, int(channel))[0] for channel in rng.permutation(plate.channels)[:calls]]
+        sample = [scan.top(layer, int(channel))[0] for channel in rng.permutation(channels)[:calls]]
         captum, preprocess = captum_calls(load_plain(net), layer), net.preprocess
         assert preprocess is not None
 
         def theirs() -> None:
-            for channel, hit in zip(rng.permutation(plate.channels), sample, strict=False):
+            for channel, hit in zip(rng.permutation(channels), sample, strict=False):
                 image = preprocess(scan.pictures.path(hit.path))[None]
                 captum(image, (int(channel), hit.row, hit.col))
 
