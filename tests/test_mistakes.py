@@ -315,7 +315,6 @@ MISTAKES = [
     ("evolve --weights empty", 1, "WeightsError: no checkpoints in 'empty'. Looked for .safetensors, .pt, .pth, .ckpt, .bin."),
     ("filters --bands 0.4", 2, "Error: Option '--bands' requires 2 arguments. See: deconvnet filters --help"),
     ("project --model", 2, "Error: Option '--model' requires an argument. See: deconvnet project --help"),
-    ("sanity --select nope", 1, "UnknownLayerError: 'nope' is not a layer of tiny. See: deconvnet layers tiny"),
     (
         "filters --bands 1 2",
         1,

@@ -418,3 +418,9 @@ def test_fewer_steps_are_steps_of_all(net, measures):
     assert f"{line} 5 steps (all: --steps 7)\n" in few.summary()
     assert f"{line} 7 steps\n" in every.summary()
     assert "trained: another picture" in few.summary()
+
+
+def test_names_are_looked_up_before_the_time_is_said(run, measures):
+    """One line says what is wrong, and none before it how long the work would take."""
+    line = "UnknownLayerError: 'nope' is not a layer of tiny. See: deconvnet layers tiny\n"
+    assert run("sanity", "--select", "nope", "--top", "2") == (1, "", line)
