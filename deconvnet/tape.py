@@ -480,17 +480,26 @@ class Tracer(TorchFunctionMode):
 
     def _look_up_changed(self, tensor: Tensor, value: int | None, version: int) -> tuple[int | None, str | None]:
         """Return the number of a tensor whose memory calls wrote to since, through views of it, as in `x[:, 1:] += y`."""
-        writes = self._writes.since(tensor, version)
-        for write in writes or ():
-            index = Layout.of(tensor).index_of(write.layout)
-            if index is not None and self._keeps_images(index, value, write.value):
-                value = self._write_part(tensor, index, value, write)
-            elif not write.is_apart_from(tensor):
-                return None, CHANGED
-        if writes is None:
+        parts = self._written_parts(tensor, value, version)
+        if parts is None:
             return None, CHANGED
+        for index, write in parts:
+            value = self._write_part(tensor, index, value, write)
         self._values[id(tensor)] = (weakref.ref(tensor), CONSTANT if value is None else value, _version(tensor))
         return value, None
+
+    def _written_parts(self, tensor: Tensor, value: int | None, version: int) -> list[tuple[Index, Write]] | None:
+        """Return which parts of a tensor were written over since, all told before any is written down; None: it cannot be."""
+        writes, parts = self._writes.since(tensor, version), []
+        if writes is None:
+            return None
+        for write in writes:
+            index = Layout.of(tensor).index_of(write.layout)
+            if index is not None and self._keeps_images(index, value, write.value):
+                parts.append((index, write))
+            elif not write.is_apart_from(tensor):
+                return None
+        return parts
 
     def _keeps_images(self, index: Index, whole: int | None, part: int) -> bool:
         """Say whether a part has the images where the whole has them, and all of them."""

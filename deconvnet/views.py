@@ -2,7 +2,7 @@
 
 `x[:, 1:] += y`, `F.relu(x[:, :8], inplace=True)`, `a, b = x.chunk(2); a.add_(b)`: such a call writes to one view, and changes
 every tensor that looks at the same memory. What was written is noted; where a tensor is read that has been changed that way,
-the tape is told how: a part of it was written over, it is a part of what was written, or nothing of it was touched.
+the tape is told how: a part of it was written over, or nothing of it was touched. What is neither, it cannot follow.
 """
 
 from __future__ import annotations

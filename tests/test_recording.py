@@ -517,12 +517,20 @@ def change_what_a_part_is_of(x):
     return torch.cat((part, half), 1)
 
 
+def change_twice(x):
+    part, turned = x[:, :2], x.transpose(2, 3)
+    torch.relu_(part)  # which alone would be followed
+    turned.mul_(2)
+    _ = x + 1  # a first look, after which the second is no wiser
+    return x
+
+
 def add_to_one_image(x):
     x[:1] += 1
     return x
 
 
-@pytest.mark.parametrize("change", [turn, change_what_a_part_is_of, add_to_one_image])
+@pytest.mark.parametrize("change", [turn, change_twice, change_what_a_part_is_of, add_to_one_image])
 def test_a_change_through_another_view_is_noticed(change):
     """What slices do not tell - turned axes, a part read after the whole was changed, some images - raises where it is read."""
     net = deconvnet.DeconvNet(Changed(change))
