@@ -620,7 +620,7 @@ def measure(net: Net) -> Row | None:
         model = net.make()
         row = dataclasses.replace(row, **compare(model.double().eval(), net.size))
     except Exception as error:
-        row = dataclasses.replace(row, outcome=f"could not say: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+        row = dataclasses.replace(row, outcome=f"could not say: {type(error).__name__}: {first_line(error)}")
     gc.collect()
     print(
         f"{time.process_time() - started:5.1f} s {net.library} {net.name}: {row.layers} {row.projected} {row.outcome}",
@@ -628,6 +628,11 @@ def measure(net: Net) -> Row | None:
         flush=True,
     )
     return row
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error, its files without the folders of this machine."""
+    return re.sub(r"(?:/[\w.-]+)+/(?=[\w-]+\.py)", "", (str(error).splitlines() or [""])[0])
 
 
 def compare(model: nn.Module, size: tuple[int, ...]) -> dict[str, Any]:
