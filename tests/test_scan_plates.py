@@ -459,10 +459,9 @@ def test_a_plate_whose_pictures_are_all_gone_is_not_drawn(moving, tmp_path):
     assert str(error.value) == f"none of the 9 pictures of this plate can be shown. The first: {line}"
     assert path in "".join(plate.changed)
     assert not list(tmp_path.glob("plate*"))
-    one = deconvnet.DeconvNet(moving.net.loaded)
     (tmp_path / "one").mkdir()
     drawing(3).save(tmp_path / "one" / "a.png")
-    scan = deconvnet.scan(one, tmp_path / "one", tmp_path / "one.scan", layers=["features.5"])
+    scan = deconvnet.scan(moving.net, tmp_path / "one", tmp_path / "one.scan", layers=["features.5"])
     (tmp_path / "one" / "a.png").unlink()
     with pytest.raises(PictureError, match=r"^the one picture of this plate cannot be shown\. The first: a\.png is gone"):
         scan.plate("features.5", [7]).figure()

@@ -6,6 +6,7 @@ its tanh (or ReLU), which is mirrored as any activation is: rectified, and multi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,7 +23,7 @@ State: TypeAlias = "tuple[Tensor, ...]"
 Pass: TypeAlias = "Callable[[Tensor, Tensor | None], Tensor]"
 
 
-class Step:
+class Step(ABC):
     """One kind of step: from what the weights make of the input and of the hidden state to the next state, and back.
 
     Attributes:
@@ -38,13 +39,13 @@ class Step:
     activations: int
     status: Status = "held"
 
+    @abstractmethod
     def up(self, below: Tensor, before: Tensor, state: State) -> tuple[State, State, State]:
         """Return the next state, the gates, and the derivatives of the other activations, each (N, H)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def down(self, signal: State, gates: State, slopes: State, through: Pass) -> tuple[Tensor, Tensor, State]:
         """Return signals before the candidate's weights, of the input and of the hidden state, and what goes to the state."""
-        raise NotImplementedError
 
 
 class LSTMStep(Step):
