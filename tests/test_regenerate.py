@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import json
 import re
 import sys
@@ -14,22 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.scripts import BENCHMARKS, module
+
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
 def benchmarks(monkeypatch):
     """The scripts of benchmarks/ are modules here, as they are for each other."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-
-
-def module(name: str):
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
 
 
 drift, filled_pages, outputs, pages, prose, regenerate = map(

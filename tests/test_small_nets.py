@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,23 +9,15 @@ from torch import nn
 
 import deconvnet
 from deconvnet.drawings import CLASSES, draw
+from support.scripts import BENCHMARKS, module
 
 pytest.importorskip("scipy", reason="intervals need the extra `studies`")
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LAYERS = {
     "alexnet-like": ("features.13", 10),
     "vgg-like": ("features.20", 12),
     "resnet-like": ("6", 12),
 }  # and their maps' sides
-
-
-def module(name: str):
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
 
 
 small_nets, training = module("small_nets"), module("train_small_nets")
