@@ -6,8 +6,9 @@
 The page is written once all parts are measured; with `--parts` and `--keep numbers.json` that can take several runs.
 
 Everything runs in one process, interleaved round by round, except the memory, which is that of a separate process. *Own work*
-is what a scan takes beyond reading the pictures and running the net: its time without the time in the net (the reduction of
-its activations not counted) and without the time waiting for pictures and stacking them.
+is what a scan takes beyond reading the pictures and running the net: the processor's time without that of the net (the
+reduction of its activations not counted), and without that of reading, decoding and stacking pictures. Each batch is computed
+by one thread, so that a thread's time is the net's.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,7 @@ from torch import Tensor, nn
 import deconvnet
 from deconvnet.forward import ForwardEngine
 from deconvnet.projection import project_units
-from deconvnet.scanning import engine_local
+from deconvnet.scanning import replicas, source
 from deconvnet.scanning.best import BestEntries
 from deconvnet.scanning.engine import ShardResult
 from deconvnet.scanning.maxima import MaximaBuffer, MaximaReducer, scanned_layers
@@ -120,42 +123,41 @@ def scan_once(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], **
 
 
 class Clock:
-    """Adds up the seconds spent in functions, by name."""
+    """Adds up the seconds of the processor that functions take, by name, in whichever threads they run."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, float] = dict.fromkeys(("net", "take", "wait", "stack"), 0.0)
+        self.spent: Counter[str] = Counter()
+        self.lock = threading.Lock()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function, its time counted."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
+            started = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.spent[name] += time.perf_counter() - started
+                with self.lock:
+                    self.spent[name] += time.thread_time() - started
 
         return call
 
-    def waiting(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Yield the items, and count the time until each arrives."""
-        step = self.timed("wait", lambda: next(items, None))
-        while (item := step()) is not None:
-            yield item
-
 
 def own_share(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str]) -> tuple[float, float]:
-    """Scan once; return the seconds, and the share of them that is the scan's own work."""
-    clock, prefetch = Clock(), engine_local.prefetch
+    """Scan once; return the seconds, and the share of the processor's time that is the scan's own work."""
+    clock = Clock()
     with (
         patch.object(ForwardEngine, "_run", clock.timed("net", ForwardEngine._run)),
         patch.object(MaximaBuffer, "__call__", clock.timed("take", MaximaBuffer.__call__)),
-        patch.object(engine_local, "collate", clock.timed("stack", engine_local.collate)),
-        patch.object(engine_local, "prefetch", lambda *args: clock.waiting(prefetch(*args))),
+        patch.object(replicas, "collate", clock.timed("stack", replicas.collate)),
+        patch.object(source, "load_file", clock.timed("read", source.load_file)),
     ):
+        started = time.process_time()
         total = seconds(lambda: scan_once(net, pictures, layers))
+        everything = time.process_time() - started
     spent = clock.spent
-    return total, 1 - (spent["net"] - spent["take"] + spent["wait"] + spent["stack"]) / total
+    assert min(spent[name] for name in ("net", "take", "stack", "read")) > 0
+    return total, 1 - (spent["net"] - spent["take"] + spent["read"] + spent["stack"]) / everything
 
 
 def measure_rate(net: deconvnet.DeconvNet, pictures: str, layers: Sequence[str], rounds: int) -> dict[str, Any]:
@@ -396,7 +398,7 @@ Written by `benchmarks/scan.py`: SqueezeNet 1.0{release}, {pictures} photographs
 
 Milliseconds per picture, with start and store. *Loop*: what a good user writes: ImageFolder, a DataLoader with 2 workers and
 batches of {batch}, the weights' transforms, a hook on every module, `max`, a running `topk` with positions. *Own work*: the
-share of the scan's time that is neither waiting for pictures nor the net's forward pass.
+share of the processor's time that is neither the net's forward pass nor reading, decoding and stacking pictures.
 
 | layers | ours | loop | ratio (rounds) | aim | own work | aim |
 |---|---|---|---|---|---|---|

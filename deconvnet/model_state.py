@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -110,15 +111,44 @@ def eval_pass(modules: Sequence[nn.Module], written: Iterable[Tensor] = ()) -> I
             state.restore()
 
 
-def run_uncompiled() -> AbstractContextManager[object]:
+class _Uncompiled:
+    """Torch's stance, which is one for all threads: the first pass sets it, and the last one puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._passes = 0
+        self._stance = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._passes:
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._passes += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._passes -= 1
+            if not self._passes:
+                self._stance.close()
+
+
+_uncompiled = _Uncompiled()
+
+
+@contextmanager
+def run_uncompiled() -> Iterator[None]:
     """Run what is compiled as it was written: the calls inside compiled code cannot be seen.
 
     That holds for `torch.compile(part)`, `net.compile()` and a compiled `forward`.
     """
     if "torch._dynamo" not in sys.modules:  # nothing was compiled yet, and importing it takes a second
-        return nullcontext()
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+        yield
+        return
+    _uncompiled.enter()
+    try:
+        yield
+    finally:
+        _uncompiled.leave()
 
 
 def random_state(device: torch.device) -> tuple[object, ...]:

@@ -103,6 +103,11 @@ class Recording:
         """The parameters that the model's own forward writes to; they are put back after each pass."""
         return self._pass.written
 
+    @property
+    def draws(self) -> bool:
+        """Whether the model's forward draws random numbers."""
+        return self._pass.draws
+
     def records(self) -> dict[str, LayerRecord]:
         """Return the layers of the whole net by name, in the order in which they finished."""
         if self._pass.output is None:

@@ -28,6 +28,16 @@ from deconvnet.scanning.precision import computing
 from deconvnet.scanning.topk import TopK
 from support.scans import drawing, drawings, dump, rows
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Let torch compute with one thread, as a scan does on a CPU: with more, the last digits may differ."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 TABLES = ("layers", "pictures", "shards", "hits", "channels", "digests")
 VALUES = (0.0, -0.0, 1.0, -1.0, 0.5, 2.0**-24, float("nan"), float("inf"), float("-inf"), 3e38)
 

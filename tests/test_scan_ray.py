@@ -30,6 +30,7 @@ from deconvnet.scanning.engine import Job, Shard, ShardResult  # noqa: E402
 from deconvnet.scanning.engine_local import run_shard  # noqa: E402
 from deconvnet.scanning.maxima import MaximaReducer, scanned_layers  # noqa: E402
 from deconvnet.scanning.ray_worker import Worker  # noqa: E402
+from deconvnet.scanning.replicas import Replicas  # noqa: E402
 from deconvnet.scanning.source import open_source  # noqa: E402
 from deconvnet.scanning.topk import EMPTY, TopK  # noqa: E402
 from deconvnet.scanning.wire import pack, size_of, unpack  # noqa: E402
@@ -522,7 +523,8 @@ def test_a_net_that_changes_itself_travels(tmp_path):
     source = open_source(images)
     job, shard = Job(reducer, source, None, 2, 3), Shard(1, 0, source.names, range(6))
     floor = np.full(4, -np.inf, np.float32)
-    local = run_shard(job, shard, (source.load(number, "", None) for number in range(6)), floor)
+    with Replicas(reducer, None) as replicas:
+        local = run_shard(job, shard, (source.load(number, "", None) for number in range(6)), floor, replicas)
     worker = Worker(ray_engine.pack_job(job, ray))
     for _ in range(2):
         assert np.array_equal(unpack(worker.run(shard, floor)).top.scores, local.top.scores)

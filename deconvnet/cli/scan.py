@@ -49,7 +49,11 @@ if TYPE_CHECKING:
     callback=lambda context, _, value: context.meta.update({DECODE: value}),
     help="How a JPEG is decoded: reduced, at 1/2, 1/4 or 1/8 of its sides, where these are large. [default: exact]",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures per forward pass. [default: 4, on a GPU 64]")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Pictures per forward pass; on a CPU up to 8 passes run at once. [default: 4, on a GPU 64]",
+)
 @click.option(
     "--shard",
     type=click.IntRange(min=1),

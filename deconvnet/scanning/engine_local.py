@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -21,6 +22,7 @@ from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardRe
 from .maxima import MaximaReducer
 from .pictures import LoadedPicture, check_size, collate
 from .reading import batched, prefetch, reading
+from .replicas import Batch, Replicas
 
 PREFETCH_BATCHES = 3  # batches of pictures that are read ahead of the net
 
@@ -56,10 +58,13 @@ class LocalEngine:
         """Yield the result of each shard, in order."""
         if not shards:
             return
-        with reading(job.preprocess, self.workers, self.readers) as (pool, preprocess, workers):
+        with (
+            reading(job.preprocess, self.workers, self.readers) as (pool, preprocess, workers),
+            nullcontext() if job.reducer.is_on_device else Replicas(job.reducer, job.preprocess) as replicas,
+        ):
             pictures = load_ahead(pool, job, shards, workers, preprocess)
             for shard in shards:
-                yield run_shard(job, shard, pictures, floor(), on_progress)
+                yield run_shard(job, shard, pictures, floor(), replicas, on_progress)
 
 
 def run_shard(
@@ -67,6 +72,7 @@ def run_shard(
     shard: Shard,
     pictures: Iterator[LoadedPicture],
     floor: npt.NDArray[np.float32],
+    replicas: Replicas | None,
     on_progress: OnProgress = lambda pictures: None,
 ) -> ShardResult:
     """Run a shard's pictures through the net.
@@ -76,26 +82,35 @@ def run_shard(
         shard: the pictures' names and numbers.
         pictures: yields them, in order.
         floor: (C,) the score that a channel's entry must reach to matter; -inf: any.
+        replicas: of the job's net; None where its maxima stay on a device.
         on_progress: called with the number of pictures after each batch.
     """
     reducer = job.reducer
     result = ShardResult.empty(shard.number, reducer.channels, job.top)
-    table = DeviceTable(reducer, job.top) if reducer.is_on_device else None
-    for start in range(0, len(shard.names), job.batch):
-        wanted = min(job.batch, len(shard.names) - start)
-        batch = [check_size(picture, reducer.size) for picture in islice(pictures, wanted)]
-        numbers = range(shard.first + start, shard.first + start + len(batch))
-        result.files += [(number, item.size, item.sha256, item.problem) for number, item in zip(numbers, batch, strict=True)]
-        result.notes += [item.note for item in batch if item.note]
-        readable = {number: item.pixels for number, item in zip(numbers, batch, strict=True) if item.pixels is not None}
-        if readable:
-            images = collate(list(readable.values()), job.preprocess, reducer.device)
-            if table is not None:
-                table.add(images, list(readable))
-            else:
-                result.add(reducer(images, np.maximum(floor, result.top.floor)), list(readable))
-        on_progress(len(batch))
-    return result if table is None else replace(table.result(shard.number), files=result.files, notes=result.notes)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(shard.names), job.batch):
+            wanted = min(job.batch, len(shard.names) - start)
+            loaded = [check_size(picture, reducer.size) for picture in islice(pictures, wanted)]
+            first = shard.first + start
+            numbered = list(enumerate(loaded, first))
+            result.files += [(number, item.size, item.sha256, item.problem) for number, item in numbered]
+            result.notes += [item.note for item in loaded if item.note]
+            readable = {number: item.pixels for number, item in numbered if item.pixels is not None}
+            yield Batch(list(readable.values()), list(readable), np.maximum(floor, result.top.floor), len(loaded))
+
+    if replicas is not None:
+        for batch, maxima in replicas.run(batches()):
+            if maxima is not None:
+                result.add(maxima, batch.numbers)
+            on_progress(batch.taken)
+        return result
+    table = DeviceTable(reducer, job.top)
+    for batch in batches():
+        if batch.pictures:
+            table.add(collate(batch.pictures, job.preprocess, reducer.device), batch.numbers)
+        on_progress(batch.taken)
+    return replace(table.result(shard.number), files=result.files, notes=result.notes)
 
 
 def load_ahead(

@@ -60,7 +60,7 @@ class ScannedLayer:
     record: LayerRecord
     derived: Derived | None = None
     inside: Window | None = None
-    windows: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    windows: dict[int, tuple[int, int, int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def span(self) -> slice:
@@ -138,6 +138,7 @@ class MaximaReducer:
         size: (C, H, W) of the images.
         written: the parameters that the net's forward writes to, from a recording of it.
         precision: what the net computes with.
+        draws: whether the net's forward draws random numbers.
     """
 
     def __init__(
@@ -147,9 +148,11 @@ class MaximaReducer:
         size: tuple[int, int, int],
         written: Sequence[Tensor] = (),
         precision: Precision = "fp32",
+        *,
+        draws: bool = False,
     ) -> None:
         self.net, self.layers, self.size, self.written = net, tuple(layers), size, tuple(written)
-        self.precision = precision
+        self.precision, self.draws = precision, draws
         self.channels = sum(layer.channels for layer in layers)
         self.engine = ForwardEngine(net.model, [layer.record for layer in layers], stop=True, written=written)
 
@@ -158,7 +161,7 @@ class MaximaReducer:
         names = {id(parameter): name for name, parameter in self.net.model.named_parameters()}
         parameters = dict(net.model.named_parameters())
         written = [parameters[names[id(parameter)]] for parameter in self.written]
-        return MaximaReducer(net, self.layers, self.size, written, self.precision)
+        return MaximaReducer(net, self.layers, self.size, written, self.precision, draws=self.draws)
 
     @property
     def device(self) -> torch.device:
@@ -170,12 +173,24 @@ class MaximaReducer:
         """Whether maxima stay on a device, where a comparison would have to be waited for."""
         return self.device.type != "cpu"
 
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether copies that share the weights give the same maxima, whichever of them takes a batch."""
+        return not (self.written or self.draws)
+
     def __call__(self, images: Tensor, floor: npt.NDArray[np.float32]) -> Maxima:
         """Reduce a batch (B, C, H, W); `floor` (C,) is the score that a channel's entry must reach."""
+        return self._buffer(images, floor).maxima()
+
+    def scores(self, images: Tensor) -> npt.NDArray[np.float32]:
+        """Return the maxima (B, C) alone, NaN for a map with a NaN, of which nothing is said."""
+        return self._buffer(images, np.full(self.channels, np.inf, np.float32)).scores
+
+    def _buffer(self, images: Tensor, floor: npt.NDArray[np.float32]) -> MaximaBuffer:
         buffer = MaximaBuffer(self.layers, len(images), self.channels, floor)
         with computing(self.precision, self.device):
             self.engine(images, buffer)
-        return buffer.maxima()
+        return buffer
 
     def tensors(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Reduce a batch (B, C, H, W), and leave the result where it is.
@@ -314,5 +329,8 @@ def find_windows(recording: Recording, layer: ScannedLayer, positions: npt.NDArr
             windows = unit_windows(tape, value, units)
         else:
             windows = [unit_window(tape, value, Unit(layer.name, 0, row, col)) for row, col in units]
-        layer.windows.update(zip(new, (window.to_list() for window in windows), strict=True))
+        edges = (
+            (window.top, window.left, window.height, window.width) for window in windows
+        )  # numbers: no work for Python's gc
+        layer.windows.update(zip(new, edges, strict=True))
     return np.array([layer.windows[position] for position in positions.tolist()], np.int64).reshape(-1, 4)

@@ -15,6 +15,7 @@ from ..version import __version__
 from .engine import Job, Shard
 from .engine_local import load_ahead, run_shard
 from .reading import reading
+from .replicas import Replicas
 from .wire import Packed, pack
 
 
@@ -43,6 +44,8 @@ class Worker:
             net = self.job.reducer.net
             net.model.to("cuda")
             self.job = dataclasses.replace(self.job, reducer=self.job.reducer.for_net(net))
+        reducer = self.job.reducer
+        self.replicas = None if reducer.is_on_device else Replicas(reducer, self.job.preprocess)
 
     def ready(self, probe: str | None) -> WorkerInfo:
         """Return where this is, its versions, and whether it sees the picture `probe`."""
@@ -53,7 +56,7 @@ class Worker:
         """Run one shard; entries below `floor` (C,) are left out of its result."""
         with reading(self.job.preprocess, self.threads, None) as (pool, preprocess, workers):
             pictures = load_ahead(pool, self.job, [shard], workers, preprocess)
-            return pack(run_shard(self.job, shard, pictures, floor), floor)
+            return pack(run_shard(self.job, shard, pictures, floor, self.replicas), floor)
 
 
 def memory_format(name: str) -> torch.memory_format:

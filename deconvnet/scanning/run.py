@@ -77,7 +77,7 @@ def scan(
         inside: count units only whose window lies inside the picture; layers without any are left out.
         precision: "fp32"; "tf32", on NVIDIA's GPUs: factors of products have ten bits; "bf16": torch's autocast to bfloat16. A
             scan goes on with the one that it began with. Plates always compute in float32.
-        batch: pictures per forward pass; None: 4, on a GPU 64.
+        batch: pictures per forward pass; None: 4, on a GPU 64. A CPU runs up to eight batches side by side, one per core.
         shard: pictures per transaction: at most these are lost when the scan is killed.
         workers: pictures that are read at once, None: one per core, but 2 to 32; on Ray processes that hold the net, None: one
             per GPU, or one per core.
@@ -112,7 +112,7 @@ def scan(
     size = _image_size(net, source)
     recording = net.record_zeros(size)
     chosen = scanned_layers(recording, choose_layers(recording, layers), inside=inside)
-    reducer = MaximaReducer(net, chosen, size, recording.written, precision)
+    reducer = MaximaReducer(net, chosen, size, recording.written, precision, draws=recording.draws)
     check_precision(precision, reducer.device if engine == "local" else torch.device("cuda"))
     with (
         _make_engine(engine, workers, readers, gpus, address, gpus_per_worker, cpus_per_worker) as runner,
