@@ -137,18 +137,21 @@ def forward_to(model: nn.Module, layer: str, images: torch.Tensor) -> Callable[[
     return forward
 
 
-def time_map(name: str, layer: str, rounds: int) -> list[tuple[float, float]]:
-    """Time one whole map's projection and the forward pass to that layer, in the device's fastest memory format; seconds."""
+def time_map(name: str, layer: str, rounds: int, *, graphs: bool = False) -> list[tuple[float, float]]:
+    """Time one whole map's projection and the forward pass to that layer, in the device's fastest memory format; seconds.
+
+    With `graphs` the projection is a CUDA graph, once it has been checked.
+    """
     model, images = load(name), picture()
     order = torch.channels_last if DEVICE.type == "cpu" else torch.contiguous_format
     forward = forward_to(copy.deepcopy(model).to(memory_format=order), layer, images.to(memory_format=order))
-    net = deconvnet.DeconvNet(model)
+    net = deconvnet.DeconvNet(model, graphs=graphs)
     recording = net.record(images, layers=[layer])
 
     def project() -> None:
         net.project(recording, layer, channels=[5], at="map")
 
-    for _ in range(3):
+    for _ in range(5):
         forward(), project()
     return [(seconds(project), seconds(forward)) for _ in range(3 * rounds)]
 

@@ -105,10 +105,13 @@ def measure_units(name: str, layer: str, count: int, rounds: int) -> tuple[str, 
 
 
 def measure_map(name: str, layer: str, rounds: int) -> str:
-    """Measure one whole map's projection against the forward pass to that layer."""
-    pairs = cases.time_map(name, layer, rounds)
-    ours, theirs = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
-    return f"| {name} `{layer}` | {ours:.2f} | {theirs:.2f} | **{statistics.median(a / b for a, b in pairs):.2f}** |"
+    """Measure one whole map's projection, plain and as a CUDA graph, against the forward pass to that layer."""
+    row = f"| {name} `{layer}` |"
+    for graphs in (False, True):
+        pairs = cases.time_map(name, layer, rounds, graphs=graphs)
+        ours, theirs = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
+        row += f" {ours:.2f} | {theirs:.2f} | **{statistics.median(a / b for a, b in pairs):.2f}** |"
+    return row
 
 
 def main() -> None:
@@ -171,10 +174,11 @@ equal. *Same*: ten calls gave the same bytes.
 
 ## One whole map
 
-Milliseconds for a whole map's projection, and for the forward pass to that layer.
+Milliseconds for a whole map's projection, and for the forward pass to that layer; then for the projection as a CUDA graph
+(`DeconvNet(graphs=True)`), beside forward passes measured with it.
 
-| layer | projection | forward | ratio |
-|---|---|---|---|
+| layer | projection | forward | ratio | as a graph | forward | ratio |
+|---|---|---|---|---|---|---|
 {maps}
 
 ## End to end

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .fuse import nonzero_channels, slice_filters, steps_down
+from .graphs import MOST_BYTES, arithmetic
 from .render.table import table_html, table_text
 from .render.text import size_text
 from .rules import Table
@@ -38,8 +39,6 @@ def deterministic(way_down: Callable[P, R]) -> Callable[P, R]:
     return with_flags
 
 
-@torch.no_grad()
-@deterministic
 def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: int | Tensor | None = None) -> Tensor:
     """Carry a signal (K, *shape of the value) down to the pixels, (K, C, H, W).
 
@@ -56,6 +55,25 @@ def project_value(tape: Tape, value: int, signal: Tensor, table: Table, rows: in
     Raises:
         NoRuleError: the way down meets a call that cannot be mirrored.
     """
+    graphs = tape.cache.graphs
+    way = functools.partial(_carry_down, tape, value, table=table, rows=rows)
+    if graphs is None or isinstance(rows, Tensor) or not _is_small(tape, value, signal):
+        return way(signal)
+    # the way itself keeps the table on the tape (`steps_down`), so that its id is used once
+    key = value, id(table), rows, signal.shape, signal.dtype, arithmetic(tape.device)
+    return graphs.run(key, way, preferred_format(signal))
+
+
+def _is_small(tape: Tape, value: int, signal: Tensor) -> bool:
+    """Say whether no signal on the way down is so large that its arithmetic takes longer than its calls."""
+    largest = max(shape[1:].numel() for shape in tape.shapes[: value + 1])
+    return tape.batches[value].count(signal.shape) * largest * signal.element_size() <= MOST_BYTES
+
+
+@torch.no_grad()
+@deterministic
+def _carry_down(tape: Tape, value: int, signal: Tensor, table: Table, rows: int | Tensor | None) -> Tensor:
+    """Go the way of `project_value`, call by call."""
     count = tape.batches[value].count(signal.shape)
     rows = all_rows(tape, rows, count)
     signals, owned, channels = {value: preferred_format(signal)}, set[int](), nonzero_channels(signal)

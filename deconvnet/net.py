@@ -56,6 +56,8 @@ class DeconvNet:
             "first" sends it to the first of the tied places, as autograd does.
         attention: "held" takes this picture's patterns of attention as they are, as switches are taken, and sends the signal
             through the values alone; "product" sends it to queries and keys, too.
+        graphs: on NVIDIA's GPUs, whether ways down that are gone again and again in one recording are kept as CUDA graphs: the
+            same bytes by fewer calls, for the memory of their signals. See `deconvnet.graphs`.
 
     Raises:
         OptionError: an option is none of its values.
@@ -71,6 +73,7 @@ class DeconvNet:
         lrn: LRN = "identity",
         silent: Silent = "drop",
         attention: Attending = "held",
+        graphs: bool = False,
     ) -> None:
         check_option("overlap", overlap, OVERLAPS)
         check_option("lrn", lrn, LRNS)
@@ -80,7 +83,7 @@ class DeconvNet:
         self.model, self.name = self.loaded.model, self.loaded.name
         self.preprocess = preprocess or self.loaded.preprocess
         self.rules = rules.with_options(overlap=overlap, lrn=lrn, silent=silent, attention=attention)
-        self.overlap, self.lrn, self.silent, self.attention = overlap, lrn, silent, attention
+        self.overlap, self.lrn, self.silent, self.attention, self.graphs = overlap, lrn, silent, attention, graphs
         self._tables: dict[tuple[str, Silent], rules_.Table] = {}
 
     @property
@@ -103,7 +106,8 @@ class DeconvNet:
     @property
     def options(self) -> dict[str, Any]:
         """The choices that the net was made with, as its own arguments."""
-        return {"overlap": self.overlap, "lrn": self.lrn, "silent": self.silent, "attention": self.attention}
+        names = ("overlap", "lrn", "silent", "attention", "graphs")
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         count = sum(1 for module in self.model.modules() if not list(module.children()))
@@ -183,7 +187,7 @@ class DeconvNet:
     def _recording(self, inputs: ModelInputs, layers: Sequence[str] | None, **options: Any) -> Recording:
         try:
             recording = Recording(self.model, inputs, self.rules, layers, name=self.name, **options)
-            recording.show = self._shown
+            recording.show, recording.graphs = self._shown, self.graphs
             if any(call.problem == UNBATCHED for call in recording.tape.calls):
                 form = f"{tuple(inputs.images.shape)} of {str(inputs.images.dtype).removeprefix('torch.')}"
                 raise PictureError(f"images must be a float tensor (N, C, H, W), found {form}.{ONE_PICTURE}")

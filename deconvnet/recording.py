@@ -13,6 +13,7 @@ from .axes import Axes, as_maps, image_axes, map_size
 from .errors import StaleRecordingError, UnknownLayerError, UnstableModelError, did_you_mean
 from .fingerprint import Fingerprint, Marks, Samples, fingerprint
 from .forward import HELD_BYTES, STORED_BYTES, ActivationStore, ForwardPass, LayerRecord, ModelInputs, trace
+from .graphs import WayGraphs, graphs_are_possible
 from .images import ShownImage
 from .paper_names import paper_layers
 from .render.html import images_html
@@ -69,6 +70,7 @@ class Recording:
         self._with_values: dict[tuple[AnyRule, ...], ForwardPass] = {}
         self.memo: dict[Any, Any] = {}  # what a net worked out of this recording once, and may ask again
         self.show: Callable[[Recording, int], ShownImage] | None = None  # set by the net that made it
+        self.graphs = False  # likewise: whether ways down are kept as CUDA graphs
         for layer in layers or ():
             self._check_layer(layer)
         self._random = self._random_layers(layers or (), stop=stop) if self._pass.draws else frozenset[str]()
@@ -187,13 +189,19 @@ class Recording:
             )
         needs = tuple(rule for rule in table.rules() if rule.needs_values)
         if not needs:
-            return self._pass.tape
+            return self._with_graphs(self._pass.tape)
         with_values = self._with_values.get(needs)
         if with_values is None or layer not in with_values.records:
             with_values = self._run(table, [layer])
             self._check_same(with_values, [layer])
             self._with_values = {needs: with_values}  # one at a time: activations are large
-        return with_values.tape
+        return self._with_graphs(with_values.tape)
+
+    def _with_graphs(self, tape: Tape) -> Tape:
+        """Let a tape keep its ways down as graphs, where the net wants that and the device can do it."""
+        if self.graphs and tape.cache.graphs is None and graphs_are_possible(tape.device):
+            tape.cache.graphs = WayGraphs()
+        return tape
 
     def check_weights(self) -> None:
         """Raise `StaleRecordingError` where the weights changed after the recording was made."""

@@ -30,6 +30,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from .axes import Axes, TokenAxes, VolumeAxes, default_axes, following_axes, image_axes, relabel, whole_frame
 from .batch_axis import FIRST, MIXES, BatchAxis
 from .errors import NoRuleError
+from .graphs import WayGraphs
 from .receptive_field import NOTHING
 from .rules import Table
 from .rules.base import AnyRule
@@ -55,6 +56,7 @@ class TapeCache:
     fused: dict[Any, Any] = field(default_factory=dict)  # fused ways down: see fuse.py
     pixel_windows: dict[tuple[int, Window], Window] = field(default_factory=dict)  # by (value, window of it)
     patch_sizes: dict[int, dict[int, int]] = field(default_factory=dict)  # by value: see windowed.py
+    graphs: WayGraphs | None = None  # of ways down, where the recording's net wants them
 
 
 @dataclass

@@ -8,6 +8,7 @@ import torch
 import torchvision
 
 import deconvnet
+from deconvnet.graphs import CHECKS, PLAIN_WAYS
 from deconvnet.projection import project_units
 from deconvnet.rules.pool import MaxPool2d
 from deconvnet.rules.switches import unpool, unpool_by_offsets
@@ -91,6 +92,24 @@ def test_same_bytes(name):
         first = net.project(recording, layer, top=32, at=unit).pixels
         for _ in range(5):
             assert torch.equal(net.project(recording, layer, top=32, at=unit).pixels, first)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "vgg11", "densenet121", "convnext_tiny"])
+@pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+def test_graphs_give_the_same_bytes(name, rule):
+    """Each further map by a graph has the bytes of the plain way, and there is one graph: none of these nets refuses it."""
+    images, layer = torch.randn(1, 3, 224, 224), LAYERS[name][0]
+    plain, graphed = net_of(name, "cuda"), net_of(name, "cuda", graphs=True)
+    recordings = [net.record(images, layers=[layer]) for net in (plain, graphed)]
+    for channel in range(8):
+        expected, found = (
+            net.project(recording, layer, channels=[channel], at="map", rule=rule).pixels
+            for net, recording in zip((plain, graphed), recordings, strict=True)
+        )
+        assert torch.equal(found, expected)
+    (known,) = recordings[1].tape_for(layer, graphed.table(rule)).cache.graphs._ways.values()
+    assert (known.plain, known.checked, known.failed) == (PLAIN_WAYS, CHECKS, False)
+    assert found.any()
 
 
 @pytest.mark.parametrize("geometry", [(3, 2, 0, 1), (3, 2, 1, 1), (2, 2, 0, 1), (5, 1, 2, 1), (3, 1, 1, 2)])

@@ -43,6 +43,7 @@ ORDER = [
     "batch_axis",
     "rules",
     "views",
+    "graphs",
     "tape",
     "model_state",
     "detection",
