@@ -344,18 +344,25 @@ def _union(first: Tensor, length: int, second: Tensor, other_length: int, size: 
 
 def unit_windows(tape: Tape, value: int, positions: Sequence[tuple[int, int]]) -> list[Window]:
     """Return the pixels, unclipped, that the units at (row, col) of a value can reach."""
-    rules = (tape.table.rule_for(call.func, call.layer) for call in tape.down_from(value))
-    is_linear = all(getattr(type(rule), "window", None) in LINEAR_WINDOWS for rule in rules)
-    if len(set(positions)) > 3 and is_linear:
-        # each edge is a minimum or maximum of what is linear in row or column: where three positions, the first and the
-        # last among them, lie on one line, so do all between
-        last = max(*map_size(tape.shapes[value], tape.axes[value]), 2) - 1
-        first, *others = (tape.pixel_window(value, Window(at, at, 1, 1)) for at in (0, 1, last))
-        down, right = others[0].top - first.top, others[0].left - first.left
-        if others == [_shifted(first, down * at, right * at) for at in (1, last)]:
-            return [_shifted(first, down * row, right * col) for row, col in positions]
+    evenly = evenly_placed(tape, value) if len(set(positions)) > 3 else None
+    if evenly is not None:
+        first, down, right = evenly
+        return [_shifted(first, down * row, right * col) for row, col in positions]
     known = {position: tape.pixel_window(value, Window(*position, 1, 1)) for position in dict.fromkeys(positions)}
     return [known[position] for position in positions]
+
+
+def evenly_placed(tape: Tape, value: int) -> tuple[Window, int, int] | None:
+    """Return the first unit's window and how far each row moves it down and each column right; None where that differs."""
+    rules = (tape.table.rule_for(call.func, call.layer) for call in tape.down_from(value))
+    if not all(getattr(type(rule), "window", None) in LINEAR_WINDOWS for rule in rules):
+        return None
+    # each edge is a minimum or maximum of what is linear in row or column: where three positions, the first and the last
+    # among them, lie on one line, so do all between
+    last = max(*map_size(tape.shapes[value], tape.axes[value]), 2) - 1
+    first, *others = (tape.pixel_window(value, Window(at, at, 1, 1)) for at in (0, 1, last))
+    down, right = others[0].top - first.top, others[0].left - first.left
+    return (first, down, right) if others == [_shifted(first, down * at, right * at) for at in (1, last)] else None
 
 
 def _shifted(window: Window, down: int, right: int) -> Window:

@@ -26,7 +26,7 @@ from ..net import DeconvNet
 from ..projection import inside_part, unit_window
 from ..recording import Recording
 from ..units import Unit, Window
-from ..windowed import can_start, unit_windows
+from ..windowed import can_start, evenly_placed
 from .derived import Derived, find_derived, first_layers
 from .precision import computing
 
@@ -321,16 +321,14 @@ def row_maxima(maps: Tensor) -> Tensor:
 
 def find_windows(recording: Recording, layer: ScannedLayer, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Return the windows (P, 4) of units at `positions` (P,): top, left, height, width; each is computed once per layer."""
-    new = sorted(set(positions.tolist()).difference(layer.windows))
-    if new:
-        tape, value = recording.tape, recording.value(layer.name)
-        units = [divmod(position, layer.width) for position in new]
-        if can_start(tape, value):
-            windows = unit_windows(tape, value, units)
-        else:
-            windows = [unit_window(tape, value, Unit(layer.name, 0, row, col)) for row, col in units]
-        edges = (
-            (window.top, window.left, window.height, window.width) for window in windows
-        )  # numbers: no work for Python's gc
-        layer.windows.update(zip(new, edges, strict=True))
+    tape, value = recording.tape, recording.value(layer.name)
+    evenly = evenly_placed(tape, value) if can_start(tape, value) else None
+    if evenly is not None:
+        first, down, right = evenly
+        rows, cols = np.divmod(positions.astype(np.int64), layer.width)
+        sides = (np.full_like(rows, side) for side in (first.height, first.width))
+        return np.stack([first.top + down * rows, first.left + right * cols, *sides], 1)
+    for position in sorted(set(positions.tolist()).difference(layer.windows)):
+        window = unit_window(tape, value, Unit(layer.name, 0, *divmod(position, layer.width)))
+        layer.windows[position] = window.top, window.left, window.height, window.width
     return np.array([layer.windows[position] for position in positions.tolist()], np.int64).reshape(-1, 4)
