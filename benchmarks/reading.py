@@ -22,7 +22,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from deconvnet.choices import DECODES, READERS, Decode, ReaderKind
+from deconvnet.choices import READERS, Decode, ReaderKind
 from deconvnet.images import Preprocess, find_pictures, open_picture
 from deconvnet.images.preprocess import REDUCED_SIDES
 from deconvnet.scanning.engine_local import READ_TOGETHER
@@ -31,6 +31,8 @@ from deconvnet.scanning.source import open_source
 
 ROOT = Path(__file__).parents[1]
 PREPROCESS = Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+COMPARED: tuple[Decode, ...] = ("exact", "reduced")
 
 #: Short sides, and how many pictures of each are read in a round.
 SIZES = {256: 1000, 375: 600, 1000: 120, 2000: 48, 4000: 16}
@@ -101,7 +103,7 @@ def measure_reduced(folder: Path, rounds: int, workers: int) -> list[str]:
     rows = []
     for short in (size for size in SIZES if size >= 2 * REDUCED_SIDES * PREPROCESS.resize):
         place, count = folder / str(short), SIZES[short]
-        pairs = [tuple(rate(place, count, "processes", workers, decode) for decode in DECODES) for _ in range(rounds)]
+        pairs = [tuple(rate(place, count, "processes", workers, decode) for decode in COMPARED) for _ in range(rounds)]
         full, part = (statistics.median(column) for column in zip(*pairs, strict=True))
         gain = statistics.median(fast / slow for slow, fast in pairs)
         mean, most = differences(place)
@@ -151,8 +153,8 @@ takes them over needs its share of two cores. With few cores the net uses them t
 four workers are threads. Of many threads all but about four wait for the interpreter's lock; hence processes, from five workers
 on. `--workers 1,8,16` measures that on a machine with as many cores.
 
-JPEGs are decoded by Pillow. torchvision's decoder is the same library, but deprecated there, and would cost each process the
-start and the memory of torch.
+JPEGs are decoded by Pillow, unless a [GPU decodes them](scan.md#decoding-on-a-gpu). torchvision's decoder is the same library,
+but deprecated there, and would cost each process the start and the memory of torch.
 
 ## Large photographs
 

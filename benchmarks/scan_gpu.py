@@ -4,8 +4,9 @@
     python benchmarks/scan_gpu.py --device cpu --pictures 64 --nets alexnet --out page.md   # whether it runs
 
 Pictures are made: JPEGs of 375 x 500, drawings under noise, about as large as photographs. Weights are random. Reading:
-pictures read ahead as a scan does, and nothing else. Forward: the net to its deepest scanned layer, images on the device. Loop:
-a DataLoader with as many workers as cores, Pillow, hooks with `max`, a running `topk`. At most five minutes on a card.
+pictures read ahead as a scan does, and nothing else. On a card `--decode gpu` is measured, too, alone and in scans in fp32
+and TF32, where TorchCodec or torchvision decodes there. Forward: the net to its deepest scanned layer, images on the device.
+Loop: a DataLoader with as many workers as cores, Pillow, hooks with `max`, a running `topk`. At most five minutes on a card.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 import deconvnet
-from deconvnet.choices import PRECISIONS, Precision
+from deconvnet.choices import PRECISIONS, Decode, Precision
 from deconvnet.drawings import draw
+from deconvnet.errors import MissingPackageError
 from deconvnet.images import Preprocess
 from deconvnet.layers import choose_layers
-from deconvnet.scanning.engine_local import READ_TOGETHER
+from deconvnet.scanning.device_jpegs import find_decoder
+from deconvnet.scanning.engine import Job, Shard
+from deconvnet.scanning.engine_local import READ_TOGETHER, load_ahead
 from deconvnet.scanning.maxima import MaximaReducer, scanned_layers
 from deconvnet.scanning.precision import computing
 from deconvnet.scanning.reading import batched, prefetch, reading
@@ -55,11 +60,11 @@ def make_pictures(folder: Path, count: int) -> None:
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06}.jpg", quality=85)
 
 
-def load(name: str, device: str) -> deconvnet.DeconvNet:
+def load(name: str, device: str, decode: Decode = "exact") -> deconvnet.DeconvNet:
     """Return a net with random weights, the same on every device."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
-    return deconvnet.DeconvNet(model.to(device), preprocess=PREPROCESS)
+    return deconvnet.DeconvNet(model.to(device), preprocess=replace(PREPROCESS, decode=decode))
 
 
 def per_second(count: int, run: Callable[[], object], device: str) -> float:
@@ -84,10 +89,25 @@ def read_all(folder: Path) -> None:
             pass
 
 
+def decode_all(net: deconvnet.DeconvNet, folder: Path) -> None:
+    """Read all pictures as a scan with `--decode gpu` does, to pixels on the device."""
+    source, reader = open_source(folder), net.picture_reader
+    job = Job(reducer_of(net), source, reader, 64, 9)
+    shard = Shard(0, 0, source.names, range(len(source.names)))
+    with reading(reader, None, None) as (pool, preprocess, workers):
+        for _ in load_ahead(pool, job, [shard], workers, preprocess):
+            pass
+
+
+def reducer_of(net: deconvnet.DeconvNet) -> MaximaReducer:
+    """Return what runs the net for a scan of its default layers."""
+    recording = net.record_zeros((3, 224, 224))
+    return MaximaReducer(net, scanned_layers(recording, choose_layers(recording, None)), (3, 224, 224))
+
+
 def forward_all(net: deconvnet.DeconvNet, count: int, batch: int, precision: Precision) -> None:
     """Run the scan's part of a net over images that are on the device."""
-    recording = net.record_zeros((3, 224, 224))
-    reducer = MaximaReducer(net, scanned_layers(recording, choose_layers(recording, None)), (3, 224, 224))
+    reducer = reducer_of(net)
     images = torch.zeros(batch, 3, 224, 224, device=net.device).contiguous(memory_format=torch.channels_last)
     with computing(precision, net.device):
         for _ in range(max(1, count // batch)):
@@ -179,6 +199,23 @@ def plate_ms(net: deconvnet.DeconvNet, path: Path, layer: str, work: Path) -> fl
         return 1000 * (time.perf_counter() - started) / (64 * 9)
 
 
+def decoder_of(device: str) -> str | None:
+    """Return what decodes JPEGs on the device, None if nothing does."""
+    try:
+        return find_decoder(torch.device(device))[0] if device == "cuda" else None
+    except MissingPackageError as error:
+        print(error, flush=True)
+        return None
+
+
+def scan_speed(net: deconvnet.DeconvNet, folder: Path, path: Path, device: str, precision: Precision) -> float:
+    """Return how many pictures a second a scan does: the median of two."""
+    return statistics.median(
+        per_second(len(list(folder.iterdir())), lambda: scan_all(net, folder, path, precision=precision), device)
+        for _ in range(2)
+    )
+
+
 def measure(name: str, folder: Path, work: Path, device: str, read: float) -> tuple[list[str], str]:
     """Measure one net; return its rows of the table of scans, and its row of the other."""
     net, count = load(name, device), len(list(folder.iterdir()))
@@ -190,16 +227,16 @@ def measure(name: str, folder: Path, work: Path, device: str, read: float) -> tu
         looped = per_second(count, lambda: loop(net, folder, modules, batch), device)
     rows = []
     for precision in PRECISIONS if device == "cuda" else ("fp32", "bf16"):
-        path = work / f"{precision}.scan"
-        scanned = statistics.median(
-            per_second(count, lambda p=precision, to=path: scan_all(net, folder, to, precision=p), device)  # type: ignore[misc]
-            for _ in range(2)
-        )
+        scanned = scan_speed(net, folder, work / f"{precision}.scan", device, precision)
+        by_gpu = "-"
+        if precision != "bf16" and decoder_of(device):
+            decoding = load(name, device, "gpu")
+            by_gpu = f"{scan_speed(decoding, folder, work / f'{precision}-gpu.scan', device, precision):,.0f}"
         forward_all(net, batch, batch, precision)
         forward = per_second(count, lambda p=precision: forward_all(net, count, batch, p), device)  # type: ignore[misc]
         bound = min(read, forward)
         rows.append(
-            f"| {name} | {precision} | {scanned:,.0f} | {forward:,.0f} | {scanned / bound:.2f} | {looped:,.0f} |"
+            f"| {name} | {precision} | {scanned:,.0f} | {by_gpu} | {forward:,.0f} | {scanned / bound:.2f} | {looped:,.0f} |"
             f" {scanned / looped:.1f} |"
         )
         print(rows[-1], flush=True)
@@ -207,6 +244,21 @@ def measure(name: str, folder: Path, work: Path, device: str, read: float) -> tu
     other = f"| {name} | {agreement(name, folder, work, device):.2%} | {plate:.1f} (`{PLATES[name]}`) |"
     print(other, flush=True)
     return rows, other
+
+
+def measure_decoding(folder: Path, work: Path, device: str) -> str:
+    """Return a sentence on how fast the device decodes, and how far its pixels are from the exact ones."""
+    if decoder_of(device) is None:
+        return "Nothing that was installed decodes JPEGs there."
+    net = load("alexnet", device, "gpu")
+    decode_all(net, folder)
+    speed = per_second(len(list(folder.iterdir())), lambda: decode_all(net, folder), device)
+    first = [str(path) for path in sorted(folder.iterdir())[:64]]
+    scan_all(net, first, work / "first.scan")
+    with deconvnet.Scan.open(work / "first.scan") as scan:
+        text = next(line for line in scan.summary().splitlines() if line.startswith("JPEGs"))
+    print(f"decoding on the device: {speed:,.0f}\n{text}", flush=True)
+    return f"Read and decoded so, without a net: {speed:,.0f} a second. Of AlexNet's scan:\n{text}"
 
 
 def main() -> None:
@@ -226,25 +278,28 @@ def main() -> None:
         make_pictures(pictures, options.pictures)
         read = per_second(options.pictures, lambda: read_all(pictures), "cpu")
         print(f"reading: {read:,.0f}", flush=True)
+        decoding = measure_decoding(pictures, work, options.device)
         for name in options.nets.split(","):
             rows, other = measure(name, pictures, work, options.device, read)
             scans += rows
             others.append(other)
     card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     about = {"card": card, "torch": torch.__version__.split("+")[0], "cores": os.cpu_count(), "count": options.pictures}
-    options.out.write_text(PAGE.format(read=read, scans="\n".join(scans), others="\n".join(others), **about))
+    options.out.write_text(PAGE.format(read=read, decoding=decoding, scans="\n".join(scans), others="\n".join(others), **about))
 
 
 PAGE = """# How fast a scan is on a GPU
 
 Written by `benchmarks/scan_gpu.py`: {card}, {cores} cores, torch {torch}, {count:,} JPEGs of 375 x 500, random weights, the
 layers that a scan takes by itself. Pictures a second. *Forward*: the net alone, on images that are on the device; *of bound*:
-the scan against the slower of that and of reading, which is {read:,.0f} pictures a second here. *Loop*: what a good user
-writes, in float32.
+the scan against the slower of that and of reading, which is {read:,.0f} pictures a second here. *Decode gpu*: the scan with
+JPEGs decoded, resized and cropped on the card. *Loop*: what a good user writes, in float32.
 
-| net | precision | scan | forward | of bound | loop | scan against loop |
-|---|---|---|---|---|---|---|
+| net | precision | scan | decode gpu | forward | of bound | loop | scan against loop |
+|---|---|---|---|---|---|---|---|
 {scans}
+
+{decoding}
 
 *Table*: the share of the CPU's entries, over 200 pictures, that the GPU's table has, up to near ties (1e-4). *Plate*:
 milliseconds for a projection of a plate of 64 channels, drawing included.

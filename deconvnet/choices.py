@@ -62,8 +62,8 @@ ReaderKind: TypeAlias = Literal["threads", "processes"]
 #: What a scan computes with: float32, NVIDIA's TF32, or bfloat16 where autocast takes it.
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
 
-#: How a large JPEG is decoded: in full, or at a half, a quarter or an eighth of its sides, by the decoder itself.
-Decode: TypeAlias = Literal["exact", "reduced"]
+#: How a JPEG is decoded: by Pillow; a large one at a half, a quarter or an eighth of its sides; or, in a scan, by the GPU.
+Decode: TypeAlias = Literal["exact", "reduced", "gpu"]
 
 #: How a picture is resized: Pillow's filters.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]

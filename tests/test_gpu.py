@@ -8,14 +8,20 @@ import torch
 import torchvision
 
 import deconvnet
+from deconvnet.errors import MissingPackageError
 from deconvnet.graphs import CHECKS, PLAIN_WAYS
+from deconvnet.images import Preprocess
+from deconvnet.images.plain_jpeg import plain_jpeg_size
 from deconvnet.projection import project_units
 from deconvnet.rules.pool import MaxPool2d
 from deconvnet.rules.switches import unpool, unpool_by_offsets
+from deconvnet.scanning.device_jpegs import DeviceCrops, find_decoder
+from deconvnet.scanning.device_resize import crop_frames
+from deconvnet.scanning.jpegs import Jpeg
 from deconvnet.scanning.pictures import collate, prepare
 from support.nets import randomise_norms
 from support.oracle import relative
-from support.scans import drawings, dump, rows
+from support.scans import drawing, drawings, dump, rows
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -236,3 +242,86 @@ def test_plates_are_the_cpu_s(photos, tmp_path):
     same = [(ours.example.projection, theirs.example.projection) for ours, theirs in pairs if ours.box == theirs.box]
     assert len(same) >= 0.99 * len(pairs)  # a box may move by a pixel where energies are nearly equal
     assert all(np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max() for ours, theirs in same)
+
+
+# JPEGs decoded on the GPU
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """What decodes JPEGs on this GPU; without one these tests are left out, and say why."""
+    try:
+        return find_decoder(torch.device("cuda"))
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory):
+    """JPEGs of many sizes and kinds, of which one is damaged, and a PNG among them."""
+    folder = tmp_path_factory.mktemp("jpegs")
+    for number in range(80):
+        picture = drawing(number % 20).resize((150 + 3 * number, 131 + 11 * (number % 9)))
+        options = {"quality": 50 + number % 50, "subsampling": number % 3, "progressive": number % 4 == 1}
+        picture.convert("L" if number % 7 == 3 else "RGB").save(folder / f"{number:02}.jpg", **options)
+    whole = (folder / "05.jpg").read_bytes()
+    (folder / "80.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "81.jpg").write_bytes(whole[:150] + b"\xff\xd9")
+    drawing(3).save(folder / "82.png")
+    return folder
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (4000, 3000), (97, 400), (60, 41)])
+def test_resizing_has_pillow_s_bytes(size, interpolation, tf32):
+    """Pictures that are resized and cropped on the device are Pillow's to the bit, also where products are switched to TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    picture = drawing(4).resize(size)
+    for channels in (1, 3):
+        preprocess = Preprocess(256, 224, (0.5,) * channels, (0.25,) * channels, interpolation)
+        frames = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].cuda()
+        ours = crop_frames(frames.repeat(3, 1, 1, 1), preprocess).permute(0, 2, 3, 1).cpu().numpy()
+        assert all(np.array_equal(pixels, preprocess.crop_pixels(picture)) for pixels in ours)
+
+
+def test_pixels_of_the_gpu_are_near(decoder, jpegs):
+    """Decoded together or one by one a picture has the same pixels, on average within two levels of Pillow's."""
+    preprocess = Preprocess(128, 112, (0.5,) * 3, (0.25,) * 3, decode="gpu")
+    data = [path.read_bytes() for path in sorted(jpegs.glob("[0-7]*.jpg"))]
+    asked = [Jpeg("a.jpg", bytearray(values), plain_jpeg_size(values)) for values in data]
+    crops = DeviceCrops(preprocess, torch.device("cuda"))
+    together = crops.crop(asked)
+    decoded = [number for number, pixels in enumerate(together) if pixels is not None]
+    assert len(decoded) >= 0.9 * len(asked)
+    for number in decoded:
+        assert together[number].is_cuda
+        assert torch.equal(together[number], crops.crop([asked[number]])[0])
+        exact = preprocess.crop_pixels(sorted(jpegs.glob("[0-7]*.jpg"))[number])
+        assert np.abs(together[number].cpu().numpy().astype(int) - exact).mean() < 2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_a_scan_that_decodes_on_the_gpu(decoder, jpegs, tmp_path, precision):
+    """Two runs, one of them continued, are equal; the same files are skipped with the same lines; activations are near."""
+    loaded = deconvnet.load_model("tiny", device="cuda")
+    nets = {decode: deconvnet.DeconvNet(loaded.with_preprocess(decode=decode)) for decode in ("gpu", "exact")}
+    options = {"layers": ["features.1", "features.4"], "shard": 32, "batch": 16, "precision": precision}
+    for name, limits in (("a", (None,)), ("b", (64, None))):
+        for limit in limits:
+            deconvnet.scan(nets["gpu"], jpegs, tmp_path / name, limit=limit, **options).close()
+    parts = ("layers", "pictures", "shards", "hits", "channels")
+    assert dump(tmp_path / "a", *parts) == dump(tmp_path / "b", *parts)
+    with (
+        deconvnet.scan(nets["exact"], jpegs, tmp_path / "exact", **options) as exact,
+        deconvnet.Scan.open(tmp_path / "a", net=nets["gpu"]) as scan,
+    ):
+        assert scan.skipped() == exact.skipped()
+        assert len(scan.skipped()) == 2
+        maxima = [found.statistics("features.4")["maximum"] for found in (scan, exact)]
+        assert np.median(np.abs(maxima[0] - maxima[1]) / maxima[1]) < 0.1
+        assert scan.settings["decode_difference"]["pictures"] == 64
+        assert scan.settings["decode_difference"]["decoder"] == decoder[0]
+        plate = scan.plate("features.4", channels=range(8))
+        assert sum(len(examples) for _, examples in plate.examples()) == 72
+        assert len(plate.changed) <= 4  # drawings have hard edges between colours, which decoders smooth in other ways

@@ -465,8 +465,8 @@ def test_reduced_decoding_is_kept_where_it_is_used():
     assert Preprocess(32, 24, *IMAGENET, decode="reduced").settings()["decode"] == "reduced"
     assert "decode" not in Preprocess(32, 24, *IMAGENET).settings()
     with pytest.raises(OptionError) as caught:
-        Preprocess(32, 24, *IMAGENET, decode="gpu")
-    assert str(caught.value) == "decode cannot be 'gpu': it is one of exact, reduced."
+        Preprocess(32, 24, *IMAGENET, decode="half")
+    assert str(caught.value) == "decode cannot be 'half': it is one of exact, reduced, gpu."
 
 
 def test_reduced_decoding_turns_upright(tmp_path):

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     type=click.Choice(DECODES),
     expose_value=False,
     callback=lambda context, _, value: context.meta.update({DECODE: value}),
-    help="How a JPEG is decoded: reduced, at 1/2, 1/4 or 1/8 of its sides, where these are large. [default: exact]",
+    help="How a JPEG is decoded: reduced, at 1/2, 1/4 or 1/8 of its sides, where these are large; gpu, by NVIDIA's GPU, as are"
+    " resizing and cropping (extra: gpu). [default: exact]",
 )
 @click.option(
     "--batch",

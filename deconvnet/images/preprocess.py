@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REDUCED_SIDES = 2  # times `resize` that the short side keeps where the decoder reduces, so that resizing still averages
 
+GPU_INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "lanczos")  # which are sums of neighbours
+
 _FILTERS: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -77,10 +79,11 @@ class Preprocess:
         interpolation: Pillow's filter for resizing.
         value_range: (black, white) of pictures with more than 8 bits; None: by their values, as `open_picture` says.
         decode: "exact", or "reduced": a JPEG is decoded at a half, a quarter or an eighth of its sides, as long as the short
-            one keeps twice `resize`. Large photographs are read about twice as fast, and their pixels differ a little.
+            one keeps twice `resize`. Large photographs are read about twice as fast, and their pixels differ a little. "gpu":
+            where a scan runs on an NVIDIA GPU, that decodes and resizes JPEGs; everywhere else this is "exact".
 
     Raises:
-        OptionError: the numbers do not fit each other.
+        OptionError: the numbers do not fit each other, or a GPU has no such interpolation.
 
         >>> preprocess = Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         >>> preprocess(Image.new("RGB", (500, 375))).shape
@@ -105,6 +108,11 @@ class Preprocess:
             raise OptionError(f"cannot crop {height} x {width} from a short side of {self.resize}. Give a smaller crop.")
         if self.value_range is not None:
             check_range(self.value_range)
+        if self.decode == "gpu" and self.interpolation not in GPU_INTERPOLATIONS:
+            raise OptionError(
+                f"decode cannot be 'gpu' with {self.interpolation!r}: GPUs resize by {', '.join(GPU_INTERPOLATIONS)}."
+                " Choose exact or reduced."
+            )
 
     @property
     def channels(self) -> int:
@@ -144,12 +152,21 @@ class Preprocess:
         full_size = image.info.get("full_size") if least else None
         if not isinstance(full_size, tuple):  # decoded in full; a file's own text of that name is no tuple
             full_size = image.size
-        width, height = self._resized_size(*full_size)
-        image = image.resize((width, height), _FILTERS[self.interpolation], box=_extent(image.size, full_size))
+        resized, (top, left) = self.crop_geometry(full_size)
+        image = image.resize(resized, _FILTERS[self.interpolation], box=_extent(image.size, full_size))
         crop_height, crop_width = self.crop_size
-        top, left = round((height - crop_height) / 2.0), round((width - crop_width) / 2.0)
         image = image.crop((left, top, left + crop_width, top + crop_height))
         return image if self.channels == 1 or image.mode == "RGB" else image.convert("RGB")
+
+    def crop_geometry(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return what a picture of (width, height) is resized to, (width, height), and the (top, left) of the crop in that.
+
+        Raises:
+            PictureError: the picture is too long to be resized.
+        """
+        width, height = self._resized_size(*size)
+        crop_height, crop_width = self.crop_size
+        return (width, height), (round((height - crop_height) / 2.0), round((width - crop_width) / 2.0))
 
     def crop_pixels(
         self, picture: Picture, *, data: IO[bytes] | None = None, on_note: OnNote | None = None

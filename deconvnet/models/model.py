@@ -164,7 +164,7 @@ class LoadedModel:
             size: pixels. The short side of a picture is resized to it, and the centre cropped to `size` x `size`; of (height,
                 width), the short side is resized to the larger.
             value_range: (black, white) of pictures with more than 8 bits.
-            decode: how a large JPEG is decoded, as `Preprocess` says.
+            decode: how a JPEG is decoded, as `Preprocess` says.
 
         Raises:
             OptionError: the numbers do not fit the net, or the model's preprocessing is a function of its own, which can
@@ -173,7 +173,7 @@ class LoadedModel:
             >>> load_model("tiny").with_preprocess(mean=(0.5, 0.5, 0.5), size=128).input_size
             (3, 128, 128)
         """
-        if decode == "reduced" and type(self.preprocess) not in (Preprocess, type(None)):
+        if decode in ("reduced", "gpu") and type(self.preprocess) not in (Preprocess, type(None)):
             raise OptionError(f"{self.name} has a preprocessing of its own kind, which decodes in full. Leave `decode` out.")
         if self.preprocess is not None and not isinstance(self.preprocess, Preprocess):
             missing = [value is None for value in (mean, std, size)]

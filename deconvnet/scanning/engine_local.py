@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
 from ..choices import ReaderKind
+from ..images import Preprocess
 from ..models import Preprocessing
+from .device_jpegs import DeviceCrops, crop_ahead, wants_device
 from .device_table import DeviceTable
 from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
+from .jpegs import LeavesJpegs
 from .maxima import MaximaReducer
 from .pictures import LoadedPicture, check_size, collate
 from .reading import batched, prefetch, reading
@@ -61,8 +64,8 @@ class LocalEngine:
         with (
             reading(job.preprocess, self.workers, self.readers) as (pool, preprocess, workers),
             nullcontext() if job.reducer.is_on_device else Replicas(job.reducer, job.preprocess) as replicas,
+            closing(load_ahead(pool, job, shards, workers, preprocess)) as pictures,
         ):
-            pictures = load_ahead(pool, job, shards, workers, preprocess)
             for shard in shards:
                 yield run_shard(job, shard, pictures, floor(), replicas, on_progress)
 
@@ -115,13 +118,25 @@ def run_shard(
 
 def load_ahead(
     pool: ThreadPoolExecutor, job: Job, shards: Sequence[Shard], workers: int, preprocess: Preprocessing | None
-) -> Iterator[LoadedPicture]:
+) -> Generator[LoadedPicture, None, None]:
     """Load the pictures of all shards in order, a few batches ahead of the consumer."""
+    on_device = wants_device(job.preprocess) and job.reducer.is_on_device
+    reader = LeavesJpegs.of(preprocess) if on_device and isinstance(preprocess, Preprocess) else preprocess
 
     def load(items: Sequence[tuple[int, str]]) -> list[LoadedPicture]:
-        return [job.pictures.load(*item, preprocess) for item in items]
+        return [job.pictures.load(*item, reader) for item in items]
 
     parts = (part for shard in shards for part in batched(zip(shard.indices, shard.names, strict=True), READ_TOGETHER))
     ahead = PREFETCH_BATCHES * job.batch // READ_TOGETHER + workers
-    for loaded in prefetch(pool, load, parts, ahead):
-        yield from loaded
+    pictures: Iterator[LoadedPicture] = chain.from_iterable(prefetch(pool, load, parts, ahead))
+    if isinstance(reader, LeavesJpegs):
+        crops = DeviceCrops(reader, job.reducer.device)
+        pictures = crop_ahead(crops, _batches(pictures, shards, job.batch))
+    yield from pictures
+
+
+def _batches(pictures: Iterator[LoadedPicture], shards: Sequence[Shard], batch: int) -> Iterator[list[LoadedPicture]]:
+    """Yield pictures as they go through the net together: no batch crosses from one shard to the next."""
+    for shard in shards:
+        for start in range(0, len(shard.names), batch):
+            yield list(islice(pictures, min(batch, len(shard.names) - start)))

@@ -31,7 +31,7 @@ from ..render.example import Example
 from ..units import Unit, Window
 from .origin import Origin
 from .pictures import LoadedPicture, Pixels, collate
-from .precision import TOLERANCES, computing
+from .precision import computing, tolerance
 from .reading import default_workers, prefetch
 from .table import Hit, ScanTable
 
@@ -158,9 +158,9 @@ class ExampleMaker:
             owns = self._measure_own(Projected(recording, self.layer, units, projections, table), [hit for *_, hit in wanted])
         projections = fetch(projections)
         pixels = [to_rgb(net.loaded.denormalise(image, net.preprocess)) for image in images]
-        tolerance = TOLERANCES[self.table.settings.get("precision", "fp32")]
+        allowed = tolerance(self.table.settings)
         for unit, window, projection, own, (index, channel, hit) in zip(units, windows, projections, owns, wanted, strict=True):
-            if not math.isclose(unit.activation or 0, hit.activation, rel_tol=tolerance, abs_tol=1e-5):
+            if not math.isclose(unit.activation or 0, hit.activation, rel_tol=allowed, abs_tol=1e-5):
                 what = f"gives {unit.activation:.4g} where {hit.activation:.4g} was recorded: it has changed."
                 self.on_change(hit.path, what, False)
             yield channel, ProjectedHit(hit, window, projection.float().numpy(), pixels[index], own)

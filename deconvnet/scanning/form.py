@@ -20,6 +20,10 @@ LONGEST_SETTING = 2**24  # characters of a setting's JSON; the list of layers is
 LARGEST_NUMBER = 2**31 - 1  # of positions in maps, and of a window's pixels
 MOST_TOP = 65_536  # entries per channel
 
+#: What a scan keeps of how far what a GPU decodes is from the exact pixels: see `decode_difference.py`.
+MEASURES = {"pixels": {"mean", "percentile_99", "maximum"}, "maxima": {"median", "percentile_99"}}
+DIFFERENCES = {"decoder", "pictures", "other_best", *MEASURES}
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXT = "typeof({0}) = 'text' and length({0}) between 1 and {1} and instr({0}, char(0)) = 0"
 _NUMBER = "typeof({0}) = 'integer' and {0} between {1} and {2}"
@@ -126,6 +130,8 @@ def settings_fault(settings: Mapping[str, Any]) -> str | None:
         return "inside"
     if not wrong and settings.get("precision") not in (None, *PRECISIONS):
         return "precision"
+    if not wrong and not _is_difference(settings.get("decode_difference", {})):
+        return "decode_difference"
     if not wrong and not _are_inputs(settings.get("inputs", {})):
         return "inputs"
     return wrong[0] if wrong else None
@@ -143,6 +149,17 @@ def _is_name(value: Any) -> bool:
 def _are_inputs(value: Any) -> bool:
     """Say whether these are the digests of further inputs, by their names."""
     return isinstance(value, dict) and len(value) <= 100 and all(_is_name(name) and _is_name(value[name]) for name in value)
+
+
+def _is_difference(value: Any) -> bool:
+    """Say whether this is what `decode_difference` measures: names, numbers, and names of numbers."""
+    if not isinstance(value, dict) or not value.keys() <= DIFFERENCES:
+        return False
+    parts = {name: part for name, part in value.items() if name in ("pixels", "maxima")}
+    return all(
+        isinstance(part, dict) and part.keys() == MEASURES[name] and all(map(_is_number, part.values()))
+        for name, part in parts.items()
+    ) and all(_is_name(item) if name == "decoder" else _is_number(item) for name, item in value.items() if name not in parts)
 
 
 def _is_optional_text(value: Any) -> bool:

@@ -19,22 +19,25 @@ from torch import Tensor
 from ..errors import ModelError, PictureError
 from ..images import MAX_BYTES, OnNote, OwnPreprocess, Picture, Preprocess
 from ..models import Preprocessing
+from .jpegs import Jpeg, LeavesJpegs
 
 _ESCAPED = re.compile(r"\\(x(?:5c|[89a-f][0-9a-f]))")
 
 Size: TypeAlias = tuple[int, int, int]  # (C, H, W)
-Pixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"  # (H, W, C) still to be normalised, or (C, H, W) as the model expects it
+#: (H, W, C) uint8, still to be normalised, on a GPU if that decoded it; or (C, H, W) of floats, as the model expects it.
+Pixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedPicture:
-    """One picture as the net gets it, or the problem that keeps it from being used."""
+    """One picture as the net gets it, or still as a JPEG, or the problem that keeps it from being used."""
 
     pixels: Pixels | None
     size: int | None = None  # bytes of the file
     sha256: str | None = None
     problem: str | None = None
     note: str | None = None  # what was left out of it
+    jpeg: Jpeg | None = None  # which a GPU decodes
 
 
 @runtime_checkable
@@ -65,16 +68,31 @@ class Pictures(Protocol):
 def load_file(read: Callable[[], bytes], name: str, preprocess: Preprocessing | None) -> LoadedPicture:
     """Read a file and prepare its picture; errors are returned, not raised."""
     size, digest = None, None
-    notes: list[str] = []
     try:
         data = read()
         size, digest = len(data), hashlib.sha256(data).hexdigest()
         if not data:
             raise empty_file(name)
-        pixels = prepare(name, preprocess, data=io.BytesIO(data), on_note=notes.append)
-        return LoadedPicture(pixels, size, digest, note=" ".join(notes) or None)
-    except Exception as error:  # a user's own preprocessing may raise anything
+        jpeg = preprocess.jpeg(data, name) if isinstance(preprocess, LeavesJpegs) else None
+    except Exception as error:
         return LoadedPicture(None, size, digest, error_text(error))
+    loaded = LoadedPicture(None, size, digest, jpeg=jpeg)
+    return loaded if jpeg is not None else _decoded(loaded, name, data, preprocess)
+
+
+def decode_exactly(picture: LoadedPicture, preprocess: Preprocessing | None) -> LoadedPicture:
+    """Return a picture that is still a JPEG as Pillow decodes it; errors are returned, not raised."""
+    assert picture.jpeg is not None
+    return _decoded(replace(picture, jpeg=None), picture.jpeg.path, picture.jpeg.data, preprocess)
+
+
+def _decoded(loaded: LoadedPicture, name: str, data: bytes | bytearray, preprocess: Preprocessing | None) -> LoadedPicture:
+    notes: list[str] = []
+    try:
+        pixels = prepare(name, preprocess, data=io.BytesIO(data), on_note=notes.append)
+        return replace(loaded, pixels=pixels, note=" ".join(notes) or None)
+    except Exception as error:  # a user's own preprocessing may raise anything
+        return replace(loaded, problem=error_text(error))
 
 
 def prepare(
@@ -114,7 +132,12 @@ def prepare(
 def size_of(pixels: Pixels) -> Size:
     """Return (C, H, W) of what `prepare` returns."""
     first, second, third = pixels.shape
-    return (first, second, third) if isinstance(pixels, Tensor) else (third, first, second)
+    return (first, second, third) if _is_image(pixels) else (third, first, second)
+
+
+def _is_image(pixels: Pixels) -> bool:
+    """Say whether this is an image as the model expects it, not pixels that are still to be normalised."""
+    return isinstance(pixels, Tensor) and pixels.is_floating_point()
 
 
 def check_size(picture: LoadedPicture, size: Size) -> LoadedPicture:
@@ -130,25 +153,35 @@ def collate(pictures: Sequence[Pixels], preprocess: Preprocessing | None, device
     """Stack what `prepare` returned to a batch (N, C, H, W) float32; bytes are normalised exactly as by `Preprocess`.
 
     Args:
-        pictures: B of them.
+        pictures: B of them; pixels that a GPU decoded are on `device`.
         preprocess: of the net.
         device: where the batch is wanted; None: the CPU. A GPU copies it while it computes, and normalises it.
     """
     device = device or torch.device("cpu")
-    if any(isinstance(pixels, Tensor) for pixels in pictures):
+    if any(_is_image(pixels) for pixels in pictures):
         images = [pixels if isinstance(pixels, Tensor) else collate([pixels], preprocess)[0] for pixels in pictures]
         return _moved(torch.stack(images), device)
     assert isinstance(preprocess, Preprocess)  # nothing else leaves bytes
-    stacked = torch.from_numpy(np.stack([np.asarray(pixels) for pixels in pictures]))
+    stacked = _stacked(pictures, device)
     count, height, width, channels = stacked.shape
     # row by row, as pixels lie in memory: in half the time that three channels take, one by one. Factors are tensors: by a
     # number, a GPU multiplies with its inverse, which differs in the last digit
-    rows = _moved(stacked, device).view(count, height, width * channels).float()
+    rows = stacked.view(count, height, width * channels).float()
     depth, mean, std = (
         _moved(torch.tensor(values, dtype=torch.float32).repeat(width), device)
         for values in ((255.0,) * channels, preprocess.mean, preprocess.std)
     )
     return rows.div_(depth).sub_(mean).div_(std).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _stacked(pictures: Sequence[Pixels], device: torch.device) -> Tensor:
+    """Stack pixels on a device, (N, H, W, C) uint8; those that are not there yet are moved together."""
+    here = [np.asarray(pixels) for pixels in pictures if not isinstance(pixels, Tensor)]
+    moved = _moved(torch.from_numpy(np.stack(here)), device) if here else torch.empty(0)
+    if len(here) == len(pictures):
+        return moved
+    left = iter(moved)
+    return torch.stack([pixels if isinstance(pixels, Tensor) else next(left) for pixels in pictures])
 
 
 def _moved(values: Tensor, device: torch.device) -> Tensor:

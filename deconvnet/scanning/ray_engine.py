@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from ..errors import EngineError
+from .device_jpegs import wants_device
 from .engine import CPU_BATCH, GPU_BATCH, Floor, Job, OnProgress, Shard, ShardResult
 from .maxima import MaximaReducer
 from .ray_connect import connect, last_line, require_ray
@@ -86,6 +87,8 @@ class RayEngine:
         """Yield the result of each shard, as it arrives."""
         if not shards:
             return
+        if wants_device(job.preprocess) and not self.gpus:
+            raise EngineError("decode 'gpu' needs a GPU in each worker, these have none. Choose exact, or ask for GPUs.")
         packed, probe = self.ray.put(pack_job(job, self.ray)), find_probe(job, shards)
         count = min(self.workers or 1, len(shards))
         pool = WorkerPool(self.ray, packed, probe, count=count, cpus=self.cpus or 1, gpus=self.gpus or 0)

@@ -18,6 +18,8 @@ from ..net import DeconvNet
 from ..progress import counting
 from ..provenance import output_settings
 from .best import BestEntries, Committing
+from .decode_difference import measure_difference
+from .device_jpegs import check_decode, wants_device
 from .engine import Engine, Job, Shard
 from .engine_local import LocalEngine
 from .form import MOST_TOP
@@ -99,7 +101,9 @@ def scan(
         PictureError: there are no pictures, or the net has no preprocessing for them.
         UnknownLayerError: no layer has that name, or matches that pattern.
         NoRuleError: a layer's windows are not known.
-        OptionError: a count is below 1, there is no such engine, or no unit whose window lies inside the picture.
+        OptionError: a count is below 1, there is no such engine, no unit whose window lies inside the picture, or the
+            preprocessing has a GPU decode JPEGs and the net is on none.
+        MissingPackageError: nothing that is installed decodes JPEGs on the GPU.
         StoreError: the file cannot be written, or holds a scan with other settings; the message shows the difference.
         EngineError: Ray is missing or does not answer, or its workers cannot run the scan.
     """
@@ -114,11 +118,15 @@ def scan(
     chosen = scanned_layers(recording, choose_layers(recording, layers), inside=inside)
     reducer = MaximaReducer(net, chosen, size, recording.written, precision, draws=recording.draws)
     check_precision(precision, reducer.device if engine == "local" else torch.device("cuda"))
+    check_decode(net.picture_reader, reducer.device)
     with (
         _make_engine(engine, workers, readers, gpus, address, gpus_per_worker, cpus_per_worker) as runner,
         Store(path, create=True) as store,
     ):
         settings = scan_settings(net, chosen, source, size=size, top=top, shard=shard, inside=inside, precision=precision)
+        together = batch or runner.batch_size(reducer)
+        if store.is_new and isinstance(net.preprocess, Preprocess) and wants_device(net.preprocess):
+            settings["decode_difference"] = measure_difference(reducer, source, net.preprocess, together)
         store.begin(settings, [(layer.name, layer.channels, layer.height, layer.width) for layer in chosen])
         source = _name_as_before(store, source)
         unlisted = _remember(source, settings["weights_from"])
@@ -130,7 +138,7 @@ def scan(
             find_windows(recording, layer, np.zeros(1, np.int64))  # raises now, before the work, where windows are not known
         done = len(source.names) - sum(len(item.names) for item in shards)
         kept: dict[str, Any] = {"delay": 0, "leave": True}  # what a scan shows from its first picture on
-        job = Job(reducer, source, net.picture_reader, batch or runner.batch_size(reducer), top)
+        job = Job(reducer, source, net.picture_reader, together, top)
         with (
             counting(len(source.names), "scanning", "picture", wanted=progress, initial=done, **kept) as counter,
             closing(runner.run(job, shards, floor=lambda: best.floor, on_progress=counter.update)) as results,

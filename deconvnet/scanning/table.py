@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from types import TracebackType
@@ -266,7 +266,12 @@ class ScanTable:
         lines = [f"{done - len(skipped):,} of {total:,} pictures, {layers}, {channels:,} channels: {self.path}"]
         lines += [f"skipped: {problem}" if path in problem else f"skipped: {path}: {problem}" for path, problem in skipped]
         lines += [f"a copy: {path} equals {earlier}" for path, earlier in self.copies()]
-        return "\n".join([*lines, *self.notes, *self._age()])
+        return "\n".join([*lines, *self._decoding(), *self.notes, *self._age()])
+
+    def _decoding(self) -> list[str]:
+        """Return a line on how far what a GPU decoded is from the exact pixels."""
+        measured = self.settings.get("decode_difference")
+        return [_difference_text(measured)] if measured else []
 
     def _age(self) -> list[str]:
         """Return a line on what the file lacks because a former version wrote it."""
@@ -277,6 +282,28 @@ class ScanTable:
     def __repr__(self) -> str:
         done, total = self.progress()
         return f"{type(self).__name__}({self.path!r}, {done} of {total} pictures, {_layers_text(len(self.sizes))})"
+
+
+def _difference_text(measured: Mapping[str, Any]) -> str:
+    """Say what `decode_difference` measured; a part of it is missing where there was nothing to measure."""
+    by = f"JPEGs were decoded on the GPU by {measured.get('decoder', 'an unknown decoder')}"
+    pixels, maxima = measured.get("pixels"), measured.get("maxima")
+    if not pixels:
+        return f"{by}: none of the first pictures, so that it was not compared with the exact pixels."
+    text = (
+        f"{by}: {measured.get('pictures')} compared with the exact pixels differ by {pixels['mean']:g} of 255 levels"
+        f" on average (99 % by at most {pixels['percentile_99']:g}, all by at most {pixels['maximum']:g})"
+    )
+    if maxima:
+        text += (
+            f", maxima by {_percent(maxima['median'])} in the median (99 % by at most {_percent(maxima['percentile_99'])});"
+            f" {_percent(measured.get('other_best', 0))} of the channels have another strongest picture"
+        )
+    return f"{text}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _layers_text(count: int) -> str:
