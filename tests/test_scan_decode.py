@@ -24,7 +24,7 @@ from deconvnet.images import plain_jpeg as plain
 from deconvnet.images.plain_jpeg import plain_jpeg_size
 from deconvnet.scanning import device_jpegs
 from deconvnet.scanning.device_jpegs import DeviceCrops, find_decoder
-from deconvnet.scanning.device_resize import columns_first
+from deconvnet.scanning.device_resize import columns_first, crop_frames
 from deconvnet.scanning.jpegs import Jpeg, LeavesJpegs
 from deconvnet.scanning.maxima import MaximaReducer
 from deconvnet.scanning.pictures import collate, load_file
@@ -199,6 +199,19 @@ def test_pixels_are_pillow_s(data, preprocess):
     for ours, theirs, values in zip(together, exact, data, strict=True):
         assert np.array_equal(ours, theirs)
         assert np.array_equal(ours, crops_of([values], preprocess)[0])
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (1700, 1200), (60, 1999), (256, 341)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_photographs_are_resized_to_pillow_s_bytes(size, interpolation):
+    """Usual sizes, a large one, a strip and one that is not resized, with all levels at once; within autocast, too."""
+    chance = np.random.default_rng(0)
+    picture = Image.fromarray(chance.choice(np.array([0, 1, 128, 254, 255], np.uint8), (size[1], size[0], 3)))
+    preprocess = Preprocess(256, 224, (0.5,) * 3, (0.25,) * 3, interpolation)
+    frames = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = crop_frames(frames, preprocess)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(ours, preprocess.crop_pixels(picture))
 
 
 @pytest.mark.parametrize("package", ["torchcodec", "torchvision"])
@@ -409,6 +422,23 @@ def test_a_full_device_is_no_fault_of_a_picture(monkeypatch):
     with pytest.raises(torch.OutOfMemoryError):
         crops.crop(jpegs)
     assert crops.crop(jpegs[1:])[0].shape == (40, 40, 3)
+
+
+def test_a_scan_that_was_stopped_by_its_decoder_is_continued(monkeypatch, net, tmp_path):
+    """What was committed before the device ran full stays; the same scan again gives the bytes of one that was never stopped."""
+    monkeypatch.setattr("deconvnet.scanning.decode_difference.MEASURED", 3)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(12):
+        drawing(number).resize((150, 140)).save(folder / f"{number:02}.jpg", comment=b"mark" if number == 9 else None)
+    use(monkeypatch, failing_on([b"mark"], error=torch.OutOfMemoryError))
+    with pytest.raises(torch.OutOfMemoryError):
+        scan(net, folder, tmp_path / "a", shard=4, batch=2)
+    assert [done for (done,) in rows(tmp_path / "a", "select done from shards order by shard")] in ([1, 0, 0], [1, 1, 0])
+    use(monkeypatch, decode_slowly)
+    for name in ("a", "b"):
+        scan(net, folder, tmp_path / name, shard=4, batch=2).close()
+    assert dump(tmp_path / "a", *TABLES) == dump(tmp_path / "b", *TABLES)
 
 
 # What is measured

@@ -55,7 +55,9 @@ def _resize_rows(frames: Tensor, length: int, first: int, count: int, kind: Inte
     """Resize rows to `length` pixels, of which `count` are wanted from `first` on: (..., W) -> (..., count)."""
     if frames.shape[-1] == length:
         return frames[..., first : first + count]
-    sums = (frames.float() @ _matrix(frames.shape[-1], length, first, count, kind, frames.device)).int()
+    matrix = _matrix(frames.shape[-1], length, first, count, kind, frames.device)
+    with torch.autocast(frames.device.type, enabled=False):  # which somebody may have put around a whole scan
+        sums = (frames.float() @ matrix).int()
     high, low = sums.chunk(2, -1)
     return (((high << _HALF) + low + (1 << (_BITS - 1))) >> _BITS).clamp_(0, 255).byte()
 
