@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class BestEntries:
             layer.name: layer_digest(_entries(layer, top, windows, top.pictures != EMPTY), _numbered(counts[layer.span]))
             for layer in self.layers
         }
-        rows = ((layer.name, *row) for layer in self.layers for row in _rows(_entries(layer, top, windows, changed)))
+        rows = chain.from_iterable(_rows(layer.name, _entries(layer, top, windows, changed)) for layer in self.layers)
         if self.store.commit(result.shard, result.files, rows, statistics, digests):
             self.top, self.windows, self.counts = top, windows, counts
 
@@ -119,12 +120,12 @@ def _entries(
     return entries
 
 
-def _rows(entries: npt.NDArray[np.float64]) -> Iterator[tuple[Any, ...]]:
-    """Yield entries as rows of the table, without their layer."""
+def _rows(layer: str, entries: npt.NDArray[np.float64]) -> Iterator[tuple[Any, ...]]:
+    """Return a layer's entries as rows of the table."""
     columns = [
         values.tolist() if number == ACTIVATION else values.astype(np.int64).tolist() for number, values in enumerate(entries.T)
     ]
-    yield from zip(*columns, strict=True)
+    return zip([layer] * len(entries), *columns, strict=True)
 
 
 def _numbered(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
