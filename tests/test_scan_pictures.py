@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -375,7 +376,25 @@ def test_nothing_is_lost_and_each_is_named(net, tmp_path):
     np.testing.assert_allclose(ours, without, rtol=1e-4)
 
 
-def test_a_summary_has_all_of_it(net, tmp_path):
+def test_a_summary_is_no_longer_than_a_screen_or_two(net, tmp_path):
+    """Of thousands of pictures that were skipped, and of copies, the first are named, and how all of them are found."""
+    folder = tmp_path / "photos"
+    drawings(folder, 1)
+    for number in range(23):
+        (folder / f"broken-{number:02}.png").write_bytes(b"no picture")
+        shutil.copy(folder / "00.png", folder / f"copy-{number:02}.png")
+    path = tmp_path / "a.scan"
+    lines = deconvnet.scan(net, folder, path, layers=["features.1"]).summary().splitlines()
+    assert [line.partition(":")[0] for line in lines[1:]] == ["skipped"] * 21 + ["a copy"] * 21
+    assert [lines[21], lines[42]] == [
+        "skipped: 3 more. All of them, by sqlite3: select path, problem from pictures where problem is not null",
+        "a copy: 3 more. All of them, by sqlite3: select path, sha256 from pictures order by sha256",
+    ]
+    assert len(rows(path, lines[21].rpartition(": ")[2])) == 23
+    assert len(rows(path, lines[42].rpartition(": ")[2])) == 47
+
+
+def test_a_summary_names_each_picture(net, tmp_path):
     """A line on pictures, layers and channels, and one for each picture that was skipped, and for each copy."""
     folder = tmp_path / "photos"
     paths = drawings(folder, 3)

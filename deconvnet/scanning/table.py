@@ -18,6 +18,8 @@ from .store import Statistics, Store
 
 Table = TypeVar("Table", bound="ScanTable")
 
+SHOWN_PICTURES = 20  # of those that were skipped, and of copies, in a summary
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -264,8 +266,10 @@ class ScanTable:
         channels = sum(size[0] for size in self.sizes.values())
         layers = _layers_text(len(self.sizes))
         lines = [f"{done - len(skipped):,} of {total:,} pictures, {layers}, {channels:,} channels: {self.path}"]
-        lines += [f"skipped: {problem}" if path in problem else f"skipped: {path}: {problem}" for path, problem in skipped]
-        lines += [f"a copy: {path} equals {earlier}" for path, earlier in self.copies()]
+        problems = [problem if path in problem else f"{path}: {problem}" for path, problem in skipped]
+        lines += _first_lines("skipped", problems, "select path, problem from pictures where problem is not null")
+        copies = [f"{path} equals {earlier}" for path, earlier in self.copies()]
+        lines += _first_lines("a copy", copies, "select path, sha256 from pictures order by sha256")
         return "\n".join([*lines, *self._decoding(), *self.notes, *self._age()])
 
     def _decoding(self) -> list[str]:
@@ -304,6 +308,13 @@ def _difference_text(measured: Mapping[str, Any]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
+
+
+def _first_lines(what: str, texts: Sequence[str], query: str) -> list[str]:
+    """Return a line for each of the first texts, and one that says what tells the others."""
+    lines = [f"{what}: {text}" for text in texts[:SHOWN_PICTURES]]
+    more = len(texts) - SHOWN_PICTURES
+    return [*lines, f"{what}: {more:,} more. All of them, by sqlite3: {query}"] if more > 0 else lines
 
 
 def _layers_text(count: int) -> str:
