@@ -70,6 +70,12 @@ def tiny() -> deconvnet.LoadedModel:
     return deconvnet.load_model("tiny")
 
 
+@pytest.fixture(scope="module")
+def net(tiny) -> deconvnet.DeconvNet:
+    """The mirror of `tiny`."""
+    return deconvnet.DeconvNet(tiny)
+
+
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Run the command in this process; return (exit code, stdout, stderr)."""

@@ -42,11 +42,6 @@ def jinja():
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     photos = tmp_path_factory.mktemp("photos")
     drawings(photos, 12)

@@ -29,11 +29,6 @@ def photos(tmp_path, monkeypatch):
     return "photos"
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 def test_a_limit_takes_the_first_pictures(run, photos):
     """In project and in studies: the first in the folder's order."""
     out = run("project", photos, "--limit", 2, "--top", 1, "--out", "sheets/")[1]

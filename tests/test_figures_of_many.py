@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-import deconvnet
 from deconvnet.drawings import draw
 from deconvnet.inputs import named_picture
 from deconvnet.scanning.report import LayerReport
@@ -15,11 +14,6 @@ from deconvnet.studies import invariance, occlude
 from deconvnet.studies.figure import add_footer, new_figure, source_label
 
 LONG = "photographs/of/dogs/n02108089_boxer_with_a_very_long_name_{}.jpg"
-
-
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
 
 
 def pictures(count):

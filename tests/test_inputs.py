@@ -11,11 +11,6 @@ from deconvnet.errors import PictureError
 from deconvnet.inputs import as_batch, as_list, default_picture, named_picture, only_picture, source_names
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def bare() -> deconvnet.DeconvNet:
     """A net that brings no preprocessing."""

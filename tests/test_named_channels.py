@@ -41,11 +41,6 @@ def averaging():
 
 
 @pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Six drawings, a scan of them with the layer of the scores, and one without."""
     place = tmp_path_factory.mktemp("named")

@@ -20,11 +20,6 @@ PICTURES = [draw(seed=seed) for seed in range(40, 45)]
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def recording(net):
     return net.record(PICTURES)
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-import deconvnet
 from deconvnet import optional
 from deconvnet.drawings import CLASSES, draw
 from deconvnet.errors import MissingPackageError, PictureError
@@ -20,11 +19,6 @@ from deconvnet.render import read_settings
 from deconvnet.samples import list_samples, open_sample
 
 PHOTOGRAPHS = [sample.name for sample in list_samples() if "drawing" not in sample.name]
-
-
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
 
 
 @pytest.fixture(autouse=True)

@@ -24,11 +24,6 @@ DEFAULT = ["features.1", "features.5", "features.9", "features.11", "features.13
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     return drawings(tmp_path_factory.mktemp("drawings"), 24)
 

@@ -43,11 +43,6 @@ VALUES = (0.0, -0.0, 1.0, -1.0, 0.5, 2.0**-24, float("nan"), float("inf"), float
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     drawings(folder, 23)

@@ -59,11 +59,6 @@ WRITE = {1: write_format_1, 2: write_format_2}
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Ten drawings, and a file that is no picture."""
     folder = tmp_path_factory.mktemp("photos")

@@ -44,11 +44,6 @@ ATLAS = ["--layer", "features.1", "--tile", "16"]
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def original(net, tmp_path_factory):
     """A finished scan of twelve drawings in three shards, with a copy and a file that is no picture."""
     folder = tmp_path_factory.mktemp("original")

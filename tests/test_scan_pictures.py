@@ -22,11 +22,6 @@ from deconvnet.scanning.pictures import MAX_BYTES, collate, prepare
 from support.scans import check_top, drawing, drawings, dump, images_of, rows, slow_maxima
 
 
-@pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
 def scan_into(net, pictures, path, **options):
     return deconvnet.scan(net, pictures, path, layers=["features.1"], **options)
 

@@ -29,11 +29,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Pictures of many kinds: good ones, an animation, 16 bits, transparency, turned, damaged, empty, huge, a text."""
     folder = tmp_path_factory.mktemp("photos")

@@ -27,11 +27,6 @@ TABLES = ("hits", "channels", "pictures", "shards", "digests")
 
 
 @pytest.fixture(scope="module")
-def net(tiny):
-    return deconvnet.DeconvNet(tiny)
-
-
-@pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     return drawings(tmp_path_factory.mktemp("drawings"), 12)
 

@@ -15,11 +15,6 @@ from deconvnet.units import Unit
 from support.studies import Small
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def small() -> deconvnet.DeconvNet:
     return deconvnet.DeconvNet(Small().eval())

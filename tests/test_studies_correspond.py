@@ -20,11 +20,6 @@ from support.studies import plain
 LAYER = "features.13"
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 def test_correspond_is_the_slow_loop(net):
     """Disagreement is the share of differing signs where both masks changed a feature, distance that of three signs, pair by pair."""
     drawings = [draw("face", seed=seed) for seed in range(3)]

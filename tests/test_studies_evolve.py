@@ -24,11 +24,6 @@ from support.studies import Viewing, plain
 LAYER = "features.13"
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def viewing() -> deconvnet.DeconvNet:
     torch.manual_seed(5)

@@ -15,11 +15,6 @@ from deconvnet.studies import (
 )
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 def test_filters_of_a_net_made_by_hand():
     """A dominant, a faint and a silent filter are found, the others not; RMS and shares are those of the weights."""
     net = nn.Sequential(nn.Conv2d(1, 5, 8, stride=4), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.ReLU()).eval()

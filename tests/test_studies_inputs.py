@@ -41,11 +41,6 @@ def numbers(result: Any) -> dict[str, Any]:
     return {name: value for name, value in result.to_json().items() if name not in unlike}
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def kinds(net, picture) -> dict[str, Any]:
     """Return one drawing of a face as each kind of picture."""

@@ -18,11 +18,6 @@ from deconvnet.studies.transform import Transform
 from support.studies import plain, sequential
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def small() -> deconvnet.DeconvNet:
     """A net for images of 18 x 25 without a preprocessing."""

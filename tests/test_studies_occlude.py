@@ -19,11 +19,6 @@ from deconvnet.studies.forward import Forward
 from support.studies import Viewing, plain, sequential
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def small() -> deconvnet.DeconvNet:
     """A net for images of 18 x 25 without a preprocessing."""

@@ -28,11 +28,6 @@ from deconvnet.units import Unit, Window, parse_unit
 from support.studies import Small
 
 
-@pytest.fixture(scope="module")
-def net(tiny) -> deconvnet.DeconvNet:
-    return deconvnet.DeconvNet(tiny)
-
-
 @pytest.fixture
 def measures():
     """The extra `studies`; its tests skip where it is absent, and are run in a stage of their own in CI."""
