@@ -6,7 +6,9 @@ import functools
 import io
 import json
 import sqlite3
+import threading
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +25,7 @@ from deconvnet.images import Preprocess
 from deconvnet.images import plain_jpeg as plain
 from deconvnet.images.plain_jpeg import plain_jpeg_size
 from deconvnet.scanning import device_jpegs
-from deconvnet.scanning.device_jpegs import DeviceCrops, find_decoder
+from deconvnet.scanning.device_jpegs import DeviceCrops, crop_ahead, find_decoder
 from deconvnet.scanning.device_resize import columns_first, crop_frames
 from deconvnet.scanning.jpegs import Jpeg, LeavesJpegs
 from deconvnet.scanning.maxima import MaximaReducer
@@ -363,6 +365,77 @@ def test_plates_see_exact_pixels_and_allow_for_the_difference(monkeypatch, net, 
     for precision, allowed in TOLERANCES.items():
         assert tolerance({"preprocess": None, "precision": precision}) == allowed
     assert tolerance({"preprocess": {}}) == 1e-3
+
+
+# Beside the net
+
+
+class Stream:
+    """Stands in for a stream of CUDA."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def synchronize(self):
+        self.events.append("wait")
+
+
+def test_pixels_are_there_before_another_stream_uses_them(monkeypatch):
+    """Decoding runs on a stream of its own, which is waited for; memory stays until the stream that computes has used it."""
+    events = []
+
+    def decode(data):
+        events.append("decode")
+        return decode_slowly(data)
+
+    @contextmanager
+    def entered(stream):
+        events.append("enter")
+        yield stream
+        events.append("leave")
+
+    use(monkeypatch, decode)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(events))
+    monkeypatch.setattr(torch.cuda, "stream", entered)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the net's")
+    crops = DeviceCrops(PLAIN, torch.device("cuda"))
+    events.clear()
+    loaded = [load_file(lambda: files()["plain"][0], f"{number}.jpg", LeavesJpegs.of(PLAIN)) for number in range(2)]
+    done = crops([*loaded, load_file(lambda: files()["PNG"][0], "a.png", LeavesJpegs.of(PLAIN))])
+    assert events == ["enter", "decode", "leave", "wait"]
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: events.append((tuple(self.shape), stream)))
+    crops.release(done)
+    assert events[4:] == [((40, 40, 3), "the net's")] * 2
+
+
+def test_one_batch_is_decoded_ahead():
+    """While a batch is used the next one is decoded, and no more; in their order, and the thread ends with who takes them."""
+    taken, threads = [], set()
+
+    class Crops:
+        def __call__(self, batch):
+            threads.add(threading.current_thread())
+            return batch
+
+        def release(self, batch):
+            pass
+
+    def batches():
+        for number in range(5):
+            taken.append(number)
+            yield [2 * number, 2 * number + 1]
+
+    pictures = crop_ahead(Crops(), batches())
+    assert [next(pictures), next(pictures)] == [0, 1]
+    assert taken == [0, 1]
+    assert next(pictures) == 2
+    assert taken == [0, 1, 2]
+    pictures.close()
+    (thread,) = threads
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
+    assert list(crop_ahead(Crops(), batches())) == list(range(10))
 
 
 # Where a device fails
