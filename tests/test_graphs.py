@@ -17,7 +17,6 @@ from support import kernels
 from support.nets import randomise_norms
 
 NETS = {
-    "alexnet": "features.11",
     "squeezenet1_1": "features.7",
     "resnet18": "layer3",
     "googlenet": "inception4a",
@@ -57,7 +56,7 @@ def net_of(name, **options):
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [*((name, "deconvnet") for name in NETS), *(("googlenet", rule) for rule in ("guided", "gradient", "FFT"))],
+    [*((name, "deconvnet") for name in NETS), *(("squeezenet1_1", rule) for rule in ("guided", "gradient", "FFT"))],
 )
 def test_the_same_bytes_as_without(name, rule, captures):
     """Kernels that were written down once give each further map what the plain way gives it, to the bit."""
@@ -81,7 +80,7 @@ def test_the_same_bytes_as_without(name, rule, captures):
 
 def test_ways_are_told_apart(captures):
     """Another layer, rule, number of maps, picture or arithmetic has a graph of its own, or goes plainly."""
-    net, plain = net_of("alexnet", graphs=True), net_of("alexnet")
+    net, plain = net_of("squeezenet1_1", graphs=True), net_of("squeezenet1_1")
     images = torch.randn(2, 3, 64, 64)
     recordings = net.record(images), plain.record(images)
     for layer, options in [
@@ -103,7 +102,7 @@ def test_ways_are_told_apart(captures):
 
 def test_switches_of_torch_are_part_of_the_way(captures):
     """Kernels that torch chose with other switches are not used."""
-    net = net_of("alexnet", graphs=True)
+    net = net_of("squeezenet1_1", graphs=True)
     recording = net.record(torch.randn(1, 3, 64, 64))
     for _ in range(5):
         net.project(recording, "features.4", channels=[1], at="map")
@@ -201,7 +200,7 @@ def test_few_graphs_are_kept(captures):
 
 def test_large_signals_and_pictures_of_many_go_plainly(captures, monkeypatch):
     """Where arithmetic takes longer than calls nothing is kept."""
-    net = net_of("alexnet", graphs=True)
+    net = net_of("squeezenet1_1", graphs=True)
     recording = net.record(torch.randn(2, 3, 64, 64))
     for _ in range(6):
         net.project(recording, "features.4", channels=[1], at="map")  # of both pictures: the rows are a tensor
@@ -213,7 +212,7 @@ def test_large_signals_and_pictures_of_many_go_plainly(captures, monkeypatch):
 
 def test_threads_share_graphs(captures):
     """Several threads that go one way get each their own answer."""
-    net = net_of("alexnet", graphs=True)
+    net = net_of("squeezenet1_1", graphs=True)
     recording = net.record(torch.randn(1, 3, 64, 64))
     tape, value = recording.tape_for("features.8", net.rules), recording.value("features.8")
     signals = [torch.randn(1, *tape.shapes[value][1:]) for _ in range(4)]
@@ -237,7 +236,7 @@ def test_threads_share_graphs(captures):
 
 def test_a_cpu_has_none():
     """Asked for on a CPU, everything is as without."""
-    net, plain = net_of("alexnet", graphs=True), net_of("alexnet")
+    net, plain = net_of("squeezenet1_1", graphs=True), net_of("squeezenet1_1")
     images = torch.randn(1, 3, 64, 64)
     recording = net.record(images)
     for _ in range(4):

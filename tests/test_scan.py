@@ -161,21 +161,34 @@ def test_windows_are_those_of_projections(net, paths, tmp_path):
         assert projection.units[0].activation == pytest.approx(hit.activation, rel=1e-4)
 
 
+INSIDE_LAYERS = ["features.0", "features.1", "features.5", "features.13", "features.14"]
+
+
+@pytest.fixture(scope="module")
+def windows_of(net, paths):
+    """The window of each unit of some layers, projected one by one."""
+    recording = net.record([paths[0]])
+    return {
+        layer: {
+            (row, col): net.project(recording, layer, units=[(0, row, col)]).windows[0]
+            for row, col in np.ndindex(*recording.maps(layer).shape[2:])
+        }
+        for layer in INSIDE_LAYERS[:4]
+    }
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("workers", [1, 3])
-def test_inside_counts_only_units_whose_window_lies_in_the_picture(net, paths, tmp_path, workers):
+def test_inside_counts_only_units_whose_window_lies_in_the_picture(net, paths, windows_of, tmp_path, workers):
     """Each entry equals a brute search over the positions whose window lies inside, layer by layer; the rest has none."""
-    layers = ["features.0", "features.1", "features.5", "features.13", "features.14"]
+    layers = INSIDE_LAYERS
     scan = deconvnet.scan(net, paths, tmp_path / "a.scan", layers=layers, inside=True, workers=workers)
     assert scan.layers == layers[:4]  # a unit of the last sees more than the picture
     assert scan.settings["inside"] is True
     recording = net.record(list(paths))
     for layer in scan.layers:
         maps = recording.maps(layer).float().numpy()
-        windows = {
-            (row, col): net.project(recording, layer, units=[(0, row, col)], image=0).windows[0]
-            for row, col in np.ndindex(*maps.shape[2:])
-        }
+        windows = windows_of[layer]
         lying = [place for place, window in windows.items() if window.clip(96, 96) == window]
         assert 0 < len(lying) < len(windows)
         values = np.stack([maps[:, :, row, col] for row, col in lying])  # (positions, pictures, channels)
