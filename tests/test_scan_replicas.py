@@ -179,6 +179,19 @@ def test_an_error_in_one_of_them_ends_the_scan(tmp_path, monkeypatch):
     assert not any(module._forward_hooks for module in net.model.modules())
 
 
+def test_ctrl_c_while_copies_are_made_gives_the_threads_back(monkeypatch):
+    """Stopped before the first batch, torch computes with as many threads as before, in later threads, too."""
+    torch.set_num_threads(2)
+
+    def stop(reducer, count):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deconvnet.scanning.replicas._copies", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Replicas(reducer_of(Plain()), None)
+    assert torch.get_num_threads() == later_threads() == 2
+
+
 def test_a_net_that_is_partly_compiled_runs_as_written(tmp_path):
     """Torch's stance is one for all threads: passes that overlap leave it as it was, whichever ends first."""
     assert eval_frame._stance.stance == "default"

@@ -64,7 +64,11 @@ class Replicas:
         self.reducers = [reducer]
         self.pool = ThreadPoolExecutor(count, thread_name_prefix="net", initializer=self._take_cores if count > 1 else None)
         if count > 1:
-            self.reducers += self.pool.submit(_copies, reducer, count - 1).result()
+            try:
+                self.reducers += self.pool.submit(_copies, reducer, count - 1).result()
+            except BaseException:  # Ctrl-C, before anybody has entered this
+                self.__exit__()
+                raise
         self.free: queue.SimpleQueue[MaximaReducer] = queue.SimpleQueue()
         for each in self.reducers:
             self.free.put(each)
