@@ -15,10 +15,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from .tf32 import tf32_switches
 
 #: Carries a signal down to the pixels.
 Way = Callable[[Tensor], Tensor]
@@ -53,12 +54,7 @@ def graphs_are_possible(device: torch.device) -> bool:
 
 def arithmetic(device: torch.device) -> Hashable:
     """Return torch's switches that decide which kernels a way down takes."""
-    product: Any = torch.backends.cuda.matmul
-    convolution: Any = torch.backends.cudnn
-    if hasattr(convolution, "conv") and hasattr(convolution.conv, "fp32_precision"):  # from torch 2.9 on
-        factors = product.fp32_precision, convolution.conv.fp32_precision
-    else:
-        factors = product.allow_tf32, convolution.allow_tf32
+    factors = (getattr(where, name) for where, name, _ in tf32_switches())
     return *factors, torch.are_deterministic_algorithms_enabled(), torch.is_autocast_enabled(device.type)
 
 

@@ -43,6 +43,7 @@ ORDER = [
     "batch_axis",
     "rules",
     "views",
+    "tf32",
     "graphs",
     "tape",
     "model_state",

@@ -13,6 +13,7 @@ import torch
 
 from ..choices import PRECISIONS, Precision
 from ..errors import OptionError, check_option
+from ..tf32 import tf32_switches
 
 #: By how much of itself an activation may differ from the same one in float32; more is another picture, or another net.
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 1e-1}
@@ -46,7 +47,7 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    switches = _tf32_switches()
+    switches = tf32_switches()
     before = [getattr(where, name) for where, name, _ in switches]
     try:
         for where, name, values in switches:
@@ -55,16 +56,3 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     finally:
         for (where, name, _), value in zip(switches, before, strict=True):
             setattr(where, name, value)
-
-
-def _tf32_switches() -> list[tuple[Any, str, tuple[Any, Any]]]:
-    """Return torch's switches of TF32: where they are, their name, and their values for off and on.
-
-    From torch 2.9 on, each kind of operation has one; those of before refuse to be read once a user has set one of these.
-    """
-    cuda: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    if hasattr(cudnn, "conv") and hasattr(cudnn.conv, "fp32_precision"):
-        places = (cuda, cudnn.conv, cudnn.rnn)
-        return [(place, "fp32_precision", ("ieee", "tf32")) for place in places]
-    return [(place, "allow_tf32", (False, True)) for place in (cuda, cudnn)]
