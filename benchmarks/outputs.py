@@ -276,6 +276,7 @@ OUTPUTS = (
             ("occlude-speed", STUDIES, "benchmarks/occlude.py", 10, ("captum",)),
             ("scan-gpu", "docs/gpu.md", "benchmarks/scan_gpu.py", 5, ("a GPU",)),
             ("large-scan", "docs/scan.md", "benchmarks/large_scan.py", 10, ()),
+            ("scan-differences", "docs/scan.md", "benchmarks/scan_differences.py {photos} --weights {weights}", 2, ("captum",)),
             ("ray-scan", "docs/cluster.md", "benchmarks/ray_scan.py {photos} --weights {weights}", 15, ("ray",)),
             ("ray-data", "docs/cluster.md", "benchmarks/ray_data.py {photos} --weights {weights}", 15, ("ray",)),
             ("hostile-scans", "docs/trust.md", "benchmarks/hostile_scans.py", 20, ()),

@@ -18,8 +18,8 @@ from ..tf32 import tf32_switches
 #: By how much of itself an activation may differ from the same one in float32; more is another picture, or another net.
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 1e-1}
 
-#: The same, where a GPU decoded the pictures. Of the entries of SqueezeNet's table on 500 photographs, a decoder by which two by
-#: two pixels share one colour changes 99 of 100 by at most 0.08 of themselves (benchmarks/scan_differences.py).
+#: The same, where a GPU decoded the pictures. Of the entries of SqueezeNet's table on 500 photographs, a decoder by which two
+#: by two pixels share one colour changes 99 of 100 by at most 0.08 of themselves (benchmarks/scan_differences.py).
 DECODE_TOLERANCE = 0.25
 
 
